@@ -12,7 +12,9 @@ from nas_lightning.errors import UserError
 NB201_OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 NB201_EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 
-_NB201_ITEM = re.compile(r"([a-z0-9_]+)~(\d+)")
+_NB201_FORMAT = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
+# Its groups come in the order of NB201_EDGES.
+_NB201_PATTERN = re.compile(re.escape(_NB201_FORMAT).replace("op", "([a-z0-9_]+)"))
 
 
 @dataclass(frozen=True, order=True)
@@ -43,31 +45,45 @@ class Genotype:
 
     @classmethod
     def from_json(cls, text: str, place: str = "genotype") -> "Genotype":
-        """Read what `to_json` wrote; `place` names the source of `text` in the error message."""
+        """Read what `to_json` wrote; UserError if `text` is something else. `place` names its source in the message."""
         try:
             data: Any = json.loads(text)
-            cells = {
-                name: tuple(Choice(str(op), int(source), int(target)) for op, source, target in choices)
-                for name, choices in data["cells"].items()
-            }
-            return cls(str(data["space"]), cells)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            genotype = cls(data["space"], {name: _read_choices(choices) for name, choices in data["cells"].items()})
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(
-                f"{place} is not a genotype file ({error}); it must hold "
+                f"{place} is not a genotype ({type(error).__name__}: {error}); it must hold "
                 '{"space": ..., "cells": {"<cell>": [[operation, source, target], ...]}}.'
             ) from error
+        if genotype.space == "nb201":
+            _check_nb201(genotype, place)
+        return genotype
 
     @classmethod
     def read(cls, path: Path) -> "Genotype":
+        """Read a `genotype.json`; UserError if there is none at `path` or it holds something else."""
         try:
-            return cls.from_json(path.read_text(), str(path))
+            text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"the genotype file {path} cannot be read ({error}); give the path of a genotype.json.") from error
+            raise UserError(
+                f"the genotype {path} cannot be read ({error}); give the path of a genotype.json."
+            ) from error
+        return cls.from_json(text, str(path))
 
     def __str__(self) -> str:
         if self.space == "nb201":
             return nb201_string(self)
         return json.dumps({name: [f"{c.operation}@{c.source}" for c in cs] for name, cs in self.cells.items()})
+
+
+def _read_choices(rows: Any) -> tuple[Choice, ...]:
+    choices = []
+    for row in rows:
+        operation, source, target = row
+        # bool is an int to isinstance; json gives exactly these types.
+        if type(operation) is not str or type(source) is not int or type(target) is not int:
+            raise TypeError(f"{row!r} is not [operation, source, target]")
+        choices.append(Choice(operation, source, target))
+    return tuple(choices)
 
 
 def nb201_genotype(operations: tuple[str, ...]) -> Genotype:
@@ -76,27 +92,37 @@ def nb201_genotype(operations: tuple[str, ...]) -> Genotype:
     return Genotype("nb201", {"cell": tuple(choices)})
 
 
+def _check_nb201(genotype: Genotype, place: str) -> None:
+    cell = genotype.cells.get("cell", ())
+    unknown = [choice.operation for choice in cell if choice.operation not in NB201_OPERATIONS]
+    if unknown:
+        known = ", ".join(NB201_OPERATIONS)
+        raise UserError(f"{place} names the operation {unknown[0]!r}, which NAS-Bench-201 lacks; use one of {known}.")
+    edges = [(choice.source, choice.target) for choice in cell]
+    if edges != list(NB201_EDGES) or len(genotype.cells) != 1:
+        raise UserError(
+            f"{place} is no NAS-Bench-201 genotype (cells {', '.join(genotype.cells)}, edges of cell {edges}); it must "
+            f"have the one cell 'cell' with the edges {list(NB201_EDGES)} in this order."
+        )
+
+
 def nb201_string(genotype: Genotype) -> str:
     """The benchmark's string `|op~0|+|op~0|op~1|+|op~0|op~1|op~2|` (groups are targets, numbers are sources)."""
     groups = []
     for target in (1, 2, 3):
-        chosen = [c for c in genotype.cells["cell"] if c.target == target]
-        groups.append("|" + "|".join(f"{c.operation}~{c.source}" for c in sorted(chosen, key=lambda c: c.source)) + "|")
+        items = [f"{c.operation}~{c.source}" for c in genotype.cells["cell"] if c.target == target]
+        groups.append(f"|{'|'.join(items)}|")
     return "+".join(groups)
 
 
 def parse_nb201(text: str) -> Genotype:
-    """Read the benchmark's string; a string of another space, or with an unknown operation, raises UserError."""
-    expected = f"|op~0|+|op~0|op~1|+|op~0|op~1|op~2| with op one of {', '.join(NB201_OPERATIONS)}"
-    by_edge: dict[tuple[int, int], str] = {}
-    groups = text.strip().split("+")
-    for target, group in enumerate(groups, start=1):
-        items = group.strip().strip("|").split("|")
-        for item in items:
-            match = _NB201_ITEM.fullmatch(item.strip())
-            if match is None or match[1] not in NB201_OPERATIONS:
-                raise UserError(f"{item.strip()!r} in {text!r} is no part of a NAS-Bench-201 architecture; write {expected}.")
-            by_edge[int(match[2]), target] = match[1]
-    if len(groups) != 3 or set(by_edge) != set(NB201_EDGES):
-        raise UserError(f"{text!r} is not a NAS-Bench-201 architecture: write {expected}.")
-    return nb201_genotype(tuple(by_edge[edge] for edge in NB201_EDGES))
+    """Read the benchmark's string, blanks ignored; UserError for one of another space or with an unknown operation."""
+    match = _NB201_PATTERN.fullmatch("".join(text.split()))
+    operations = match.groups() if match else ()
+    unknown = [operation for operation in operations if operation not in NB201_OPERATIONS]
+    if match is None or unknown:
+        problem = f"{unknown[0]!r} in {text!r} is no operation" if unknown else f"{text!r} is no architecture"
+        raise UserError(
+            f"{problem} of NAS-Bench-201; write {_NB201_FORMAT} with op one of {', '.join(NB201_OPERATIONS)}."
+        )
+    return nb201_genotype(operations)

@@ -3,6 +3,7 @@
 Letters: E edges, O operations.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,64 +15,76 @@ from nas_lightning.errors import UserError
 
 
 class Relaxation(Protocol):
-    """Turns logits alpha_EO into operation weights beta_EO; masked operations (mask False) get weight 0."""
+    """Turns logits alpha_EO into operation weights beta_EO, whose rows sum to 1.
+
+    Where mask_EO is False the operation is no candidate: weight 0 and gradient 0. Every edge has a candidate.
+    """
 
     def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor: ...
 
 
-class _TemperedSoftmax(torch.autograd.Function):
+def _softmax(logits: Tensor, temperature: Tensor) -> Tensor:
+    # bf16 and fp16 hold neither alpha / t (up to 1e4) nor the gaps between logits (1e-4): float32 at least.
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    # Shifted before the division: a gap between two logits then loses no digits to the size of alpha / t.
+    return torch.softmax((wide - wide.detach().amax(-1, keepdim=True)) / temperature, -1)
+
+
+def _softmax_vjp(beta: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
+    """S(beta) v / t with S(b) = diag(b) - b b^T, without forming S."""
+    return beta * (v - (beta * v).sum(-1, keepdim=True)) / temperature
+
+
+class _SnSoftmax(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, temperature: Tensor, second_temperature: Tensor | None) -> Tensor:
-        # bf16 and fp16 hold neither alpha / t (up to 1e4) nor the gaps between logits (1e-4): float32 at least.
-        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        shifted = wide - wide.amax(-1, keepdim=True)
-        beta = torch.softmax(shifted / temperature, -1)
-        if second_temperature is None:
-            ctx.save_for_backward(beta, temperature)
-        else:
-            ctx.save_for_backward(beta, temperature, torch.softmax(shifted / second_temperature, -1), second_temperature)
+    def forward(ctx: Any, logits: Tensor, temperature: Tensor, second_temperature: Tensor) -> Tensor:
+        beta, second_beta = _softmax(logits, temperature), _softmax(logits, second_temperature)
+        ctx.save_for_backward(beta, temperature, second_beta, second_temperature)
         ctx.dtype = logits.dtype
         return beta
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        beta, temperature, *second = ctx.saved_tensors
-        v = grads[0].to(beta.dtype)
-        g = beta * (v - (beta * v).sum(-1, keepdim=True)) / temperature
-        if second:
-            beta_s, second_temperature = second
-            noise = beta_s * (v - (beta_s * v).sum(-1, keepdim=True)) / second_temperature
-            # The paper demands s > 1; at s = 1 the second term would only double the gradient.
-            g = g + torch.where(second_temperature > temperature, noise, torch.zeros_like(noise))
-        return g.to(ctx.dtype), None, None
+    def backward(ctx: Any, v: Tensor) -> tuple[Tensor, None, None]:
+        beta, temperature, second_beta, second_temperature = ctx.saved_tensors
+        noise = _softmax_vjp(second_beta, v, second_temperature)
+        # The paper demands s > 1; at s = 1 the second term would only double the gradient.
+        noise = torch.where(second_temperature > temperature, noise, 0.0)
+        return (_softmax_vjp(beta, v, temperature) + noise).to(ctx.dtype), None, None
 
 
-def sn_softmax(
-    logits: Tensor, temperature: float | Tensor, second_temperature: float | Tensor | None = None
-) -> Tensor:
+def sn_softmax(logits: Tensor, temperature: float | Tensor, second_temperature: float | Tensor | None = None) -> Tensor:
     """Forward softmax(A/t); backward Jacobian S(beta_t)/t + S(beta_st)/(st), with S(b) = diag(b) - b b^T.
 
     Args:
-        logits: [..., O], any float type; -inf marks an operation that is not a candidate.
-        temperature: t > 0, a number or a scalar tensor (kept on the device, so no step synchronises).
+        logits: A, [..., O], any float type; -inf marks an operation that is no candidate, at least one a row is finite.
+        temperature: t > 0, a number or a scalar tensor on the device of the logits.
         second_temperature: st; the second term is added only where st > t strictly. None is the ordinary softmax.
 
     Returns:
-        beta [..., O] in float32 (float64 for float64 logits). O(O) work an edge in both directions, no Jacobian is
-        formed. The function is not twice differentiable: a second backward raises RuntimeError.
+        beta [..., O] in float32 (float64 for float64 logits), under autocast too. Work and memory are O(O) a row in
+        both directions, and nothing is read back to the host. With a second temperature the gradient is not the
+        forward's, so differentiating it again raises RuntimeError.
     """
-    def scalar(value: float | Tensor) -> Tensor:
-        dtype = torch.promote_types(logits.dtype, torch.float32)
-        return torch.as_tensor(value, dtype=dtype, device=logits.device)
+    dtype = torch.promote_types(logits.dtype, torch.float32)
 
-    second = None if second_temperature is None else scalar(second_temperature)
-    beta: Tensor = _TemperedSoftmax.apply(logits, scalar(temperature), second)
+    def scalar(value: float | Tensor) -> Tensor:
+        if isinstance(value, Tensor):
+            return value.to(logits.device, dtype)
+        return torch.full((), value, dtype=dtype, device=logits.device)  # a fill, not a copy from the host
+
+    if second_temperature is None:
+        return _softmax(logits, scalar(temperature))
+    beta: Tensor = _SnSoftmax.apply(logits, scalar(temperature), scalar(second_temperature))
     return beta
 
 
 def _candidates(alpha_EO: Tensor, mask_EO: Tensor) -> Tensor:
     return alpha_EO.masked_fill(~mask_EO, -torch.inf)
+
+
+def _is_finite_above(value: object, bound: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bound < value < math.inf
 
 
 @dataclass(frozen=True)
@@ -99,10 +112,15 @@ class SnSoftmax:
                 f"relaxation.scale={self.scale} and relaxation.second_temperature={self.second_temperature}: "
                 "sn_softmax takes exactly one of them; set the other to null."
             )
-        if self.scale is not None and not self.scale > 1:
-            raise UserError(f"relaxation.scale must exceed 1, got {self.scale}; use relaxation=softmax for no noise.")
-        if self.second_temperature is not None and not self.second_temperature > 0:
-            raise UserError(f"relaxation.second_temperature must be positive, got {self.second_temperature}.")
+        if self.scale is not None and not _is_finite_above(self.scale, 1):
+            raise UserError(
+                f"relaxation.scale must be a number above 1, got {self.scale!r}; for no noise use relaxation=softmax."
+            )
+        if self.second_temperature is not None and not _is_finite_above(self.second_temperature, 0):
+            raise UserError(
+                f"relaxation.second_temperature must be a positive number, got {self.second_temperature!r}; "
+                "the paper's is 1.0."
+            )
 
     def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor:
         second = self.second_temperature if self.scale is None else self.scale * temperature

@@ -1,6 +1,6 @@
 """Temperature schedules: (epoch, what was observed, previous state) to the next state."""
 
-from nas_lightning.schedules.base import Observation, ScheduleState, TemperatureSchedule, whole_epochs
+from nas_lightning.schedules.base import Observation, ScheduleState, TemperatureSchedule
 from nas_lightning.schedules.cyclic import Cyclic, CyclicLinear
 from nas_lightning.schedules.edd import EntropyDynamicDecay
 from nas_lightning.schedules.monotone import Constant, Exponential, Linear
@@ -15,5 +15,4 @@ __all__ = [
     "Observation",
     "ScheduleState",
     "TemperatureSchedule",
-    "whole_epochs",
 ]

@@ -1,4 +1,4 @@
-"""What schedules see and return, and the exponential scale they share."""
+"""What schedules see and return, and the checks and the exponential scale they share."""
 
 import math
 from collections.abc import Mapping
@@ -34,37 +34,57 @@ class Observation:
 
 
 class TemperatureSchedule(Protocol):
-    """Frozen settings; the callback keeps and checkpoints the state. `update` runs at the start of `epoch` (from 0)."""
+    """Frozen settings; the caller keeps the state. `update` runs at the start of every epoch, from 0 on.
+
+    Epoch constants (warmup, interval, ...) are an int, a number of epochs, or a float in [0, 1], a fraction of the run:
+    `1` is one epoch and `1.0` the whole run.
+    """
 
     def initial(self) -> ScheduleState: ...
 
     def update(self, epoch: int, observed: Observation, previous: ScheduleState) -> ScheduleState: ...
 
 
-def whole_epochs(value: int | float, epochs: int, name: str) -> int:
-    """An epoch constant in epochs: an int counts epochs, a float in [0, 1] is a fraction of the run, rounded."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise UserError(f"sched.{name} must be a number of epochs (int) or a fraction of the run (float), got {value!r}.")
-    if isinstance(value, int):
-        return value
-    if value > 1:
-        raise UserError(f"sched.{name}={value} is no fraction of the run; write {round(value)} for that many epochs.")
-    return math.floor(value * epochs + 0.5)
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def positive(**values: float) -> None:
+def check_positive(**values: float) -> None:
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not (0 < value < math.inf):
+        if not (_is_number(value) and 0 < value < math.inf):
             raise UserError(f"sched.{name} must be a positive number, got {value!r}.")
 
 
-def tempered_level(scale: float, temperature: float) -> float:
-    """t^exp - 1 = exp(E/t) - 1 (arXiv 2306.06855, eq. 10)."""
-    if scale / temperature > 700:
-        raise UserError(f"the temperature {temperature} is too small for E(a)={scale}: exp(E/t) overflows; raise it.")
-    return math.expm1(scale / temperature)
+def check_epochs(epochs: int) -> None:
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        raise UserError(f"sched.epochs must be a whole number of at least 1, got {epochs!r}; set trainer.max_epochs.")
 
 
-def temperature_at(scale: float, level: float) -> float:
-    """The inverse of `tempered_level`: t = E / ln(1 + level)."""
-    return scale / math.log1p(level)
+def check_epoch_constants(epochs: int, **values: int | float) -> None:
+    for name, value in values.items():
+        if not (_is_number(value) and 0 <= value < math.inf):
+            raise UserError(
+                f"sched.{name} must be a number of epochs such as 5 or a fraction of the run such as 0.1, "
+                f"got {value!r}."
+            )
+        if isinstance(value, float) and value > 1:
+            raise UserError(f"sched.{name}={value} is no fraction of the run; for epochs write {round(value)}.")
+        if value > epochs:
+            raise UserError(
+                f"sched.{name}={value} epochs are more than the run's {epochs}; "
+                "make trainer.max_epochs larger or give a fraction of the run such as 0.2."
+            )
+
+
+def half_up(value: float) -> int:
+    return math.floor(value + 0.5)
+
+
+def whole_epochs(value: int | float, epochs: int) -> int:
+    """An epoch constant in epochs; a fraction goes to the nearest epoch, halves up (`round` takes them to even)."""
+    return value if isinstance(value, int) else half_up(value * epochs)
+
+
+def decayed_temperature(scale: float, start: float, decay: float) -> float:
+    """t = E / ln(exp(start) + decay), start = E/t_0 (arXiv 2306.06855, eq. 12 and 15), in a form that cannot overflow."""
+    return scale / (start + math.log1p(decay * math.exp(-start)))

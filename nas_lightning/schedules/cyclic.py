@@ -1,9 +1,17 @@
-"""Periodic cyclic decay: PCD and its linear form LPCD (arXiv 2306.06855, section 4; details of the authors' release)."""
+"""Periodic cyclic decay: PCD and its linear form LPCD (arXiv 2306.06855, section 4; details: authors' release)."""
 
 from dataclasses import dataclass
 
 from nas_lightning.errors import UserError
-from nas_lightning.schedules.base import Observation, ScheduleState, positive, temperature_at, whole_epochs
+from nas_lightning.schedules.base import (
+    Observation,
+    ScheduleState,
+    check_epoch_constants,
+    check_epochs,
+    check_positive,
+    decayed_temperature,
+    whole_epochs,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,7 +19,8 @@ class _Cycle:
     """t = 1 until `warmup` ends; then cycles of `period` epochs, down and back up; from `final_start` one last descent.
 
     The position in a cycle is epoch mod period, as in the release, so a warm-up that is no multiple of the period
-    cuts into the first cycle. All three constants are epochs (int) or fractions of the run (float).
+    cuts into the first cycle. All three constants are epochs (int) or fractions of the run (float); a fraction of a run
+    too short for it is a cycle of 2 epochs.
     """
 
     epochs: int
@@ -19,37 +28,22 @@ class _Cycle:
     final_start: int | float = 0.8
     warmup: int | float = 0.0
 
-    def __post_init__(self) -> None:
-        positive(epochs=self.epochs)
-        for name in ("period", "final_start", "warmup"):
-            whole_epochs(getattr(self, name), self.epochs, name)
-        if whole_epochs(self.period, self.epochs, "period") < 2:
-            raise UserError(f"sched.period={self.period} is under 2 epochs in a run of {self.epochs}; make it longer.")
+    def check_cycle(self) -> None:
+        check_epochs(self.epochs)
+        check_epoch_constants(self.epochs, period=self.period, final_start=self.final_start, warmup=self.warmup)
+        if self.period == 0 or (isinstance(self.period, int) and self.period < 2):
+            raise UserError(f"sched.period={self.period} has no room to go down and up; make it 2 epochs or more.")
 
-    def cycle(self, depth: float) -> float:
-        """Temperature at `depth` of the way down a cycle, 0 < depth <= 1."""
-        raise NotImplementedError
-
-    def final(self, depth: float) -> float:
-        """Temperature at `depth` of the way down the last descent, 0 < depth <= 1."""
-        raise NotImplementedError
-
-    def at(self, epoch: int) -> float:
-        period = whole_epochs(self.period, self.epochs, "period")
-        final_start = whole_epochs(self.final_start, self.epochs, "final_start")
-        if epoch < whole_epochs(self.warmup, self.epochs, "warmup"):
-            return 1.0
+    def depth(self, epoch: int) -> tuple[float, bool]:
+        """How far down the temperature is, from 0 (t = 1) to 1 (the lowest), and whether this is the last descent."""
+        final_start = whole_epochs(self.final_start, self.epochs)
+        if epoch < whole_epochs(self.warmup, self.epochs):
+            return 0.0, False
         if epoch >= final_start:
-            return self.final((epoch - final_start + 1) / max(1, self.epochs - final_start))
+            return (epoch - final_start + 1) / (self.epochs - final_start), True
+        period = max(2, whole_epochs(self.period, self.epochs))
         position = epoch % period
-        steps = min(position, period - position)
-        return self.cycle(steps / (period // 2)) if steps else 1.0
-
-    def initial(self) -> ScheduleState:
-        return ScheduleState(1.0)
-
-    def update(self, epoch: int, observed: Observation, previous: ScheduleState) -> ScheduleState:
-        return ScheduleState(self.at(epoch), previous.decay, epoch)
+        return min(position, period - position) / (period // 2), False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,19 +62,21 @@ class Cyclic(_Cycle):
     e_a_value: float = 3.99e-4
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(
+        self.check_cycle()
+        check_positive(
             decay=self.decay, cycle_steps=self.cycle_steps, final_steps=self.final_steps, e_a_value=self.e_a_value
         )
 
-    def cycle(self, depth: float) -> float:
-        return temperature_at(self.e_a_value, self.decay * self.cycle_steps * depth)
-
-    def final(self, depth: float) -> float:
-        return temperature_at(self.e_a_value, self.decay * self.final_steps * depth)
+    def at(self, epoch: int) -> float:
+        depth, final = self.depth(epoch)
+        steps = depth * (self.final_steps if final else self.cycle_steps)
+        return decayed_temperature(self.e_a_value, 0.0, self.decay * steps) if steps else 1.0
 
     def initial(self) -> ScheduleState:
         return ScheduleState(1.0, self.decay)
+
+    def update(self, epoch: int, observed: Observation, previous: ScheduleState) -> ScheduleState:
+        return ScheduleState(self.at(epoch), self.decay, epoch)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,11 +91,15 @@ class CyclicLinear(_Cycle):
     final_end: float = 5e-4
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        positive(cycle_end=self.cycle_end, final_end=self.final_end)
+        self.check_cycle()
+        check_positive(cycle_end=self.cycle_end, final_end=self.final_end)
 
-    def cycle(self, depth: float) -> float:
-        return 1 - depth * (1 - self.cycle_end)
+    def at(self, epoch: int) -> float:
+        depth, final = self.depth(epoch)
+        return 1 - depth * (1 - (self.final_end if final else self.cycle_end))
 
-    def final(self, depth: float) -> float:
-        return 1 - depth * (1 - self.final_end)
+    def initial(self) -> ScheduleState:
+        return ScheduleState(1.0)
+
+    def update(self, epoch: int, observed: Observation, previous: ScheduleState) -> ScheduleState:
+        return ScheduleState(self.at(epoch), 0.0, epoch)

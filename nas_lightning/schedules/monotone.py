@@ -1,15 +1,10 @@
 """Schedules fixed before training that never turn back."""
 
+import math
 from dataclasses import dataclass
 
-from nas_lightning.schedules.base import (
-    E_A,
-    Observation,
-    ScheduleState,
-    positive,
-    temperature_at,
-    tempered_level,
-)
+from nas_lightning.errors import UserError
+from nas_lightning.schedules.base import E_A, Observation, ScheduleState, check_epochs, check_positive
 
 
 @dataclass(frozen=True)
@@ -19,13 +14,20 @@ class Constant:
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        positive(temperature=self.temperature)
+        check_positive(temperature=self.temperature)
 
     def initial(self) -> ScheduleState:
         return ScheduleState(self.temperature)
 
     def update(self, epoch: int, observed: Observation, previous: ScheduleState) -> ScheduleState:
         return previous
+
+
+def _check_descent(epochs: int, t0: float, t_end: float) -> None:
+    check_epochs(epochs)
+    check_positive(t0=t0, t_end=t_end)
+    if t_end > t0:
+        raise UserError(f"sched.t_end={t_end} must not exceed sched.t0={t0}; the temperature falls, so swap them.")
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,21 @@ class Linear:
     t_end: float = 1e-3
 
     def __post_init__(self) -> None:
-        positive(epochs=self.epochs, t0=self.t0, t_end=self.t_end)
+        _check_descent(self.epochs, self.t0, self.t_end)
+
+    @property
+    def decay(self) -> float:
+        """The step in temperature."""
+        return (self.t0 - self.t_end) / max(1, self.epochs - 1)
 
     def at(self, epoch: int) -> float:
-        return self.t0 + epoch * (self.t_end - self.t0) / max(1, self.epochs - 1)
+        return self.t0 - epoch * self.decay
 
     def initial(self) -> ScheduleState:
         return ScheduleState(self.t0)
 
     def update(self, epoch: int, observed: Observation, previous: ScheduleState) -> ScheduleState:
-        return ScheduleState(self.at(epoch), (self.t0 - self.t_end) / max(1, self.epochs - 1), epoch)
+        return ScheduleState(self.at(epoch), self.decay, epoch)
 
 
 @dataclass(frozen=True)
@@ -69,17 +76,22 @@ class Exponential:
     e_a_value: float = E_A
 
     def __post_init__(self) -> None:
-        positive(epochs=self.epochs, t0=self.t0, t_end=self.t_end, e_a_value=self.e_a_value)
-        tempered_level(self.e_a_value, min(self.t0, self.t_end))
+        _check_descent(self.epochs, self.t0, self.t_end)
+        check_positive(e_a_value=self.e_a_value)
+        if self.e_a_value / self.t_end > 700:
+            raise UserError(
+                f"sched.t_end={self.t_end} is too small for sched.e_a_value={self.e_a_value}: "
+                f"exp(E/t) overflows below t = {self.e_a_value / 700:.1e}; raise t_end."
+            )
 
     @property
     def decay(self) -> float:
         """d, the step in exponential space."""
-        start, end = tempered_level(self.e_a_value, self.t0), tempered_level(self.e_a_value, self.t_end)
-        return (end - start) / max(1, self.epochs - 1)
+        start, end = self.e_a_value / self.t0, self.e_a_value / self.t_end
+        return (math.expm1(end) - math.expm1(start)) / max(1, self.epochs - 1)
 
     def at(self, epoch: int) -> float:
-        return temperature_at(self.e_a_value, tempered_level(self.e_a_value, self.t0) + epoch * self.decay)
+        return self.e_a_value / math.log1p(math.expm1(self.e_a_value / self.t0) + epoch * self.decay)
 
     def initial(self) -> ScheduleState:
         return ScheduleState(self.t0)

@@ -1,0 +1,99 @@
+"""The architecture parameters of a search: alpha, the candidate mask and the temperature.
+
+Letters: E edges, O operations.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from nas_lightning.banks import EdgeWeights
+from nas_lightning.relaxations import Relaxation
+from nas_lightning.schedules import Observation
+from nas_lightning.spaces.base import CellSpec
+
+
+class Architecture(nn.Module):
+    """Owns alpha_EO of each cell type and turns it into the weights beta of the operations, once per forward.
+
+    alpha starts as 1e-3 * N(0, 1) (arXiv 1806.09055's code), drawn from `generator`. `temperature` is a scalar tensor
+    beside alpha, so that a step never copies it from the host.
+    """
+
+    temperature: Tensor
+
+    def __init__(self, cells: Mapping[str, CellSpec], relaxation: Relaxation, generator: torch.Generator) -> None:
+        super().__init__()
+        self.cells = dict(cells)
+        self.relaxation = relaxation
+        self.alpha = nn.ParameterDict(
+            {
+                name: nn.Parameter(1e-3 * torch.randn(spec.mask_EO.shape, generator=generator))
+                for name, spec in self.cells.items()
+            }
+        )
+        for name, spec in self.cells.items():
+            self.register_buffer(f"mask_{name}", spec.mask_EO)
+        self.register_buffer("temperature", torch.tensor(1.0))
+
+    def mask(self, cell: str) -> Tensor:
+        mask: Tensor = getattr(self, f"mask_{cell}")
+        return mask
+
+    def set_temperature(self, temperature: float) -> None:
+        self.temperature.fill_(temperature)
+
+    def beta(self) -> dict[str, Tensor]:
+        """beta_EO of each cell type, attached to alpha."""
+        return {name: self.relaxation(alpha, self.mask(name), self.temperature) for name, alpha in self.alpha.items()}
+
+    def relaxed(self) -> dict[str, EdgeWeights]:
+        """For the architecture step: every candidate is computed, since dL/dbeta is wanted even where beta is 0."""
+        return {name: EdgeWeights(beta, self.cells[name].candidates) for name, beta in self.beta().items()}
+
+    @torch.no_grad()
+    def constant(self) -> dict[str, EdgeWeights]:
+        """For the weight step: beta as a constant; operations whose beta is exactly 0 are left out.
+
+        Leaving them out changes nothing: their output and their weights' gradients are 0. Reading beta on the host costs
+        nothing on a CPU; elsewhere it would stall every step, so there all candidates run.
+        """
+        return {
+            name: EdgeWeights(beta, (beta > 0).tolist() if beta.device.type == "cpu" else self.cells[name].candidates)
+            for name, beta in self.beta().items()
+        }
+
+    @torch.no_grad()
+    def scores(self) -> dict[str, Tensor]:
+        """What architectures are derived from: alpha, -inf where masked. [E, O] on the CPU."""
+        return {
+            name: alpha.detach().masked_fill(~self.mask(name), -torch.inf).cpu() for name, alpha in self.alpha.items()
+        }
+
+    @torch.no_grad()
+    def one_hot(self) -> dict[str, EdgeWeights]:
+        """The discretised architecture: weight 1 on each edge's argmax of alpha, and only that is computed."""
+        weights = {}
+        for name, scores in self.scores().items():
+            hard = torch.zeros_like(scores).scatter_(-1, scores.argmax(-1, keepdim=True), 1.0)
+            weights[name] = EdgeWeights(hard.to(self.alpha[name].device), hard.bool().tolist())
+        return weights
+
+    @torch.no_grad()
+    def observe(self) -> Observation:
+        """Entropies (nats, one per edge) of softmax(alpha / t) and softmax(alpha), and the mean of max(alpha, 0)."""
+        scores = self.scores()
+        temperature = self.temperature.item()
+        positive = torch.cat([s[s > -torch.inf].clamp(min=0) for s in scores.values()])
+        return Observation(
+            tempered={name: _entropy(s / temperature) for name, s in scores.items()},
+            untempered={name: _entropy(s) for name, s in scores.items()},
+            positive_alpha=positive.mean().item(),
+        )
+
+
+def _entropy(logits_EO: Tensor) -> tuple[float, ...]:
+    """-sum p ln p of softmax(logits) for each edge, with 0 ln 0 = 0."""
+    log_p = torch.log_softmax(logits_EO.double(), -1)
+    return tuple((-(log_p.exp() * log_p).nan_to_num(0.0).sum(-1)).tolist())

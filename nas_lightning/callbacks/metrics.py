@@ -1,0 +1,74 @@
+"""metrics.csv: one row an epoch, however often the run was interrupted."""
+
+import csv
+import io
+import time
+from pathlib import Path
+
+import pytorch_lightning as pl
+
+from nas_lightning.errors import UserError
+from nas_lightning.files import write_text_atomically
+from nas_lightning.module import SupernetModule
+
+Row = dict[str, float | str]
+
+
+class MetricsFile(pl.Callback):
+    """Writes what was logged in an epoch to `path` and to every logger, with the epoch as the step.
+
+    Comes after the callbacks that log and before the one that saves the checkpoint. When a run goes on from a checkpoint,
+    rows of epochs that the checkpoint does not hold are dropped: those epochs run again.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[Row] = []
+        self._start = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.rows = [row for row in read_metrics(self.path) if int(row["epoch"]) < trainer.current_epoch]
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        numbers = {"epoch": float(trainer.current_epoch), **logged, "seconds": time.perf_counter() - self._start}
+        row: Row = {**numbers, "epoch": trainer.current_epoch}
+        if isinstance(pl_module, SupernetModule):
+            row["architecture"] = str(pl_module.genotype())
+        self.rows.append(row)
+        if trainer.is_global_zero:
+            self._write()
+            for logger in trainer.loggers:
+                logger.log_metrics(numbers, step=trainer.current_epoch)
+
+    def _write(self) -> None:
+        columns = {name: None for row in self.rows for name in row if name != "architecture"}
+        if any("architecture" in row for row in self.rows):
+            columns["architecture"] = None
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text_atomically(self.path, text.getvalue())
+
+
+def read_metrics(path: Path) -> list[Row]:
+    """The rows of a metrics.csv, none where there is no such file; blank cells are left out of their row."""
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="") as file:
+            return [
+                {name: _cell(name, value) for name, value in row.items() if value != ""} for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete the run's folder to start it anew.") from error
+
+
+def _cell(name: str, value: str) -> float | str:
+    if name == "architecture":
+        return value
+    return int(value) if name == "epoch" else float(value)

@@ -1,0 +1,60 @@
+"""The progress of a run: a live bar with the time left on a terminal, a line an epoch elsewhere."""
+
+import time
+
+import pytorch_lightning as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+# metric -> how it is shown
+_SHOWN = {
+    "entropy": ("entropy", "{:.3f}"),
+    "temperature": ("t", "{:.2g}"),
+    "discrete_accuracy": ("discretised accuracy", "{:.1%}"),
+    "table/cifar10_test_200": ("table", "{:.2f}"),
+    "train_accuracy": ("train", "{:.1%}"),
+    "test_accuracy": ("test", "{:.1%}"),
+}
+
+
+class Progress(pl.Callback):
+    """One bar over all batches of all epochs, with the last epoch's entropy, temperature and discretised accuracy."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
+        self._bar: Bar | None = None
+        self._start = 0.0
+        self._first_epoch = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._start, self._first_epoch = time.monotonic(), trainer.current_epoch
+        if not (self.console.is_terminal and trainer.is_global_zero):
+            return
+        self._bar = Bar(
+            TextColumn("epoch"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeElapsedColumn(), TextColumn("left"),
+            TimeRemainingColumn(), TextColumn("{task.fields[shown]}"), console=self.console,
+        )  # fmt: skip
+        self._task = self._bar.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch, shown="")
+        self._bar.start()
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        metrics = trainer.callback_metrics
+        shown = "  ".join(f"{n} {f.format(float(metrics[key]))}" for key, (n, f) in _SHOWN.items() if key in metrics)
+        done = trainer.current_epoch + 1
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, shown=shown)
+        elif trainer.is_global_zero and trainer.max_epochs:
+            rate = (time.monotonic() - self._start) / (done - self._first_epoch)
+            left = time.strftime("%H:%M:%S", time.gmtime(rate * (trainer.max_epochs - done)))
+            self.console.print(f"epoch {done}/{trainer.max_epochs}  left {left}  {shown}", highlight=False, soft_wrap=True)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

@@ -1,0 +1,48 @@
+"""Moves the temperature: each epoch starts by asking the schedule, which may look at the entropy of the edges."""
+
+from dataclasses import asdict
+from typing import Any
+
+import pytorch_lightning as pl
+
+from nas_lightning.module import SupernetModule
+from nas_lightning.schedules import ScheduleState, TemperatureSchedule
+
+
+class TemperatureUpdate(pl.Callback):
+    """At epoch start: observe the architecture, ask `schedule`, set the temperature. The state is checkpointed.
+
+    Logs at epoch end `temperature` t, `decay` d, `updates` k, `entropy` (nats, mean over all edges of softmax(alpha / t))
+    and `entropy/<cell>/<edge>`.
+    """
+
+    def __init__(self, schedule: TemperatureSchedule) -> None:
+        self.schedule = schedule
+        self.state = schedule.initial()
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self.state)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.state = ScheduleState(**state_dict)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # A schedule that looks at the tempered entropy must see it at the temperature of the epoch before.
+        assert isinstance(pl_module, SupernetModule)
+        pl_module.architecture.set_temperature(self.state.temperature)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SupernetModule)
+        architecture = pl_module.architecture
+        self.state = self.schedule.update(trainer.current_epoch, architecture.observe(), self.state)
+        architecture.set_temperature(self.state.temperature)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SupernetModule)
+        by_cell = pl_module.architecture.observe().tempered
+        edges = {f"entropy/{cell}/{e}": h for cell, row in by_cell.items() for e, h in enumerate(row)}
+        pl_module.log("entropy", sum(edges.values()) / len(edges))
+        pl_module.log_dict(edges)
+        pl_module.log_dict(
+            {"temperature": self.state.temperature, "decay": self.state.decay, "updates": float(self.state.updates)}
+        )

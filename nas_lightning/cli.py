@@ -1,0 +1,59 @@
+"""What train.py and evaluate.py share: one job of Hydra's, its errors in one sentence, its interrupts without a traceback."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException, InstantiationException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from nas_lightning.errors import UserError
+
+
+@dataclass(frozen=True)
+class Job:
+    """How a run was asked for: the option of every config group, the command's overrides, and whether it is one of a sweep."""
+
+    choices: dict[str, str | None]
+    overrides: list[str]
+    in_sweep: bool = False
+
+
+def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
+    """Run `task` on a composed config. A UserError ends as its one sentence and exit status 1, not as a traceback."""
+    settings = HydraConfig.get()
+    job = Job(dict(settings.runtime.choices), list(settings.overrides.task), settings.mode == RunMode.MULTIRUN)
+    _quiet_libraries()
+    try:
+        task(config, job)
+    except UserError as error:
+        if job.in_sweep:  # Hydra reports the first failed job only, and that after the last has run
+            print(error, file=sys.stderr)
+        raise CompactHydraException(str(error)) from error
+    except KeyboardInterrupt:
+        print("\nInterrupted; run the same command to go on.", file=sys.stderr)
+        sys.exit(130)
+
+
+def build(node: Any, **arguments: Any) -> Any:
+    """hydra.utils.instantiate with plain containers; what the constructor refuses is raised as it was."""
+    try:
+        return hydra.utils.instantiate(node, _convert_="all", **arguments)
+    except InstantiationException as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        raise cause or error from None
+
+
+def _quiet_libraries() -> None:
+    """Lightning's notices about devices, loggers and hints do not concern a reader of a search's output."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")

@@ -1,0 +1,56 @@
+"""The cell of a found architecture: one operation on each edge, as the benchmark trains it."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas_lightning.genotype import Choice
+
+
+class ReluConvBn(nn.Sequential):
+    """ReLU, convolution k x k without bias, batch norm."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
+        super().__init__(
+            nn.ReLU(),
+            nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+
+
+class _AveragePool(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+
+
+def _operation(name: str, channels: int) -> nn.Module:
+    match name:
+        case "skip_connect":
+            return nn.Identity()
+        case "nor_conv_1x1":
+            return ReluConvBn(channels, channels, 1)
+        case "nor_conv_3x3":
+            return ReluConvBn(channels, channels, 3)
+        case "avg_pool_3x3":
+            return _AveragePool()
+    raise ValueError(f"no operation {name}")
+
+
+class DiscreteCell(nn.Module):
+    """Node i is the sum over its incoming edges of their operation; `none` edges do not exist, an empty sum is zero."""
+
+    def __init__(self, choices: tuple[Choice, ...], channels: int) -> None:
+        super().__init__()
+        self.num_nodes = 1 + max(choice.target for choice in choices)
+        self.choices = tuple(choice for choice in choices if choice.operation != "none")
+        self.operations = nn.ModuleList(_operation(choice.operation, channels) for choice in self.choices)
+
+    def forward(self, x: Tensor) -> Tensor:
+        nodes: list[Tensor | None] = [x] + [None] * (self.num_nodes - 1)
+        # Choices are in target order, so a source is complete before it is read.
+        for choice, operation in zip(self.choices, self.operations, strict=True):
+            source = nodes[choice.source]
+            contribution = operation(x.new_zeros(x.shape) if source is None else source)
+            previous = nodes[choice.target]
+            nodes[choice.target] = contribution if previous is None else previous + contribution
+        output = nodes[-1]
+        return x.new_zeros(x.shape) if output is None else output

@@ -1,0 +1,220 @@
+"""Figures of searches, drawn from `metrics.csv`: one search over its epochs, or settings against each other."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, NamedTuple
+
+from nas_lightning.errors import UserError
+from nas_lightning.reports.drawing import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    drawing_style,
+    save_figure,
+)
+from nas_lightning.reports.runs import SCORE_NAMES, Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Metrics = Mapping[str, Sequence[float]]
+Curve = dict[int, float]  # epoch -> value, finite values only
+
+_TABLE_COLUMNS = {f"table/{key}": name for key, name in SCORE_NAMES.items()}
+
+
+class _Line(NamedTuple):
+    """`factor` turns the column into the axis's unit: 100 for fractions drawn as percent."""
+
+    column: str
+    label: str
+    colour: str
+    dashes: str = "-"
+    width: float = 1.8
+    factor: float = 1.0
+
+
+class _Panel(NamedTuple):
+    column: str
+    title: str
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class _Look:
+    colour: str
+    dashes: str
+    marker: str
+
+
+_LOOKS = tuple(
+    _Look(colour, dashes, marker)
+    for colour, dashes, marker in zip(
+        (BLUE, VERMILLION, GREEN, BLACK, PURPLE, SKY, ORANGE), ("-", "--", "-.", ":") * 2, "osD^vPX", strict=False
+    )
+)
+
+
+def plot_search(metrics: Metrics, path_without_suffix: str | Path, title: str) -> None:
+    """Write `<path>.svg` and `<path>.png`: entropy, temperature and accuracies of one search, over its epochs.
+
+    `metrics` holds the columns of `metrics.csv`, as `read_metrics` gives them; a column that is absent or blank is left
+    out. UserError when there is no epoch to draw.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    if not _curve(metrics, "entropy"):
+        raise UserError(f"no epoch to draw for {path_without_suffix}; run the search for one epoch first.")
+    with drawing_style():
+        figure = Figure(figsize=(7.2, 7.4), layout="constrained")
+        entropy, temperature, accuracy = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": (1, 1, 1.4)})
+        _draw_edges(entropy, metrics)
+        _draw_lines(entropy, metrics, [_Line("entropy", "mean over edges", BLUE, width=2.2)])
+        entropy.set(ylabel="entropy (nats)", ylim=(0, None))
+        _draw_lines(temperature, metrics, [_Line("temperature", "", VERMILLION, width=2.2)])
+        temperature.set(ylabel="temperature", yscale="log")
+        _draw_lines(accuracy, metrics, _accuracy_lines(metrics))
+        accuracy.set(ylabel="accuracy (%)", xlabel="epoch", ylim=(0, 100))
+        accuracy.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+        entropy.legend(loc="best", fontsize=9)
+        figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
+        figure.suptitle(title, fontsize=11, weight="bold")
+        save_figure(figure, path_without_suffix, title)
+
+
+def plot_comparison(groups: Mapping[str, Sequence[Run]], path_without_suffix: str | Path, title: str = "") -> None:
+    """Write `<path>.svg` and `<path>.png`: the reduced Figure 4 of arXiv 2306.06855, one line for every group of seeds.
+
+    Panels: mean entropy (nats), discretised validation accuracy (%), test accuracy (%) of every epoch's architecture in
+    the benchmark's table (left out where no run has one) and the number of skip connections. A line is the mean over a
+    group's runs at the epochs that all of them have, its band their minimum and maximum. UserError when a run's
+    `metrics.csv` cannot be read or no run has an epoch.
+    """
+    from matplotlib.figure import Figure
+
+    panels = [panel for panel in _panels(groups) if any(_curves(runs, panel) for runs in groups.values())]
+    if not panels:
+        raise UserError(f"no run for {path_without_suffix} has an epoch to draw; give a folder with finished searches.")
+    with drawing_style():
+        columns = min(len(panels), 2)
+        rows = math.ceil(len(panels) / columns)
+        figure = Figure(figsize=(4.8 * columns, 3.3 * rows + 0.9), layout="constrained")
+        cells = figure.subplots(rows, columns, squeeze=False).flat
+        for letter, panel, axes in zip("ABCD", panels, cells, strict=False):
+            _draw_panel(axes, f"{letter}  {panel.title}", panel, groups)
+        for axes in list(figure.axes)[len(panels) :]:
+            axes.remove()
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(groups), 3), handlelength=3.5)
+        note = "Thick: mean over n runs; band: minimum to maximum; thin: single runs."
+        lines = [title, note if any(len(runs) > 1 for runs in groups.values()) else ""]
+        figure.suptitle("\n".join(filter(None, lines)), fontsize=10)
+        save_figure(figure, path_without_suffix, title)
+
+
+def _curve(metrics: Metrics, column: str, factor: float = 1.0) -> Curve:
+    points = zip(metrics["epoch"], metrics.get(column, ()), strict=False)
+    return {int(epoch): factor * value for epoch, value in points if math.isfinite(value)}
+
+
+def _accuracy_lines(metrics: Metrics) -> list[_Line]:
+    lines = [
+        _Line("discrete_accuracy", "discretised, validation", BLUE, width=2.2, factor=100),
+        _Line("valid_accuracy", "relaxed, validation", GREY, width=1.1, factor=100),
+    ]
+    looks = ((VERMILLION, "--"), (GREEN, "-."), (PURPLE, ":"))
+    for (column, name), (colour, dashes) in zip(_TABLE_COLUMNS.items(), looks, strict=True):
+        lines.append(_Line(column, f"{name} test, in the table", colour, dashes))
+    return [line for line in lines if _curve(metrics, line.column)]
+
+
+def _draw_lines(axes: "Axes", metrics: Metrics, lines: Sequence[_Line]) -> None:
+    for line in lines:
+        curve = _curve(metrics, line.column, line.factor)
+        marker = "o" if len(curve) < 3 else ""
+        axes.plot(
+            list(curve),
+            list(curve.values()),
+            line.dashes,
+            color=line.colour,
+            linewidth=line.width,
+            marker=marker,
+            label=line.label,
+        )
+
+
+def _draw_edges(axes: "Axes", metrics: Metrics) -> None:
+    edges = [column for column in metrics if column.startswith("entropy/")]
+    for number, column in enumerate(edges):
+        curve = _curve(metrics, column)
+        label = "single edges" if number == 0 else None
+        axes.plot(list(curve), list(curve.values()), color=GREY, linewidth=0.7, alpha=0.7, label=label)
+
+
+def _panels(groups: Mapping[str, Sequence[Run]]) -> list[_Panel]:
+    """The four panels; the table's is the first data set of SCORE_NAMES that any run has."""
+    panels = [
+        _Panel("entropy", "mean entropy (nats)"),
+        _Panel("discrete_accuracy", "discretised validation accuracy (%)", 100),
+        _Panel("skip_connects", "skip connections"),
+    ]
+    for column, name in _TABLE_COLUMNS.items():
+        table = _Panel(column, f"{name} test accuracy in the table (%)")
+        if any(_curves(runs, table) for runs in groups.values()):
+            return [*panels[:2], table, panels[2]]
+    return panels
+
+
+def _curves(runs: Sequence[Run], panel: _Panel) -> list[Curve]:
+    curves = (_curve(run.metrics, panel.column, panel.factor) for run in runs)
+    return [curve for curve in curves if curve]
+
+
+def _draw_panel(axes: "Axes", title: str, panel: _Panel, groups: Mapping[str, Sequence[Run]]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for index, (name, runs) in enumerate(groups.items()):
+        curves = _curves(runs, panel)
+        if curves:
+            label = f"{name} (n={len(runs)})"
+            _draw_group(axes, curves, label, _LOOKS[index % len(_LOOKS)], index / len(groups))
+        if len(curves) != len(runs):
+            title += f"; {name}: n={len(curves)}"
+    axes.set_title(title, loc="left", fontsize=10, weight="bold")
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    if panel.column in ("entropy", "skip_connects"):
+        axes.set_ylim(bottom=0)
+    if panel.column == "skip_connects":
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _draw_group(axes: "Axes", curves: Sequence[Curve], label: str, look: _Look, offset: float) -> None:
+    """`offset` in [0, 1) shifts the markers, so that groups do not hide each other's where lines coincide."""
+    shared = sorted(set.intersection(*map(set, curves)))
+    values = [[curve[epoch] for curve in curves] for epoch in shared]
+    if len(curves) > 1:
+        for curve in curves:
+            axes.plot(list(curve), list(curve.values()), look.dashes, color=look.colour, linewidth=0.6, alpha=0.6)
+        axes.fill_between(shared, [*map(min, values)], [*map(max, values)], color=look.colour, alpha=0.13, lw=0)
+    step = max(1, len(shared) // 6)
+    axes.plot(
+        shared,
+        [fmean(column) for column in values],
+        look.dashes,
+        color=look.colour,
+        linewidth=2.2,
+        marker=look.marker,
+        markersize=5.5,
+        markevery=(int(offset * step), step),
+        label=label,
+    )

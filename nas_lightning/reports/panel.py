@@ -1,0 +1,82 @@
+"""The panel that a search prints when it ends."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from nas_lightning.reports.runs import SCORE_NAMES
+
+_FILES = {
+    "genotype.json": "the architecture",
+    "cell.svg": "its drawing",
+    "entropy.png": "the search, epoch by epoch",
+    "metrics.csv": "the same as numbers",
+    "report.json": "everything about this run",
+}
+
+
+def summary_panel(report: Mapping[str, Any], folder: str | Path) -> Panel:
+    """What was found, how sure the search was, what the benchmark's table says, and where the files are.
+
+    `report` has the keys of `report.json`; only files that are in `folder` are listed. Print it on a Rich console.
+    """
+    results = Table.grid(padding=(0, 2))
+    results.add_column(style="dim", no_wrap=True)
+    results.add_column()
+    for label, value in _results(report):
+        results.add_row(label, value)
+    files = Table.grid(padding=(0, 2))
+    files.add_column(style="cyan", no_wrap=True)
+    files.add_column(style="dim")
+    for name, meaning in _FILES.items():
+        if (Path(folder) / name).exists():
+            files.add_row(f"  {name}", meaning)
+    place = Text(str(folder), style="bold", overflow="fold")
+    # On a line of its own: the longest string of NAS-Bench-201 just fits into 100 columns.
+    architecture = Text(report["architecture"], style="bold", overflow="fold")
+    parts: list[RenderableType] = [architecture, Text(), results, Text(), Text("Files in ", style="dim") + place, files]
+    title = "{method} on {space}, {dataset}, seed {seed}".format(
+        **{key: report.get(key, "?") for key in ("method", "space", "dataset", "seed")}
+    )
+    return Panel(
+        Group(*parts),
+        title=Text(f" Search finished: {title} ", style="bold green"),
+        border_style="green",
+        padding=1,
+        width=100,
+    )
+
+
+def _results(report: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
+    final = report["final"]
+    yield "entropy", _number(final.get("entropy"), ".3f", " nats, mean over edges")
+    yield "temperature", _number(final.get("temperature"), ".3g", "")
+    accuracy = final.get("discrete_accuracy")
+    yield "discretised accuracy", _number(accuracy and 100 * accuracy, ".2f", " % on the validation half")
+    yield "table, test accuracy", _scores(report["scores"])
+    yield "wall time", Text(f"{_duration(report['seconds'])} for {report['epochs']} epochs on {report['device']}")
+
+
+def _number(value: float | None, form: str, unit: str) -> Text:
+    return Text("not measured", style="dim") if value is None else Text(f"{value:{form}}", style="bold") + Text(unit)
+
+
+def _scores(scores: Mapping[str, float]) -> Text:
+    if not scores:
+        return Text("no benchmark table in this run", style="dim")
+    names = {key: name for key, name in SCORE_NAMES.items() if key in scores} or {key: key for key in scores}
+    parts = (Text(f"{name} ") + Text(f"{scores[key]:.2f} %", style="bold") for key, name in names.items())
+    return Text("   ").join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

@@ -1,0 +1,123 @@
+"""The folder of a run: what is in it, whether it may be used, and the report that ends it."""
+
+import json
+import platform
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from hashlib import sha1
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nas_lightning.errors import UserError
+from nas_lightning.files import write_text_atomically
+
+# They say where results go or how they are shown, not what is computed.
+_FREE_KEYS = ("run_dir", "logger", "benchmark", "overrides")
+
+
+def folder_name(override_dirname: str) -> str:
+    """A run's folder name from Hydra's override_dirname: one path component, at most 120 characters, "default" if empty."""
+    safe = re.sub(r"[^\w=.,+-]+", "_", override_dirname).strip("_.") or "default"
+    return safe if len(safe) <= 120 else f"{safe[:109]}-{sha1(override_dirname.encode()).hexdigest()[:10]}"
+
+
+class RunFolder:
+    """`path`: config.yaml, checkpoints/, metrics.csv, genotype.json, figures and, written last, report.json.
+
+    A folder without report.json is an unfinished run: the same command goes on with it.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+        self.path = path
+        self.config = dict(config)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.json"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.report.exists()
+
+    def open(self) -> None:
+        """Make the folder, or check that the interrupted run in it is this one.
+
+        Raises UserError for a finished run, another configuration, or a folder that cannot be written.
+        """
+        if self.is_finished:
+            raise UserError(
+                f"{self.path} holds a finished run (see its report.json); delete the folder to run it again, or write "
+                "the new run elsewhere with name=<another name>."
+            )
+        saved = self.path / "config.yaml"
+        if saved.exists():
+            self._check_same(yaml.safe_load(saved.read_text()))
+        write_text_atomically(saved, yaml.safe_dump(self.config, sort_keys=False))
+
+    def _check_same(self, saved: Mapping[str, Any]) -> None:
+        before, now = (_flat({k: v for k, v in c.items() if k not in _FREE_KEYS}) for c in (saved, self.config))
+        different = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+        if different and self.checkpoint.exists():
+            key = different[0]
+            more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+            raise UserError(
+                f"{self.path} holds an interrupted run with {key}={before.get(key)}, now it is {now.get(key)}{more}; "
+                "set it back to go on, delete the folder to start anew, or give name=<another name>."
+            )
+
+    def write_report(self, report: Mapping[str, Any]) -> None:
+        write_text_atomically(self.report, json.dumps(report, indent=2) + "\n")
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(config, Mapping):
+        return {prefix: config}
+    return {k: v for key, value in config.items() for k, v in _flat(value, f"{prefix}.{key}".lstrip(".")).items()}
+
+
+def provenance() -> dict[str, Any]:
+    """What a reader needs to judge or repeat a result: versions, device, threads, peak memory, commit."""
+    import torch  # here, so that train.py can name run folders without waiting for it
+
+    packages = ("nas-lightning", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy")
+    cuda = torch.cuda.is_available()
+    peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "device": torch.cuda.get_device_name() if cuda else _cpu_name(),
+        "threads": torch.get_num_threads(),
+        "peak_memory_mb": round(peak / 2**20, 1),
+        "command": sys.argv,
+        **_commit(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> dict[str, Any]:
+    """The commit of the checkout this package runs from; null where it is installed without one."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True).stdout
+
+    try:
+        return {"commit": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "--porcelain", "-uno").strip())}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}

@@ -1,0 +1,80 @@
+"""One search, from a composed config to report.json."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from nas_lightning.benchmarks import Benchmark
+from nas_lightning.callbacks import ArchitectureLog, Row, TemperatureUpdate
+from nas_lightning.cli import Job, build
+from nas_lightning.files import write_text_atomically
+from nas_lightning.module import SupernetModule
+from nas_lightning.reports.cells import draw_cell
+from nas_lightning.reports.figures import plot_search
+from nas_lightning.reports.panel import summary_panel
+from nas_lightning.run import RunFolder, provenance
+from nas_lightning.training import check_precision, fit
+
+log = logging.getLogger("nas_lightning")
+
+
+def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
+    """Run, or go on with, the search that `config` describes; returns the report.
+
+    In a sweep a finished run is skipped (None); alone it is a UserError.
+    """
+    folder = RunFolder(Path(config.run_dir), OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    if job.in_sweep and folder.is_finished:
+        log.info("%s is finished: skipped.", folder.path)
+        return None
+    check_precision(config.trainer.precision)
+    # Everything that may refuse its settings is built before anything is written.
+    pl.seed_everything(config.seed, workers=True, verbose=False)
+    data = build(config.data)
+    schedule = build(config.sched)
+    benchmark: Benchmark | None = build(config.benchmark)
+    module: SupernetModule = build(config.model, num_classes=data.num_classes)
+    folder.open()
+    rows = fit(config, folder.path, module, data, [TemperatureUpdate(schedule), ArchitectureLog(benchmark)])
+    return _finish(config, job, folder, module, data, benchmark, rows)
+
+
+def _finish(
+    config: DictConfig,
+    job: Job,
+    folder: RunFolder,
+    module: SupernetModule,
+    data: pl.LightningDataModule,
+    benchmark: Benchmark | None,
+    rows: list[Row],
+) -> dict[str, Any]:
+    genotype = module.genotype()
+    write_text_atomically(folder.path / "genotype.json", genotype.to_json() + "\n")
+    draw_cell(genotype, folder.path / "cell")
+    plot_search(rows, folder.path / "entropy", title=str(genotype))
+    final = {name: value for name, value in rows[-1].items() if name != "architecture"}
+    report = {
+        "schema": 1,
+        "kind": "search",
+        "experiment": config.name,
+        **{group: job.choices.get(group) for group in ("method", "space", "dataset", "relaxation", "sched")},
+        "seed": config.seed,
+        "overrides": job.overrides,
+        "genotype": {"space": genotype.space, "cells": dict(genotype.cells)},
+        "architecture": str(genotype),
+        "final": final,
+        "scores": {} if benchmark is None else benchmark.query(genotype),
+        "selection": "the architecture of the last epoch, each edge's largest alpha",
+        "split": data.split_record(),  # type: ignore[operator]
+        "epochs": len(rows),
+        "seconds": round(sum(float(row["seconds"]) for row in rows), 3),
+        **provenance(),
+        "config": folder.config,
+    }
+    folder.write_report(report)
+    Console().print(summary_panel(report, folder.path))
+    return report

@@ -1,0 +1,20 @@
+"""Search an architecture: python train.py space=nb201 dataset=cifar10 sched=edd (see conf/ for every choice)."""
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from nas_lightning.run import folder_name
+
+OmegaConf.register_new_resolver("run_folder", folder_name)
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(config: DictConfig) -> None:
+    from nas_lightning.cli import run_job  # torch is imported here, so that --help and completion stay fast
+    from nas_lightning.search import search
+
+    run_job(search, config)
+
+
+if __name__ == "__main__":
+    main()
