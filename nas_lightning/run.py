@@ -49,25 +49,24 @@ class RunFolder:
     def is_finished(self) -> bool:
         return self.report.exists()
 
-    def open(self) -> None:
-        """Make the folder, or check that the interrupted run in it is this one.
-
-        Raises UserError for a finished run, another configuration, or a folder that cannot be written.
-        """
+    def check(self) -> None:
+        """Raise UserError where this run may not use the folder: it holds a finished run, or another configuration's."""
         if self.is_finished:
             raise UserError(
                 f"{self.path} holds a finished run (see its report.json); delete the folder to run it again, or write "
                 "the new run elsewhere with name=<another name>."
             )
         saved = self.path / "config.yaml"
-        if saved.exists():
+        if saved.exists() and self.checkpoint.exists():
             self._check_same(yaml.safe_load(saved.read_text()))
-        write_text_atomically(saved, yaml.safe_dump(self.config, sort_keys=False))
+
+    def write_config(self) -> None:
+        write_text_atomically(self.path / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
 
     def _check_same(self, saved: Mapping[str, Any]) -> None:
         before, now = (_flat({k: v for k, v in c.items() if k not in _FREE_KEYS}) for c in (saved, self.config))
         different = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-        if different and self.checkpoint.exists():
+        if different:
             key = different[0]
             more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
             raise UserError(

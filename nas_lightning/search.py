@@ -1,5 +1,6 @@
 """One search, from a composed config to report.json."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from nas_lightning.module import SupernetModule
 from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import summary_panel
+from nas_lightning.reports.runs import read_metrics
 from nas_lightning.run import RunFolder, provenance
 from nas_lightning.training import check_precision, fit
 
@@ -31,6 +33,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     if job.in_sweep and folder.is_finished:
         log.info("%s is finished: skipped.", folder.path)
         return None
+    folder.check()
     check_precision(config.trainer.precision)
     # Everything that may refuse its settings is built before anything is written.
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -38,7 +41,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     schedule = build(config.sched)
     benchmark: Benchmark | None = build(config.benchmark)
     module: SupernetModule = build(config.model, num_classes=data.num_classes)
-    folder.open()
+    folder.write_config()
     rows = fit(config, folder.path, module, data, [TemperatureUpdate(schedule), ArchitectureLog(benchmark)])
     return _finish(config, job, folder, module, data, benchmark, rows)
 
@@ -55,7 +58,7 @@ def _finish(
     genotype = module.genotype()
     write_text_atomically(folder.path / "genotype.json", genotype.to_json() + "\n")
     draw_cell(genotype, folder.path / "cell")
-    plot_search(rows, folder.path / "entropy", title=str(genotype))
+    plot_search(read_metrics(folder.path / "metrics.csv"), folder.path / "entropy", title=f"{job.choices.get('method')} on {genotype.space}, {job.choices.get('dataset')}, seed {config.seed}")
     final = {name: value for name, value in rows[-1].items() if name != "architecture"}
     report = {
         "schema": 1,
@@ -64,7 +67,7 @@ def _finish(
         **{group: job.choices.get(group) for group in ("method", "space", "dataset", "relaxation", "sched")},
         "seed": config.seed,
         "overrides": job.overrides,
-        "genotype": {"space": genotype.space, "cells": dict(genotype.cells)},
+        "genotype": json.loads(genotype.to_json()),
         "architecture": str(genotype),
         "final": final,
         "scores": {} if benchmark is None else benchmark.query(genotype),
