@@ -1,0 +1,25 @@
+"""Data sets, the search split, batched augmentation, and the LightningDataModules."""
+
+from nas_lightning.data.datamodules import SearchData, TrainData
+from nas_lightning.data.digits import Digits
+from nas_lightning.data.fake import Fake
+from nas_lightning.data.folder import Folder
+from nas_lightning.data.images import Dataset, Images, ImageSet, Splits
+from nas_lightning.data.loader import BatchLoader
+from nas_lightning.data.torchvision_sets import Cifar10, Cifar100, Svhn
+
+__all__ = [
+    "BatchLoader",
+    "Cifar10",
+    "Cifar100",
+    "Dataset",
+    "Digits",
+    "Fake",
+    "Folder",
+    "ImageSet",
+    "Images",
+    "SearchData",
+    "Splits",
+    "Svhn",
+    "TrainData",
+]

@@ -1,0 +1,140 @@
+"""Labelled images as every data set hands them over. Letters: N images, B batch, S side in pixels."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nas_lightning.errors import UserError
+
+Colour = tuple[float, float, float]
+
+_STATISTICS_CHUNK = 1024
+
+
+class ImageSet(Protocol):
+    """N square RGB images of side `side` with class labels, wherever they are kept.
+
+    labels: int64 [N], in 0..len(classes)-1. classes: the class names.
+    """
+
+    @property
+    def labels(self) -> Tensor: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def side(self) -> int: ...
+    def __len__(self) -> int: ...
+
+    def batches(self, indices: Sequence[Tensor], num_workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each int64 [B] of `indices` (on the CPU): uint8 [B, 3, S, S] and int64 [B]."""
+        ...
+
+    def subset(self, indices: Tensor) -> "ImageSet": ...
+
+    def to(self, device: torch.device) -> "ImageSet":
+        """Keep the images on `device`, if they are held in memory at all."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images held as one tensor. pixels: uint8 [N, 3, S, S]; labels: int64 [N]."""
+
+    pixels: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+
+    @property
+    def side(self) -> int:
+        return self.pixels.shape[-1]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def batches(self, indices: Sequence[Tensor], num_workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Slices of the tensor; there is nothing that workers could do."""
+        for index_B in indices:
+            on_device = index_B.to(self.labels.device, non_blocking=True)
+            yield self.pixels[on_device], self.labels[on_device]
+
+    def subset(self, indices: Tensor) -> "Images":
+        return Images(self.pixels[indices], self.labels[indices], self.classes)
+
+    def to(self, device: torch.device) -> "Images":
+        return Images(self.pixels.to(device), self.labels.to(device), self.classes)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What `Dataset.load` returns; mean and std are per channel, for pixel values scaled to [0, 1]."""
+
+    train: ImageSet
+    test: ImageSet | None
+    mean: Colour
+    std: Colour
+
+
+class Dataset(Protocol):
+    """A frozen dataclass of settings that can load its images.
+
+    name: for the report. padding: width of the random crop's black border in pixels. flip: whether a mirrored image
+    is still of its class. side: of the loaded images; `num_classes` and `side` are known without loading them.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def side(self) -> int: ...
+    @property
+    def padding(self) -> int | None: ...
+    @property
+    def flip(self) -> bool: ...
+
+    def load(self, progress: bool) -> Splits:
+        """Read, decode and resize everything; `progress` shows a bar where that takes long. Raises UserError."""
+        ...
+
+
+def check_settings(image_size: int | None, padding: int | None) -> None:
+    """Reject nonsense in the two settings that all data sets share."""
+    if image_size is not None and image_size < 1:
+        raise UserError(f"dataset.image_size={image_size} is no size in pixels; give 1 or more, or null to resize nothing.")
+    if padding is not None and padding < 0:
+        raise UserError(f"dataset.padding={padding} is negative; give 0 or more pixels, or null for image_size/8.")
+
+
+def resize(pixels: Tensor, side: int) -> Tensor:
+    """Resize uint8 [N, 3, S, S] to `side` x `side`, bilinear with antialiasing, as Pillow does."""
+    if pixels.shape[-2:] == (side, side):
+        return pixels
+    return F.interpolate(pixels, (side, side), mode="bilinear", align_corners=False, antialias=True)
+
+
+def channel_statistics(images: ImageSet, at_most: int | None = None) -> tuple[Colour, Colour]:
+    """Mean and standard deviation of each channel over all pixels, scaled to [0, 1], from exact counts of the values.
+
+    `at_most` takes that many evenly spaced images instead of all. A constant channel gets the deviation 1/255, so
+    that normalising stays finite.
+    """
+    count = len(images) if at_most is None else min(at_most, len(images))
+    sample = torch.arange(count) * len(images) // count
+    histogram = torch.zeros(3, 256, dtype=torch.float64)
+    for pixels, _ in images.batches(sample.split(_STATISTICS_CHUNK), num_workers=0):
+        for channel in range(3):
+            histogram[channel] += torch.bincount(pixels[:, channel].flatten(), minlength=256)
+    value = torch.arange(256) / 255
+    share = histogram / histogram.sum(1, keepdim=True)
+    mean = share @ value.double()
+    std = ((share * (value - mean[:, None]) ** 2).sum(1)).sqrt().clamp_min(1 / 255)
+    return _colour(mean), _colour(std)
+
+
+def _colour(values: Tensor) -> Colour:
+    red, green, blue = values.tolist()
+    return red, green, blue

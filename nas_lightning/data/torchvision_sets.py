@@ -1,0 +1,147 @@
+"""CIFAR-10, CIFAR-100 and SVHN through torchvision, with a readable answer where there is neither network nor file."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torchvision.datasets import CIFAR10, CIFAR100, SVHN
+
+from nas_lightning.data.images import Colour, Images, Splits, check_settings, resize
+from nas_lightning.errors import UserError
+
+_NATIVE_SIDE = 32
+_CONNECT_SECONDS = 30.0
+
+Normalisation = Literal["nb201", "darts"]
+
+# Mean and deviation as each family of programs writes them: AutoDL-Projects for nb201, quark0/darts (CIFAR-10) and
+# RobustDARTS (CIFAR-100, SVHN) for darts. NAS-Bench-201 has no SVHN.
+_NB201_CIFAR10 = ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255))
+_NB201_CIFAR100 = ((129.3 / 255, 124.1 / 255, 112.4 / 255), (68.2 / 255, 65.4 / 255, 70.4 / 255))
+_DARTS_CIFAR10 = ((0.49139968, 0.48215827, 0.44653124), (0.24703233, 0.24348505, 0.26158768))
+_DARTS_CIFAR100 = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762))
+_SVHN = ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))
+
+
+@dataclass(frozen=True)
+class Cifar10:
+    """50,000 training and 10,000 test images, 32x32, in the official order; `root` holds torchvision's files."""
+
+    root: str = "data"
+    download: bool = True
+    image_size: int | None = None
+    padding: int | None = None
+    normalisation: Normalisation = "nb201"
+
+    name: ClassVar[str] = "cifar10"
+    num_classes: ClassVar[int] = 10
+    flip: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_settings(self.image_size, self.padding)
+        _check_normalisation(self.normalisation)
+
+    @property
+    def side(self) -> int:
+        return self.image_size or _NATIVE_SIDE
+
+    def load(self, progress: bool) -> Splits:
+        statistics = _NB201_CIFAR10 if self.normalisation == "nb201" else _DARTS_CIFAR10
+        return _load_cifar(CIFAR10, self.name, self.root, self.download, self.side, statistics)
+
+
+@dataclass(frozen=True)
+class Cifar100:
+    """50,000 training and 10,000 test images, 32x32, in the official order; `root` holds torchvision's files."""
+
+    root: str = "data"
+    download: bool = True
+    image_size: int | None = None
+    padding: int | None = None
+    normalisation: Normalisation = "nb201"
+
+    name: ClassVar[str] = "cifar100"
+    num_classes: ClassVar[int] = 100
+    flip: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_settings(self.image_size, self.padding)
+        _check_normalisation(self.normalisation)
+
+    @property
+    def side(self) -> int:
+        return self.image_size or _NATIVE_SIDE
+
+    def load(self, progress: bool) -> Splits:
+        statistics = _NB201_CIFAR100 if self.normalisation == "nb201" else _DARTS_CIFAR100
+        return _load_cifar(CIFAR100, self.name, self.root, self.download, self.side, statistics)
+
+
+@dataclass(frozen=True)
+class Svhn:
+    """73,257 training and 26,032 test images of house numbers, 32x32 (the `extra` images are not used)."""
+
+    root: str = "data"
+    download: bool = True
+    image_size: int | None = None
+    padding: int | None = None
+
+    name: ClassVar[str] = "svhn"
+    num_classes: ClassVar[int] = 10
+    flip: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_settings(self.image_size, self.padding)
+
+    @property
+    def side(self) -> int:
+        return self.image_size or _NATIVE_SIDE
+
+    def load(self, progress: bool) -> Splits:
+        def read(split: str) -> Images:
+            data = SVHN(self.root, split, download=self.download)
+            pixels = resize(torch.from_numpy(np.ascontiguousarray(data.data)), self.side)
+            return Images(pixels, torch.from_numpy(data.labels).long(), tuple(str(digit) for digit in range(10)))
+
+        urls = " and ".join(SVHN.split_list[split][0] for split in ("train", "test"))
+        with _readable_failure(self.name, self.root, self.download, f"the files {urls}"):
+            return Splits(read("train"), read("test"), *_SVHN)
+
+
+def _load_cifar(
+    kind: type[CIFAR10], name: str, root: str, download: bool, side: int, statistics: tuple[Colour, Colour]
+) -> Splits:
+    def read(train: bool) -> Images:
+        data = kind(root, train, download=download)
+        pixels = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+        return Images(resize(pixels, side), torch.tensor(data.targets), tuple(data.classes))
+
+    with _readable_failure(name, root, download, f"the folder {kind.base_folder} unpacked from {kind.url}"):
+        return Splits(read(True), read(False), *statistics)
+
+
+def _check_normalisation(normalisation: str) -> None:
+    if normalisation not in ("nb201", "darts"):
+        raise UserError(f"dataset.normalisation={normalisation!r} is unknown; give nb201 or darts.")
+
+
+@contextmanager
+def _readable_failure(name: str, root: str, download: bool, files: str) -> Iterator[None]:
+    """Turn torchvision's various failures into one sentence; `files` says what would have to lie in `root`."""
+    previous = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_CONNECT_SECONDS)  # torchvision waits without limit where packets vanish
+    try:
+        yield
+    except (OSError, RuntimeError, EOFError) as error:
+        reason = f"could not be downloaded ({error})" if download else "may not be downloaded (dataset.download=false)"
+        raise UserError(
+            f"dataset={name} is not whole in {Path(root).absolute()} and {reason}; put {files} there, "
+            "or give the folder that has them as dataset.root."
+        ) from error
+    finally:
+        socket.setdefaulttimeout(previous)
