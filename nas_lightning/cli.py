@@ -1,6 +1,7 @@
 """What train.py and evaluate.py share: one job of Hydra's, its errors in one sentence, its interrupts without a traceback."""
 
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -30,6 +31,7 @@ def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> No
     settings = HydraConfig.get()
     job = Job(dict(settings.runtime.choices), list(settings.overrides.task), settings.mode == RunMode.MULTIRUN)
     _quiet_libraries()
+    config.run_dir = os.path.relpath(settings.runtime.output_dir)  # so that reports can be moved and compared
     try:
         task(config, job)
     except UserError as error:

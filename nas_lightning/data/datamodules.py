@@ -135,7 +135,7 @@ class SearchData(_DataModule):
         if min(len(train), len(valid)) < 2:
             raise UserError(
                 f"data.train_fraction={self.train_fraction} leaves {len(train)} and {len(valid)} of the {count} images "
-                f"of dataset {self.dataset.name} for training and validation, but each needs 2; choose another fraction."
+                f"of dataset {self.dataset.name} for training and validation; each needs 2, so change the fraction."
             )
         train = take(train, self.train_images, "data.train_images")
         return train, take(valid, self.valid_images, "data.valid_images")

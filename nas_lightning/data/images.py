@@ -104,7 +104,7 @@ class Dataset(Protocol):
 def check_settings(image_size: int | None, padding: int | None) -> None:
     """Reject nonsense in the two settings that all data sets share."""
     if image_size is not None and image_size < 1:
-        raise UserError(f"dataset.image_size={image_size} is no size in pixels; give 1 or more, or null to resize nothing.")
+        raise UserError(f"dataset.image_size={image_size} is no size in pixels; give 1 or more, or null to keep it.")
     if padding is not None and padding < 0:
         raise UserError(f"dataset.padding={padding} is negative; give 0 or more pixels, or null for image_size/8.")
 
