@@ -48,6 +48,8 @@ class Genotype:
         """Read what `to_json` wrote; UserError if `text` is something else. `place` names its source in the message."""
         try:
             data: Any = json.loads(text)
+            if type(data["space"]) is not str:
+                raise TypeError(f"space {data['space']!r} is not a name")
             genotype = cls(data["space"], {name: _read_choices(choices) for name, choices in data["cells"].items()})
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(

@@ -6,7 +6,7 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha1
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,21 @@ def folder_name(override_dirname: str) -> str:
     """A run's folder name from Hydra's override_dirname: one path component, at most 120 characters, "default" if empty."""
     safe = re.sub(r"[^\w=.,+-]+", "_", override_dirname).strip("_.") or "default"
     return safe if len(safe) <= 120 else f"{safe[:109]}-{sha1(override_dirname.encode()).hexdigest()[:10]}"
+
+
+def quote_genotypes(arguments: Sequence[str]) -> list[str]:
+    """Put the value of a genotype= override in Hydra's quotes: its grammar refuses the ~ of a benchmark string.
+
+    >>> quote_genotypes(["genotype=|none~0|+|none~0|none~1|", "train=true"])
+    ["genotype='|none~0|+|none~0|none~1|'", 'train=true']
+    """
+    quoted = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if key == "genotype" and "~" in value and value[0] not in "'\"":
+            value = ",".join(f"'{text}'" for text in value.split(","))
+        quoted.append(key + equals + value)
+    return quoted
 
 
 class RunFolder:

@@ -33,6 +33,10 @@ KNOWN = {  # (t, st): beta_t, total gradient
 }
 
 
+def double(values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
 def beta_and_gradient(logits, v, temperature, second_temperature=None):
     logits = logits.detach().requires_grad_()
     beta = sn_softmax(logits, temperature, second_temperature)
@@ -66,16 +70,16 @@ def relative_error(value, reference):
 @pytest.mark.parametrize(("temperature", "second"), KNOWN)
 def test_beta_and_gradient_equal_the_tabulated_values(temperature, second):
     beta, gradient = KNOWN[temperature, second]
-    ours = beta_and_gradient(torch.tensor(A).double(), torch.tensor(V).double(), temperature, second)
-    torch.testing.assert_close(ours[0], torch.tensor(beta).double(), rtol=0, atol=6e-10)
-    torch.testing.assert_close(ours[1], torch.tensor(gradient).double(), rtol=2e-8, atol=0)
+    ours = beta_and_gradient(double(A), double(V), temperature, second)
+    torch.testing.assert_close(ours[0], double(beta), rtol=0, atol=6e-10)
+    torch.testing.assert_close(ours[1], double(gradient), rtol=2e-8, atol=0)
 
 
 @pytest.mark.parametrize("shape", [(1,), (5,), (6, 5), (14, 7), (2, 3, 8), (4, 1)])
-@pytest.mark.parametrize(("temperature", "second"), [(1.0, None), (1e-3, None), (1e-3, 0.1), (3e-4, 1.0), (0.5, 1.0)])
+@pytest.mark.parametrize(("temperature", "second"), [(1.0, None), (1e-3, None), (1e-3, 0.1), (5e-4, 1.0), (0.5, 1.0)])
 def test_gradient_equals_the_explicit_jacobian(shape, temperature, second):
     for seed in range(5):
-        logits, v = random_logits(*shape, seed=seed, scale=2e-3)
+        logits, v = random_logits(*shape, seed=seed)
         expected = explicit_gradient(logits, v, temperature, second)
         _, gradient = beta_and_gradient(logits, v, temperature, second)
         if shape[-1] == 1:
@@ -87,7 +91,8 @@ def test_gradient_equals_the_explicit_jacobian(shape, temperature, second):
 def test_forward_is_the_softmax_of_the_first_temperature_alone():
     logits, _ = random_logits(6, 5)
     for second in (None, 0.1, 1.0):
-        torch.testing.assert_close(sn_softmax(logits, 1e-3, second), torch.softmax(logits / 1e-3, -1), rtol=1e-13, atol=0)
+        beta = sn_softmax(logits, 1e-3, second)
+        torch.testing.assert_close(beta, torch.softmax(logits / 1e-3, -1), rtol=1e-13, atol=0)
 
 
 def test_sn_softmax_moves_alpha_after_saturation_where_softmax_gives_exactly_0():
@@ -103,7 +108,7 @@ def test_sn_softmax_moves_alpha_after_saturation_where_softmax_gives_exactly_0()
 
 
 def test_gradient_norms_of_a_saturated_edge_equal_the_tabulated_values():
-    logits, v = torch.tensor(A_SATURATED).double(), torch.tensor(V).double()
+    logits, v = double(A_SATURATED), double(V)
     for second, norm in ((None, 2.78e-28), (0.1, 1.359), (1.0, 0.1413)):
         assert beta_and_gradient(logits, v, 1e-3, second)[1].norm().item() == pytest.approx(norm, rel=1e-3)
 
@@ -136,8 +141,8 @@ def test_second_term_is_added_only_above_the_first_temperature(second):
     _, plain = beta_and_gradient(logits, v, torch.tensor(1.0))
     _, gradient = beta_and_gradient(logits, v, torch.tensor(1.0), second)
     assert relative_error(gradient, plain) < 1e-14
-    _, above = beta_and_gradient(logits, v, torch.tensor(1.0 - 1e-6), second if second < 1 else 1.0)
-    assert relative_error(above, plain) > 0.5 if second == 1.0 else relative_error(above, plain) < 1e-5
+    _, just_above = beta_and_gradient(logits, v, torch.tensor(second - 1e-6), second)
+    assert relative_error(just_above * (second - 1e-6), 2 * plain) < 1e-2
 
 
 @pytest.mark.parametrize("relaxation", [Softmax(), SnSoftmax(scale=100.0), SnSoftmax(second_temperature=1.0)])
@@ -183,10 +188,11 @@ def test_float32_beta_has_exact_zeros_beyond_104_temperatures():
 
 
 def test_differentiating_sn_softmax_twice_raises_while_softmax_allows_it():
-    logits = torch.tensor(A).double().requires_grad_()
-    (gradient,) = torch.autograd.grad(sn_softmax(logits, 0.5, 1.0)[0], logits, create_graph=True)
+    logits = double(A).requires_grad_()
+    loss = sn_softmax(logits, 0.5, 1.0).square().sum()
+    (gradient,) = torch.autograd.grad(loss, logits, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
-        torch.autograd.grad(gradient[0], logits)
+        gradient[0].backward()
     assert torch.autograd.gradgradcheck(lambda a: sn_softmax(a, 0.5), logits)
 
 

@@ -145,7 +145,7 @@ def _read_pth(path: Path) -> NB201Table:
         data = torch.load(path, map_location="cpu", weights_only=False)
     # A truncated or foreign pickle can raise any exception.
     except Exception as error:
-        raise UserError(f"{path} cannot be read ({_first_line(error)}); download it again.") from error
+        raise UserError(f"{path} cannot be read ({_gist(error)}); download it again.") from error
 
     def results() -> Iterator[tuple[str, int, Any]]:
         # One at a time, not by NASBench201API: that deep-copies the dict, and the official one takes 28 GB.
@@ -190,7 +190,7 @@ def _read_results(path: Path, results: Iterator[tuple[str, int, Any]]) -> NB201T
     # The readers and the packages index dicts of unknown content; bz2 raises EOFError and OSError on a truncated file.
     except Exception as error:
         raise UserError(
-            f"{path} does not hold NAS-Bench-201 results as published ({type(error).__name__}: {_first_line(error)}); "
+            f"{path} does not hold NAS-Bench-201 results as published ({type(error).__name__}: {_gist(error)}); "
             "give the official file or folder, or download it again."
         ) from error
     return _known_columns(path, rows)
@@ -212,5 +212,7 @@ def _known_columns(path: Path, rows: dict[int, list[float]]) -> NB201Table:
     return NB201Table.from_rows([_OFFICIAL_COLUMNS[at] for at in known], kept, path.name)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+def _gist(error: Exception) -> str:
+    """The first sentence of a library's message, without its full stop: torch's go on for several."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].split(". ")[0].rstrip(".")

@@ -144,9 +144,8 @@ class NB201Table:
         values = self.accuracy[nb201_code(genotype)].tolist()
         scores = {name: round(value, 4) for name, value in zip(self.columns, values, strict=True) if value == value}
         if not scores:
-            raise UserError(
-                f"the architecture {genotype} is not in the table (made from {', '.join(self.sources)}); use a fuller one."
-            )
+            made_from = ", ".join(self.sources)
+            raise UserError(f"the architecture {genotype} is not in the table of {made_from}; use a fuller one.")
         return scores
 
     def query_string(self, text: str) -> dict[str, float]:

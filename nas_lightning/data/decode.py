@@ -3,7 +3,6 @@
 import io
 import os
 import struct
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -46,7 +46,7 @@ class Decoder:
         """uint8 [3, S, S]. Greyscale, palette and 16-bit images become RGB; transparency is dropped."""
         data = self.tree.read(path)
         try:
-            with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data)) as image:
                 rgb = _to_rgb(image)
         except _PILLOW_ERRORS as error:
             raise _undecodable(self.tree, path, error) from error
@@ -98,7 +98,7 @@ def decode_all(decoder: Decoder, paths: Sequence[PurePosixPath], progress: bool)
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
-        Progress(*columns, transient=True, disable=not progress) as bar,
+        Progress(*columns, transient=True, disable=not (progress and get_console().is_terminal)) as bar,
         ThreadPoolExecutor(_threads(decoder.tree, paths)) as pool,
     ):
         task = bar.add_task(f"Decoding {decoder.tree.place.name}", total=len(paths))

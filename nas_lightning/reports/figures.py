@@ -1,6 +1,7 @@
 """Figures of searches, drawn from `metrics.csv`: one search over its epochs, or settings against each other."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,8 @@ def plot_search(metrics: Metrics, path_without_suffix: str | Path, title: str) -
         entropy, temperature, accuracy = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": (1, 1, 1.4)})
         _draw_edges(entropy, metrics)
         _draw_lines(entropy, metrics, [_Line("entropy", "mean over edges", BLUE, width=2.2)])
-        entropy.set(ylabel="entropy (nats)", ylim=(0, None))
+        entropy.set(ylabel="entropy (nats)")
+        _start_at_zero(entropy)
         _draw_lines(temperature, metrics, [_Line("temperature", "", VERMILLION, width=2.2)])
         temperature.set(ylabel="temperature", yscale="log")
         _draw_lines(accuracy, metrics, _accuracy_lines(metrics))
@@ -87,7 +89,8 @@ def plot_search(metrics: Metrics, path_without_suffix: str | Path, title: str) -
         accuracy.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         entropy.legend(loc="best", fontsize=9)
         figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
-        figure.suptitle(title, fontsize=11, weight="bold")
+        text, size = _fitted(title, width=7.2)
+        figure.suptitle(text, fontsize=size, weight="bold")
         save_figure(figure, path_without_suffix, title)
 
 
@@ -124,6 +127,23 @@ def plot_comparison(groups: Mapping[str, Sequence[Run]], path_without_suffix: st
 def _curve(metrics: Metrics, column: str, factor: float = 1.0) -> Curve:
     points = zip(metrics["epoch"], metrics.get(column, ()), strict=False)
     return {int(epoch): factor * value for epoch, value in points if math.isfinite(value)}
+
+
+def _start_at_zero(axes: "Axes") -> None:
+    """With a little room below, so that a line at zero is seen in full."""
+    top = axes.get_ylim()[1]
+    axes.set_ylim(-0.03 * top, top)
+
+
+def _fitted(title: str, width: float) -> tuple[str, float]:
+    """The title, wrapped at blanks to 80 characters a line, and a font size at which it fits into `width` inches.
+
+    The architecture of a NAS-Bench-201 cell is one word of up to 95 characters.
+    """
+    text = textwrap.fill(title, 80, break_long_words=False, break_on_hyphens=False)
+    longest = max(map(len, text.splitlines()), default=1)
+    # A bold character of the default font is about 0.69 of the font's size wide; an inch has 72 points.
+    return text, min(11, 72 * width / (0.69 * longest))
 
 
 def _accuracy_lines(metrics: Metrics) -> list[_Line]:
@@ -193,7 +213,7 @@ def _draw_panel(axes: "Axes", title: str, panel: _Panel, groups: Mapping[str, Se
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if panel.column in ("entropy", "skip_connects"):
-        axes.set_ylim(bottom=0)
+        _start_at_zero(axes)
     if panel.column == "skip_connects":
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 

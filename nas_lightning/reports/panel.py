@@ -15,7 +15,7 @@ _FILES = {
     "genotype.json": "the architecture",
     "cell.svg": "its drawing",
     "entropy.png": "the search, epoch by epoch",
-    "metrics.csv": "the same as numbers",
+    "metrics.csv": "the numbers of every epoch",
     "report.json": "everything about this run",
 }
 

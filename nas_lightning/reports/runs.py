@@ -52,7 +52,7 @@ class Run:
 
 
 def find_runs(folder: str | Path) -> list[Run]:
-    """Every run at or below `folder`, sorted by path.
+    """Every search at or below `folder`, sorted by path.
 
     A broken file is reported in `Run.cause` instead of raised. The `metrics.csv` of a finished run is not opened.
     UserError when `folder` is not a folder.
@@ -93,20 +93,24 @@ def _runs_below(folder: Path) -> Iterator[Run]:
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in _NOT_SEARCHED and not name.startswith(".")]
         if "report.json" in files:
-            yield _finished(Path(place))
+            yield from _finished(Path(place))
         elif "metrics.csv" in files and "config.yaml" in files:
             yield _unfinished(Path(place))
 
 
-def _finished(folder: Path) -> Run:
+def _finished(folder: Path) -> Iterator[Run]:
+    """The run of a `report.json`; nothing when it says that it reports something else, such as an evaluation."""
     path = folder / "report.json"
     try:
         with open(path, encoding="utf-8") as file:
             report = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
-        return Run(folder, None, cause=f"report.json cannot be read: {_reason(error)}")
+        yield Run(folder, None, cause=f"report.json cannot be read: {_reason(error)}")
+        return
+    if isinstance(report, dict) and report.get("kind", "search") != "search":
+        return
     cause = _fault(report)
-    return Run(folder, None, cause=cause) if cause else Run(folder, report, epochs=report.get("epochs"))
+    yield Run(folder, None, cause=cause) if cause else Run(folder, report, epochs=report.get("epochs"))
 
 
 def _unfinished(folder: Path) -> Run:
@@ -138,8 +142,7 @@ def _number(cell: str, name: str, path: str | Path, line: int) -> float:
         return float(cell)
     except ValueError as error:
         raise UserError(
-            f"{cell!r} in column {name}, line {line} of {path}, is not a number; "
-            "correct it or delete the run's folder."
+            f"{cell!r} in column {name}, line {line} of {path}, is not a number; correct it or delete the run's folder."
         ) from error
 
 

@@ -175,7 +175,7 @@ def _measures(scores: Sequence[str]) -> tuple[Measure, ...]:
         Measure("entropy (nats)", "entropy_nats", 3),
         Measure("discretised (%)", "discrete_accuracy_percent", 2),
         *(Measure(_heading(key), f"{key}_percent", 2) for key in scores),
-        Measure("seconds", "seconds", 1),
+        Measure("seconds", "seconds", 0),
     )
 
 

@@ -86,5 +86,5 @@ def whole_epochs(value: int | float, epochs: int) -> int:
 
 
 def decayed_temperature(scale: float, start: float, decay: float) -> float:
-    """t = E / ln(exp(start) + decay), start = E/t_0 (arXiv 2306.06855, eq. 12 and 15), in a form that cannot overflow."""
+    """t = E / ln(exp(start) + decay), start = E/t_0 (arXiv 2306.06855, eq. 12, 15), in a form that cannot overflow."""
     return scale / (start + math.log1p(decay * math.exp(-start)))

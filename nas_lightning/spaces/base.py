@@ -51,3 +51,7 @@ class SearchSpace(Protocol):
     def parse(self, text: str) -> Genotype:
         """Read the space's own genotype text; UserError where it names another space's architecture."""
         ...
+
+    def baselines(self, generator: torch.Generator) -> dict[str, Genotype]:
+        """What a found architecture is held against: one drawn uniformly, and those a collapsed search ends in."""
+        ...

@@ -114,3 +114,11 @@ class NB201:
 
     def parse(self, text: str) -> Genotype:
         return parse_nb201(text)
+
+    def baselines(self, generator: torch.Generator) -> dict[str, Genotype]:
+        candidates = [operation for operation, kept in zip(NB201_OPERATIONS, self.cells["cell"].candidates[0], strict=True) if kept]
+        drawn = torch.randint(len(candidates), (len(NB201_EDGES),), generator=generator).tolist()
+        return {
+            "random": nb201_genotype(tuple(candidates[index] for index in drawn)),
+            "all_skip": nb201_genotype(("skip_connect",) * len(NB201_EDGES)),
+        }

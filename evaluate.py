@@ -1,0 +1,23 @@
+"""Score a found architecture by table and, with train=true, by training it from scratch: python evaluate.py run=PATH."""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from nas_lightning.run import folder_name, quote_genotypes
+
+OmegaConf.register_new_resolver("run_folder", folder_name)
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+def main(config: DictConfig) -> None:
+    from nas_lightning.cli import run_job  # torch is imported here, so that --help and completion stay fast
+    from nas_lightning.evaluation import evaluate
+
+    run_job(evaluate, config)
+
+
+if __name__ == "__main__":
+    sys.argv[1:] = quote_genotypes(sys.argv[1:])
+    main()

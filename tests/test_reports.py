@@ -1,0 +1,515 @@
+"""Reports: reading runs, drawings, figures, the summary table, the panel, and atomic files."""
+
+import csv
+import io
+import json
+import math
+import re
+import statistics
+import subprocess
+import sys
+import time
+from xml.etree import ElementTree
+
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from nas_lightning.errors import UserError
+from nas_lightning.files import replace_atomically, write_text_atomically
+from nas_lightning.genotype import NB201_EDGES, NB201_OPERATIONS, Choice, Genotype, nb201_genotype, parse_nb201
+from nas_lightning.reports import (
+    dot_text,
+    draw_cell,
+    find_runs,
+    plot_comparison,
+    plot_search,
+    read_metrics,
+    summary,
+    summary_panel,
+)
+from nas_lightning.reports.__main__ import main
+from nas_lightning.reports.cells import _bezier, _layout
+from nas_lightning.reports.tables import group_names, notes, render_csv, render_markdown, render_table
+
+ARCHITECTURE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|"
+ALL_FIVE = parse_nb201(ARCHITECTURE)
+
+
+def metrics_rows(epochs=6, table=True, offset=0.0):
+    for epoch in range(epochs):
+        row = {
+            "epoch": epoch,
+            "valid_accuracy": 0.2 + 0.05 * epoch,
+            "discrete_accuracy": 0.1 + 0.08 * epoch + offset,
+            "entropy": 1.609 * 0.7**epoch + offset,
+            "temperature": 0.5**epoch,
+            "skip_connects": epoch // 2,
+            **{f"entropy/cell/{edge}": 1.609 * 0.7**epoch for edge in range(6)},
+        }
+        if table:
+            row["table/cifar10_test_200"] = 90 + 0.3 * epoch + offset
+        yield row | {"architecture": ARCHITECTURE}
+
+
+def write_metrics(folder, **settings):
+    rows = list(metrics_rows(**settings))
+    with open(folder / "metrics.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return rows
+
+
+def write_run(folder, seed=0, method="edd", overrides=(), config=None, finished=True, **changes):
+    """A run folder as the search leaves it; `changes` replace entries of its report."""
+    folder.mkdir(parents=True)
+    rows = write_metrics(folder, offset=0.01 * seed)
+    (folder / "config.yaml").write_text("seed: 0\n")
+    report = {
+        "schema": 1,
+        "experiment": "quickstart",
+        "method": method,
+        "space": "nb201",
+        "dataset": "digits",
+        "seed": seed,
+        "overrides": [*overrides, f"seed={seed}"],
+        "config": config or {"seed": seed, "sched": {"lam": 0.12}},
+        "architecture": ARCHITECTURE,
+        "final": {key: value for key, value in rows[-1].items() if key != "architecture"},
+        "scores": {"cifar10_test_200": 91.0 + seed, "cifar10_valid_12": 80.0},
+        "epochs": len(rows),
+        "seconds": 100.0 + seed,
+        "device": "cpu",
+    }
+    if finished:
+        (folder / "report.json").write_text(json.dumps(report | changes))
+    return folder
+
+
+def svg_texts(path):
+    return [element.text for element in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+
+
+# --- atomic files
+
+
+def test_a_file_is_replaced_only_when_it_is_whole(tmp_path):
+    path = tmp_path / "report.json"
+    write_text_atomically(path, "old")
+
+    def stopped_half_way():
+        with replace_atomically(path) as temporary:
+            temporary.write_text("ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped_half_way()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with replace_atomically(path) as temporary:
+        assert temporary.parent == path.parent
+        assert temporary.suffix == ".json"
+        temporary.write_text("new")
+        reader = open(path)  # noqa: SIM115
+    with reader:
+        assert reader.read() == "old"  # replaced as a whole, not written over
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_missing_parent_folders_are_made(tmp_path):
+    write_text_atomically(tmp_path / "a" / "b" / "x.txt", "é")
+    assert (tmp_path / "a" / "b" / "x.txt").read_bytes() == "é".encode()
+
+
+def test_an_unwritable_place_is_one_sentence_naming_the_path(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write .*file/x\.txt: .*; give a writable folder\.$"):
+        write_text_atomically(tmp_path / "file" / "x.txt", "text")
+
+
+# --- reading runs
+
+
+def test_every_kind_of_run_is_found_and_nothing_else(tmp_path):
+    write_run(tmp_path / "a" / "sched.lam=0.06")
+    write_run(tmp_path / "a" / "sched.lam=0.06" / "below", finished=False)
+    write_run(tmp_path / "b").joinpath("report.json").write_text('{"schema": 1, ')
+    write_run(tmp_path / ".hidden")
+    write_run(tmp_path / "evaluate", kind="evaluation")
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "config.yaml").write_text("")
+    finished, unfinished, broken = find_runs(tmp_path)
+    assert finished.report["seed"] == 0
+    assert (finished.epochs, finished.cause) == (6, "")
+    assert (unfinished.report, unfinished.epochs, unfinished.cause) == (None, 6, "")
+    assert broken.report is None
+    assert broken.cause.startswith("report.json cannot be read: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"schema": 2}, "report.json has schema 2, this version reads 1"),
+        ({"final": None}, "report.json has no valid `final`"),
+        ({"overrides": [1]}, "report.json has no valid `overrides`"),
+        ({"scores": []}, "report.json has no valid `scores`"),
+    ],
+)
+def test_a_report_that_is_not_ours_is_broken_with_its_cause(tmp_path, change, cause):
+    write_run(tmp_path / "run", **change)
+    assert [run.cause for run in find_runs(tmp_path)] == [cause]
+
+
+@pytest.mark.parametrize("content", [b"[]", b"\xff\xfe", b"", b"[" * 100_000])
+def test_no_content_of_a_report_is_a_crash(tmp_path, content):
+    (tmp_path / "report.json").write_bytes(content)
+    (run,) = find_runs(tmp_path)
+    assert run.cause.startswith("report.json ")
+
+
+def test_metrics_come_back_by_column_with_blanks_as_nan(tmp_path):
+    (tmp_path / "metrics.csv").write_text(f"epoch,entropy,architecture\n0,1.5,{ARCHITECTURE}\n1,,\n")
+    metrics = read_metrics(tmp_path / "metrics.csv")
+    assert set(metrics) == {"epoch", "entropy"}
+    assert metrics["epoch"] == [0, 1]
+    assert metrics["entropy"][0] == 1.5
+    assert math.isnan(metrics["entropy"][1])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no `epoch` column"),
+        ("entropy\n1\n", "no `epoch` column"),
+        ("epoch,entropy\n0,1.6\n1", r"line 3 .* has 1 cells where its first line has 2"),
+        ("epoch,entropy\n0,high\n", r"'high' in column entropy, line 2 "),
+    ],
+)
+def test_broken_metrics_name_the_place_and_list_the_run_as_broken(tmp_path, text, message):
+    write_run(tmp_path / "run", finished=False).joinpath("metrics.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_metrics(tmp_path / "run" / "metrics.csv")
+    (run,) = find_runs(tmp_path)
+    assert re.search(message, run.cause)
+    assert run.epochs is None
+
+
+def test_reading_a_report_takes_under_half_a_millisecond(tmp_path):
+    text = (write_run(tmp_path / "first") / "report.json").read_text()
+    for number in range(300):
+        (tmp_path / f"r{number}").mkdir()
+        (tmp_path / f"r{number}" / "report.json").write_text(text)
+    start = time.process_time()
+    assert len(find_runs(tmp_path)) == 301
+    assert time.process_time() - start < 0.15
+
+
+# --- the summary table
+
+
+def test_means_and_sample_deviations_equal_the_statistics_of_the_runs(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path / f"edd{seed}", seed, overrides=["method=edd"])
+    write_run(tmp_path / "darts", 0, "darts", overrides=["method=darts"])
+    table = summary(find_runs(tmp_path))
+    assert table.settings == ("method",)
+    darts, edd = table.rows
+    assert (darts.settings, edd.settings) == (("darts",), ("edd",))
+    rows = [list(metrics_rows(offset=0.01 * seed))[-1] for seed in range(3)]
+    expected = [
+        [row["entropy"] for row in rows],
+        [100 * row["discrete_accuracy"] for row in rows],
+        [91.0, 92.0, 93.0],
+        [100.0, 101.0, 102.0],
+    ]
+    assert [measure.csv_name for measure in table.measures] == [
+        "entropy_nats",
+        "discrete_accuracy_percent",
+        "cifar10_test_200_percent",
+        "seconds",
+    ]
+    for found, values in zip(edd.statistics, expected, strict=True):
+        assert found.n == 3
+        assert found.mean == pytest.approx(statistics.fmean(values))
+        assert found.std == pytest.approx(statistics.stdev(values))
+    assert [each.std for each in darts.statistics] == [None] * 4
+
+
+def test_a_default_and_the_same_value_written_out_are_one_setting(tmp_path):
+    for seed, (overrides, lam) in enumerate([([], 0.12), (["sched.lam=0.120"], 0.12), (["+sched.lam=0.5"], 0.5)]):
+        write_run(tmp_path / str(seed), seed, overrides=overrides, config={"sched": {"lam": lam}})
+    table = summary(find_runs(tmp_path))
+    assert table.settings == ("sched.lam",)
+    assert [(row.settings, len(row.runs)) for row in table.rows] == [(("0.12",), 2), (("0.5",), 1)]
+
+
+def test_settings_that_are_groups_show_the_choice_and_stay_blank_where_not_chosen(tmp_path):
+    config = {"relaxation": {"_target_": "x"}}
+    write_run(tmp_path / "a", overrides=["relaxation=softmax", "hydra.job.name=x"], config=config)
+    write_run(tmp_path / "b", config=config)
+    table = summary(find_runs(tmp_path))
+    assert table.settings == ("relaxation",)
+    assert {row.settings for row in table.rows} == {("softmax",), ("",)}
+
+
+def test_numbers_sort_by_size(tmp_path):
+    for lam in ("0.5", "10", "2"):
+        write_run(tmp_path / lam, overrides=[f"sched.lam={lam}"], config={"sched": {"lam": float(lam)}})
+    assert [row.settings[0] for row in summary(find_runs(tmp_path)).rows] == ["0.5", "2.0", "10.0"]
+
+
+def test_missing_values_stay_blank_and_a_smaller_n_is_said(tmp_path):
+    write_run(tmp_path / "a", 0, scores={}, final={"entropy": math.nan}, overrides=["method=a"], method="a")
+    write_run(tmp_path / "b", 0, overrides=["method=b"], method="b")
+    write_run(tmp_path / "c", 1, scores={}, overrides=["method=b"], method="b")
+    table = summary(find_runs(tmp_path))
+    a, b = render_markdown(table).splitlines()[2:4]
+    assert a == "| a | 1 |  |  |  | 100 |"
+    assert b.endswith("| 91.00 (n=1) | 100 ± 1 |")
+    rows = list(csv.DictReader(io.StringIO(render_csv(table))))
+    assert (rows[0]["entropy_nats_mean"], rows[0]["entropy_nats_std"], rows[0]["entropy_nats_n"]) == ("", "", "0")
+    assert (rows[1]["cifar10_test_200_percent_mean"], rows[1]["cifar10_test_200_percent_n"]) == ("91.0", "1")
+
+
+def test_other_scores_are_shown_only_without_those_of_200_epochs(tmp_path):
+    write_run(tmp_path / "a", scores={"my_score": 12.345})
+    assert "| my_score (%) |" in render_markdown(summary(find_runs(tmp_path)))
+    write_run(tmp_path / "b", seed=1)
+    assert "my_score" not in render_markdown(summary(find_runs(tmp_path)))
+
+
+def test_unfinished_broken_and_repeated_runs_are_named_below_the_table(tmp_path):
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b")
+    write_run(tmp_path / "c", finished=False)
+    write_run(tmp_path / "d", schema=7)
+    assert notes(summary(find_runs(tmp_path))) == [
+        "repeated: all runs: 2 runs have seed 0, and n counts each of them",
+        f"unfinished: {tmp_path / 'c'}: 6 epochs done",
+        f"broken: {tmp_path / 'd'}: report.json has schema 7, this version reads 1",
+    ]
+
+
+def test_the_terminal_table_fits_100_columns_unabridged(tmp_path):
+    scores = {"cifar10_test_200": 94.37, "cifar100_test_200": 73.51, "imagenet16_120_test_200": 46.34}
+    for seed, lam in ((0, 0.06), (1, 0.06), (0, 0.12)):
+        write_run(
+            tmp_path / f"{lam},{seed}",
+            seed,
+            scores=scores,
+            overrides=[f"sched.lam={lam}"],
+            config={"sched": {"lam": lam}},
+        )
+    console = Console(width=100, file=io.StringIO())
+    console.print(render_table(summary(find_runs(tmp_path))))
+    text = console.file.getvalue()
+    assert "94.37 ± 0.00" in text
+    assert "ImageNet16-120" in text
+    assert "…" not in text
+
+
+# --- the command
+
+
+def test_the_command_prints_each_format(tmp_path, capsys):
+    for seed in range(2):
+        write_run(tmp_path / f"seed={seed}", seed)
+    write_run(tmp_path / "stopped", finished=False)
+    for form in ("table", "markdown", "csv"):
+        assert main([str(tmp_path), "--format", form]) == 0
+        output, errors = capsys.readouterr()
+        assert ("stopped: 6 epochs done" in errors) == (form == "csv")
+        assert ("stopped: 6 epochs done" in output) == (form != "csv")
+    assert float(next(csv.DictReader(io.StringIO(output)))["cifar10_test_200_percent_mean"]) == 91.5
+
+
+@pytest.mark.parametrize("suffix", ["", ".svg", ".png"])
+def test_the_command_draws_svg_and_png_beside_each_other(tmp_path, suffix, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("nas_lightning.reports.__main__.plot_comparison", lambda groups, path: drawn.append(path))
+    write_run(tmp_path / "run")
+    assert main([str(tmp_path), "--figure", f"lam=0.5{suffix}"]) == 0
+    assert drawn == ["lam=0.5"]
+
+
+def test_a_finished_run_without_its_metrics_is_named_and_left_out_of_table_and_figure(tmp_path, capsys):
+    for seed in range(2):
+        write_run(tmp_path / "runs" / str(seed), seed)
+    (tmp_path / "runs" / "1" / "metrics.csv").unlink()
+    assert main([str(tmp_path / "runs"), "--format", "markdown", "--figure", str(tmp_path / "figure")]) == 0
+    output = capsys.readouterr().out
+    assert output.splitlines()[2].startswith("| 1 |")
+    assert f"- broken: {tmp_path / 'runs' / '1'}: " in output
+    assert any("(n=1)" in text for text in svg_texts(tmp_path / "figure.svg"))
+
+
+def test_a_folder_without_runs_is_one_sentence_and_status_1(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    for name, message in (("nowhere", "is not a folder"), ("empty", "holds no run")):
+        assert main([str(tmp_path / name)]) == 1
+        output, errors = capsys.readouterr()
+        assert output == ""
+        assert message in errors
+        assert errors.count("\n") == 1
+
+
+def test_reports_load_no_torch_lightning_hydra_or_matplotlib():
+    forbidden = "{'torch', 'pytorch_lightning', 'hydra', 'wandb', 'matplotlib', 'numpy'}"
+    code = f"import sys, nas_lightning.reports.__main__; print({forbidden} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
+
+
+# --- drawings of cells
+
+
+def test_every_edge_is_labelled_with_its_operation_in_svg_and_png(tmp_path):
+    draw_cell(ALL_FIVE, tmp_path / "sched.lam=0.06")
+    texts = svg_texts(tmp_path / "sched.lam=0.06.svg")
+    operations = [choice.operation for choice in ALL_FIVE.cells["cell"]]
+    assert sorted(text for text in texts if text in NB201_OPERATIONS) == sorted(operations)
+    assert {"0", "1", "2", "3", "input", "output"} <= set(texts)
+    assert (tmp_path / "sched.lam=0.06.png").read_bytes().startswith(b"\x89PNG")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_operations_differ_in_line_style_and_not_only_in_colour(tmp_path):
+    looks = set()
+    for operation in NB201_OPERATIONS:
+        draw_cell(nb201_genotype((operation,) * 6), tmp_path / operation)
+        svg = (tmp_path / f"{operation}.svg").read_text()
+        looks.add(re.search(r'style="fill: none;((?: stroke-(?:dash|width)[^;"]*;?| stroke: [^;]*;)*)', svg)[1])
+    without_colour = {re.sub(r"stroke: [^;]*;", "", look) for look in looks}
+    assert len(without_colour) == len(NB201_OPERATIONS)
+
+
+def test_equal_input_gives_equal_svg_files(tmp_path):
+    for name in ("a", "b"):
+        draw_cell(ALL_FIVE, tmp_path / name / "cell")
+        plot_search({"epoch": [0, 1], "entropy": [1.6, 1.0], "temperature": [1, 0.1]}, tmp_path / name / "plot", "t")
+    for file in ("cell.svg", "plot.svg"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_no_two_arrows_of_the_nb201_cell_cross_or_touch():
+    curves = []
+    for arrow in _layout(ALL_FIVE.cells["cell"]):
+        start, end = ((2.15 * node, 0.0) for node in (arrow.choice.source, arrow.choice.target))
+        controls = _bezier(start, end, arrow.level)
+        points = []
+        for t in (step / 60 for step in range(3, 58)):  # arrows of one node start close to each other
+            weights = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3
+            points.append([sum(w * p[axis] for w, p in zip(weights, controls, strict=True)) for axis in (0, 1)])
+        curves.append(points)
+    nearest = min(math.dist(p, q) for i, one in enumerate(curves) for other in curves[:i] for p in one for q in other)
+    assert len(curves) == len(NB201_EDGES)
+    assert nearest > 0.1
+
+
+def test_a_genotype_of_several_cell_types_and_unknown_operations_is_drawn(tmp_path):
+    normal = (Choice("sep_conv_3x3", 0, 2), Choice("my_own_op", 1, 2), Choice("skip_connect", 0, 3))
+    draw_cell(Genotype("darts", {"normal": normal, "reduce": (*normal, Choice("none", 0, 3))}), tmp_path / "cell")
+    texts = svg_texts(tmp_path / "cell.svg")
+    assert {"darts · normal", "darts · reduce"} <= set(texts)
+    assert texts.count("my_own_op") == 2
+    with pytest.raises(UserError, match="has no edge to draw"):
+        draw_cell(Genotype("darts", {"normal": ()}), tmp_path / "none")
+
+
+def test_dot_text_holds_every_edge_once():
+    edges = re.findall(r'"cell/(\d)" -> "cell/(\d)" \[label="(\w+)"', dot_text(ALL_FIVE))
+    assert sorted(edges) == sorted((str(c.source), str(c.target), c.operation) for c in ALL_FIVE.cells["cell"])
+    assert r'[label="a\"b"' in dot_text(Genotype("x", {"cell": (Choice('a"b', 0, 1),)}))
+
+
+# --- figures
+
+
+def test_a_search_is_plotted_with_and_without_a_table(tmp_path):
+    for table in (True, False):
+        write_metrics(tmp_path, table=table)
+        plot_search(read_metrics(tmp_path / "metrics.csv"), tmp_path / "entropy", "edd, seed 0")
+        texts = svg_texts(tmp_path / "entropy.svg")
+        assert {"edd, seed 0", "entropy (nats)", "temperature", "accuracy (%)"} <= set(texts)
+        assert ("CIFAR-10 test, in the table" in texts) == table
+
+
+def test_a_search_of_one_epoch_is_a_visible_point_and_of_none_a_sentence(tmp_path):
+    plot_search({"epoch": [0], "entropy": [1.6], "temperature": [1.0]}, tmp_path / "one", "one")
+    assert re.search(r"<use [^>]*fill: #0072b2", (tmp_path / "one.svg").read_text())
+    with pytest.raises(UserError, match="no epoch to draw"):
+        plot_search({"epoch": [], "entropy": []}, tmp_path / "none", "none")
+    assert not (tmp_path / "none.svg").exists()
+
+
+def test_the_longest_architecture_fits_into_a_title(tmp_path):
+    longest = str(nb201_genotype(("nor_conv_3x3",) * 6))
+    plot_search({"epoch": [0], "entropy": [1.6], "temperature": [1.0]}, tmp_path / "plot", f"edd, seed 0: {longest}")
+    with Image.open(tmp_path / "plot.png") as image:
+        pixels = image.convert("L")
+    height = pixels.height // 12
+    for left in (0, pixels.width - 6):
+        assert min(pixels.crop((left, 0, left + 6, height)).getdata()) == 255  # the title keeps off both edges
+
+
+def test_the_comparison_says_n_and_leaves_out_the_table_panel_where_there_is_none(tmp_path):
+    for seed in range(2):
+        write_run(tmp_path / "edd" / str(seed), seed)
+    write_metrics(write_run(tmp_path / "darts", 0, "darts"), table=False)
+    groups = group_names(summary(find_runs(tmp_path)))
+    assert list(groups) == ["darts", "edd"]
+    plot_comparison(groups, tmp_path / "both")
+    texts = svg_texts(tmp_path / "both.svg")
+    assert {"darts (n=1)", "edd (n=2)", "A  mean entropy (nats)", "D  skip connections"} <= set(texts)
+    assert "C  CIFAR-10 test accuracy in the table (%); darts: n=0" in texts
+    plot_comparison({"darts": groups["darts"]}, tmp_path / "darts")
+    assert not any("CIFAR" in text for text in svg_texts(tmp_path / "darts.svg"))
+    with pytest.raises(UserError, match="has an epoch to draw"):
+        plot_comparison({}, tmp_path / "none")
+
+
+def test_a_group_whose_runs_differ_in_length_is_averaged_where_all_have_an_epoch(tmp_path, monkeypatch):
+    for seed, epochs in enumerate((4, 6)):
+        write_metrics(write_run(tmp_path / str(seed), seed), epochs=epochs, offset=float(seed))
+    drawn = {}
+    from matplotlib.axes import Axes
+
+    original = Axes.plot
+
+    def recording(axes, x, y, *rest, **named):
+        if named.get("label") == "g (n=2)" and not drawn:
+            drawn.update(zip(x, y, strict=True))
+        return original(axes, x, y, *rest, **named)
+
+    monkeypatch.setattr(Axes, "plot", recording)
+    plot_comparison({"g": find_runs(tmp_path)}, tmp_path / "figure")
+    assert drawn == pytest.approx({epoch: 1.609 * 0.7**epoch + 0.5 for epoch in range(4)})
+
+
+# --- the panel
+
+
+def shown(report, folder):
+    console = Console(width=100, file=io.StringIO())
+    console.print(summary_panel(report, folder))
+    lines = console.file.getvalue().splitlines()
+    assert all(len(line) <= 100 for line in lines)
+    return "\n".join(lines)
+
+
+def test_the_panel_shows_the_longest_architecture_on_one_line_and_every_result(tmp_path):
+    report = json.loads((write_run(tmp_path / "run") / "report.json").read_text())
+    longest = str(nb201_genotype(("nor_conv_3x3",) * 6))
+    text = shown(report | {"architecture": longest, "seconds": 3725.0}, tmp_path / "run")
+    entropy, accuracy = report["final"]["entropy"], 100 * report["final"]["discrete_accuracy"]
+    for part in (longest, f"{entropy:.3f} nats", f"{accuracy:.2f} %", "0.0312", "CIFAR-10 91.00 %", "1 h 2 min", "edd"):
+        assert part in text
+    assert "metrics.csv" in text
+    assert "cell.svg" not in text  # it was not written
+
+
+def test_the_panel_says_that_there_is_no_table(tmp_path):
+    report = json.loads((write_run(tmp_path / "run", scores={}) / "report.json").read_text())
+    assert "no benchmark table in this run" in shown(report, tmp_path / "run")
