@@ -100,7 +100,8 @@ class StackedConv(nn.Module):
 
     def forward(self, rectified: Tensor, positions: tuple[int, ...], beta_KC: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, len(positions) * C, H, W], each edge's part normalised and scaled by its beta."""
-        weight, bias = self.weight, self.bias
+        weight: Tensor = self.weight
+        bias: Tensor | None = self.bias
         if len(positions) * self.channels != weight.shape[0]:
             weight = torch.cat([weight.split(self.channels)[p] for p in positions])
             bias = None if bias is None else torch.cat([bias.split(self.channels)[p] for p in positions])

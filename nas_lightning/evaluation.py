@@ -14,6 +14,7 @@ from rich.table import Table
 
 from nas_lightning.benchmarks import Benchmark
 from nas_lightning.cli import Job, build
+from nas_lightning.data import TrainData
 from nas_lightning.errors import UserError
 from nas_lightning.genotype import Genotype
 from nas_lightning.module import NetworkModule
@@ -48,7 +49,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     if config.train:
         candidates |= space.baselines(torch.Generator().manual_seed(config.seed))
     benchmark: Benchmark | None = build(config.benchmark)
-    data = build(config.data)
+    data: TrainData = build(config.data)
     networks = {name: space.network(genotype, data.num_classes) for name, genotype in candidates.items()}
     results = {
         name: {
@@ -114,11 +115,11 @@ def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
 
 
 def _train(
-    config: DictConfig, folder: Path, space: SearchSpace, genotype: Genotype, data: pl.LightningDataModule
+    config: DictConfig, folder: Path, space: SearchSpace, genotype: Genotype, data: TrainData
 ) -> dict[str, Any]:
     log.info("Training %s in %s.", genotype, folder)
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    network = space.network(genotype, data.num_classes)  # type: ignore[attr-defined]
+    network = space.network(genotype, data.num_classes)
     module = NetworkModule(network, build(config.recipe.optimizer), build(config.recipe.scheduler), config.seed)
     own = OmegaConf.merge(config, {"run_dir": str(folder)})
     rows = fit(own, folder, module, data)  # type: ignore[arg-type]

@@ -167,7 +167,7 @@ class SupernetModule(pl.LightningModule):
     def on_train_epoch_end(self) -> None:
         scheduler = self.lr_schedulers()
         if scheduler is not None:
-            scheduler.step()  # type: ignore[union-attr, call-arg]
+            scheduler.step()  # type: ignore[union-attr]
 
     def on_validation_epoch_start(self) -> None:
         self._discrete = self.architecture.one_hot()

@@ -12,6 +12,7 @@ from rich.console import Console
 from nas_lightning.benchmarks import Benchmark
 from nas_lightning.callbacks import ArchitectureLog, Row, TemperatureUpdate
 from nas_lightning.cli import Job, build
+from nas_lightning.data import SearchData
 from nas_lightning.files import write_text_atomically
 from nas_lightning.module import SupernetModule
 from nas_lightning.reports.cells import draw_cell
@@ -37,7 +38,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     check_precision(config.trainer.precision)
     # Everything that may refuse its settings is built before anything is written.
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    data = build(config.data)
+    data: SearchData = build(config.data)
     schedule = build(config.sched)
     benchmark: Benchmark | None = build(config.benchmark)
     module: SupernetModule = build(config.model, num_classes=data.num_classes)
@@ -51,14 +52,15 @@ def _finish(
     job: Job,
     folder: RunFolder,
     module: SupernetModule,
-    data: pl.LightningDataModule,
+    data: SearchData,
     benchmark: Benchmark | None,
     rows: list[Row],
 ) -> dict[str, Any]:
     genotype = module.genotype()
     write_text_atomically(folder.path / "genotype.json", genotype.to_json() + "\n")
     draw_cell(genotype, folder.path / "cell")
-    plot_search(read_metrics(folder.path / "metrics.csv"), folder.path / "entropy", title=f"{job.choices.get('method')} on {genotype.space}, {job.choices.get('dataset')}, seed {config.seed}")
+    title = f"{job.choices.get('method')} on {genotype.space}, {job.choices.get('dataset')}, seed {config.seed}"
+    plot_search(read_metrics(folder.path / "metrics.csv"), folder.path / "entropy", title)
     final = {name: value for name, value in rows[-1].items() if name != "architecture"}
     report = {
         "schema": 1,
@@ -72,7 +74,7 @@ def _finish(
         "final": final,
         "scores": {} if benchmark is None else benchmark.query(genotype),
         "selection": "the architecture of the last epoch, each edge's largest alpha",
-        "split": data.split_record(),  # type: ignore[operator]
+        "split": data.split_record(),
         "epochs": len(rows),
         "seconds": round(sum(float(row["seconds"]) for row in rows), 3),
         **provenance(),

@@ -1,6 +1,7 @@
 """The NAS-Bench-201 space (arXiv 2001.00326): one cell type with 6 edges of 5 operations, 15,625 architectures."""
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +36,7 @@ class _Skeleton(nn.Module):
         self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
         widths = (channels, 2 * channels, 4 * channels)
         self.stages = nn.ModuleList(nn.ModuleList(cell(width) for _ in range(cells_per_stage)) for width in widths)
-        self.reductions = nn.ModuleList(_Reduction(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.reductions = nn.ModuleList(_Reduction(a, b) for a, b in pairwise(widths))
         self.head = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU())
         self.classifier = nn.Linear(widths[-1], num_classes)
 
@@ -73,7 +74,7 @@ class NB201Supernet(_Skeleton):
             if isinstance(module, nn.BatchNorm2d):
                 module.track_running_stats = False
                 module.running_mean = module.running_var = module.num_batches_tracked = None
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Tensor, weights: Mapping[str, EdgeWeights]) -> Tensor:
         """[B, 3, H, W] and the weights of cell type "cell" -> logits [B, num_classes]."""
@@ -116,7 +117,8 @@ class NB201:
         return parse_nb201(text)
 
     def baselines(self, generator: torch.Generator) -> dict[str, Genotype]:
-        candidates = [operation for operation, kept in zip(NB201_OPERATIONS, self.cells["cell"].candidates[0], strict=True) if kept]
+        kept = self.cells["cell"].candidates[0]
+        candidates = [operation for operation, is_kept in zip(NB201_OPERATIONS, kept, strict=True) if is_kept]
         drawn = torch.randint(len(candidates), (len(NB201_EDGES),), generator=generator).tolist()
         return {
             "random": nb201_genotype(tuple(candidates[index] for index in drawn)),
