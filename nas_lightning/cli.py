@@ -35,8 +35,10 @@ def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> No
     try:
         task(config, job)
     except UserError as error:
-        if job.in_sweep:  # Hydra reports the first failed job only, and that after the last has run
-            print(error, file=sys.stderr)
+        print(error, file=sys.stderr)
+        if not job.in_sweep:
+            sys.exit(1)
+        # Hydra goes on with the other jobs and ends with exit status 1.
         raise CompactHydraException(str(error)) from error
     except KeyboardInterrupt:
         print("\nInterrupted; run the same command to go on.", file=sys.stderr)
@@ -59,3 +61,4 @@ def _quiet_libraries() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

@@ -21,7 +21,7 @@ from nas_lightning.module import NetworkModule
 from nas_lightning.reports.runs import SCORE_NAMES
 from nas_lightning.run import RunFolder, provenance
 from nas_lightning.spaces import SearchSpace
-from nas_lightning.training import check_precision, fit
+from nas_lightning.training import check_trainer, fit
 
 log = logging.getLogger("nas_lightning")
 
@@ -35,6 +35,8 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     """
     if not isinstance(config.train, bool):
         raise UserError(f"train must be true or false, got {config.train!r}.")
+    if (config.run is None) == (config.genotype is None):
+        raise UserError("give either run=<folder of a finished search> or genotype=<genotype.json or architecture text>.")
     _take_dataset_of_run(config, job)
     folder = RunFolder(Path(config.run_dir), OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
     if config.train:
@@ -42,7 +44,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
             log.info("%s is finished: skipped.", folder.path)
             return None
         folder.check()
-        check_precision(config.trainer.precision)
+        check_trainer(config.trainer)
     space: SearchSpace = build(config.space)
     found = _genotype(config, space)
     candidates = {"found": found}
@@ -59,6 +61,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
         }
         for name, genotype in candidates.items()
     }
+    split = data.split_record() if config.train else {}  # loads the data
     folder.write_config()
     if config.train:
         for name, genotype in candidates.items():
@@ -73,7 +76,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
         **results["found"],
         "networks": results,
         "selection": "test accuracy of the last epoch" if config.train else "table only",
-        "split": data.split_record() if config.train else {},
+        "split": split,
         **provenance(),
         "config": folder.config,
     }
@@ -99,8 +102,6 @@ def _take_dataset_of_run(config: DictConfig, job: Job) -> None:
 
 
 def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
-    if (config.run is None) == (config.genotype is None):
-        raise UserError("give either run=<folder of a finished search> or genotype=<genotype.json or architecture text>.")
     if config.run is not None:
         path = Path(config.run) / "genotype.json"
         if not path.exists():
@@ -110,8 +111,9 @@ def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
         genotype = Genotype.read(path)
     else:
         return space.parse(config.genotype)
-    # The text form is the strictest reader: it refuses operations, edges and spaces that are not this space's.
-    return space.parse(str(genotype))
+    if genotype.space != space.name:
+        raise UserError(f"{path} is an architecture of the space {genotype.space!r}, not {space.name}; give space=.")
+    return genotype
 
 
 def _train(

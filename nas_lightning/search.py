@@ -20,7 +20,7 @@ from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import summary_panel
 from nas_lightning.reports.runs import read_metrics
 from nas_lightning.run import RunFolder, provenance
-from nas_lightning.training import check_precision, fit
+from nas_lightning.training import check_trainer, fit
 
 log = logging.getLogger("nas_lightning")
 
@@ -35,16 +35,17 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         log.info("%s is finished: skipped.", folder.path)
         return None
     folder.check()
-    check_precision(config.trainer.precision)
+    check_trainer(config.trainer)
     # Everything that may refuse its settings is built before anything is written.
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data: SearchData = build(config.data)
     schedule = build(config.sched)
     benchmark: Benchmark | None = build(config.benchmark)
     module: SupernetModule = build(config.model, num_classes=data.num_classes)
+    split = data.split_record()  # loads the data
     folder.write_config()
     rows = fit(config, folder.path, module, data, [TemperatureUpdate(schedule), ArchitectureLog(benchmark)])
-    return _finish(config, job, folder, module, data, benchmark, rows)
+    return _finish(config, job, folder, module, split, benchmark, rows)
 
 
 def _finish(
@@ -52,7 +53,7 @@ def _finish(
     job: Job,
     folder: RunFolder,
     module: SupernetModule,
-    data: SearchData,
+    split: dict[str, Any],
     benchmark: Benchmark | None,
     rows: list[Row],
 ) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def _finish(
         "final": final,
         "scores": {} if benchmark is None else benchmark.query(genotype),
         "selection": "the architecture of the last epoch, each edge's largest alpha",
-        "split": data.split_record(),
+        "split": split,
         "epochs": len(rows),
         "seconds": round(sum(float(row["seconds"]) for row in rows), 3),
         **provenance(),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
+import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 
@@ -15,15 +16,18 @@ from nas_lightning.errors import UserError
 
 log = logging.getLogger("nas_lightning")
 
-_PRECISIONS = (32, "32", "32-true", "bf16-mixed", 64, "64", "64-true")
+_PRECISIONS = (32, "32", "32-true", "bf16-mixed")
 
 
-def check_precision(precision: int | str) -> None:
-    if precision not in _PRECISIONS:
+def check_trainer(trainer: DictConfig) -> None:
+    """Raise UserError for what Lightning would accept and then do wrong, or nothing."""
+    if trainer.precision not in _PRECISIONS:
         raise UserError(
-            f"trainer.precision={precision} is not offered: manual optimisation clips scaled gradients wrongly in fp16; "
-            "use 32-true or bf16-mixed."
+            f"trainer.precision={trainer.precision} is not offered (gradients that a loss scaler has scaled would be "
+            "clipped wrongly); use 32-true or bf16-mixed."
         )
+    if not isinstance(trainer.max_epochs, int) or trainer.max_epochs < 1:
+        raise UserError(f"trainer.max_epochs must be a whole number of at least 1, got {trainer.max_epochs}.")
 
 
 def fit(
@@ -48,11 +52,11 @@ def fit(
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
-    last = folder / "checkpoints" / "last.ckpt"
-    if last.exists():
+    last = _readable(folder / "checkpoints" / "last.ckpt")
+    if last is not None:
         log.info("Going on with the interrupted run in %s.", folder)
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None)
+        trainer.fit(module, datamodule=data, ckpt_path=last)
     except SystemExit:  # Lightning's answer to Ctrl-C and SIGTERM
         print(
             f"\nInterrupted in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}; "
@@ -66,3 +70,17 @@ def fit(
 
             wandb.finish()
     return read_metrics(metrics.path)
+
+
+def _readable(checkpoint: Path) -> Path | None:
+    """`checkpoint`, or None where there is none; UserError where it is damaged."""
+    if not checkpoint.exists():
+        return None
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the damage leads to
+        raise UserError(
+            f"{checkpoint} cannot be read ({type(error).__name__}); delete the folder {checkpoint.parent.parent} to start "
+            "the run anew."
+        ) from error
+    return checkpoint

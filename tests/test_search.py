@@ -1,0 +1,284 @@
+"""A search from config to report: what it writes, how it resumes, what it refuses."""
+
+import csv
+import json
+
+import pytest
+import torch
+import yaml
+
+from benchmarks.reference import ReferenceSupernet
+from nas_lightning.callbacks import MetricsFile, Progress
+from nas_lightning.cli import Job, build
+from nas_lightning.errors import UserError
+from nas_lightning.evaluation import evaluate
+from nas_lightning.genotype import Genotype, parse_nb201
+from nas_lightning.run import folder_name, quote_genotypes
+from nas_lightning.search import search
+from tests.conftest import ROOT, TOY, composed
+
+METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
+
+
+def rows(folder, without=("seconds",)):
+    with (folder / "metrics.csv").open() as file:
+        return [{k: v for k, v in row.items() if k not in without} for row in csv.DictReader(file)]
+
+
+def weights(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def interrupt(monkeypatch, epoch, hook="on_train_batch_end", target=Progress, error=KeyboardInterrupt):
+    """Raise in the middle of `epoch`, once."""
+    original = getattr(target, hook)
+    armed = [True]
+
+    def raising(self, trainer, *arguments):
+        original(self, trainer, *arguments)
+        if armed and trainer.current_epoch == epoch:
+            armed.clear()
+            raise error
+
+    monkeypatch.setattr(target, hook, raising)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_interrupted_search_equals_uninterrupted(method, toy, tmp_path, monkeypatch):
+    whole = toy("whole", f"method={method}")
+    interrupt(monkeypatch, epoch=2)
+    with pytest.raises(SystemExit):
+        toy("stopped", f"method={method}")
+    assert len(rows(tmp_path / "stopped")) == 2
+    resumed = toy("stopped", f"method={method}")
+    assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
+    assert [row["epoch"] for row in rows(tmp_path / "stopped")] == ["0", "1", "2", "3"]
+    ours, theirs = weights(tmp_path / "stopped"), weights(tmp_path / "whole")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert resumed["architecture"] == whole["architecture"]
+    assert resumed["epochs"] == 4
+
+
+def test_row_written_just_before_a_crash_is_not_kept_twice(toy, tmp_path, monkeypatch):
+    """The process dies after the row of epoch 1 and before its checkpoint."""
+    toy("whole")
+    interrupt(monkeypatch, epoch=1, hook="on_train_epoch_end", target=MetricsFile, error=MemoryError)
+    with pytest.raises(MemoryError):
+        toy("stopped")
+    assert len(rows(tmp_path / "stopped")) == 2
+    toy("stopped")
+    assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
+
+
+def test_search_interrupted_before_its_report_only_writes_the_report(toy, tmp_path):
+    whole = toy("run")
+    (tmp_path / "run" / "report.json").unlink()
+    assert toy("run")["final"] == whole["final"]
+
+
+def test_finished_search_leaves_every_promised_file(toy, tmp_path):
+    report = toy("run", "method=edd")
+    folder = tmp_path / "run"
+    promised = "config.yaml metrics.csv genotype.json cell.svg cell.png entropy.svg entropy.png report.json"
+    assert {path.name for path in folder.iterdir()} == {*promised.split(), "checkpoints"}
+    assert report == json.loads((folder / "report.json").read_text())
+    genotype = Genotype.read(folder / "genotype.json")
+    last = rows(folder, without=())[-1]
+    assert report["architecture"] == str(genotype) == last["architecture"]
+    assert report["final"]["entropy"] == pytest.approx(float(last["entropy"]))
+    mean = sum(float(last[f"entropy/cell/{edge}"]) for edge in range(6)) / 6
+    assert report["final"]["entropy"] == pytest.approx(mean)
+    assert report["final"]["skip_connects"] == str(genotype).count("skip_connect")
+    assert report["split"]["train_images"] == report["split"]["valid_images"] == 48
+    assert report["config"] == yaml.safe_load((folder / "config.yaml").read_text())
+    assert {"torch", "pytorch-lightning"} <= set(report["versions"])
+    assert report["seconds"] > 0
+    assert report["peak_memory_mb"] > 100
+
+
+def test_discrete_accuracy_is_that_of_the_one_hot_per_edge_supernet(toy, tmp_path):
+    report = toy("run")
+    config = composed(*TOY, "run_dir=x")
+    data = build(config.data)
+    module = build(config.model, num_classes=data.num_classes)
+    module.load_state_dict(weights(tmp_path / "run"))
+    reference = ReferenceSupernet(module.supernet)
+    hot = torch.nn.functional.one_hot(module.architecture.alpha["cell"].argmax(-1), 5).float()
+    hits = [(reference(x, hot).argmax(1) == y).float() for x, y in data.val_dataloader()]
+    assert report["final"]["discrete_accuracy"] == pytest.approx(torch.cat(hits).mean().item(), abs=1e-6)
+
+
+def test_edd_sharpens_the_edges_and_darts_does_not(toy):
+    edd, darts = toy("edd", "method=edd"), toy("darts", "method=darts")
+    assert edd["final"]["temperature"] < 0.1 < 1 == darts["final"]["temperature"]
+    assert edd["final"]["entropy"] < 1.2 < 1.6 < darts["final"]["entropy"]
+
+
+def test_schedule_on_the_command_line_beats_the_methods(toy):
+    assert toy("run", "method=edd", "sched=constant")["final"]["temperature"] == 1
+    assert "Exponential" in composed("sched=exponential", "method=edd").sched._target_
+
+
+def test_bf16_runs_and_resumes(toy, tmp_path, monkeypatch):
+    toy("whole", "trainer.precision=bf16-mixed")
+    interrupt(monkeypatch, epoch=1)
+    with pytest.raises(SystemExit):
+        toy("stopped", "trainer.precision=bf16-mixed")
+    toy("stopped", "trainer.precision=bf16-mixed")
+    assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("trainer.precision=16-mixed", "trainer.precision=16-mixed is not offered"),
+        ("sched.lam=0", "sched.lam must be"),
+        ("sched.lam=-0.06", "sched.lam must be"),
+        ("sched.t0=0", "sched.t0 must be"),
+        ("space.C=0", "space.C must be"),
+        ("model.arch_clip.mode=nrom", "model.arch_clip.mode must be"),
+        ("bilevel.order=both", "bilevel.order must be"),
+        ("data.batch_size=0", "data.batch_size=0"),
+        ("data.train_images=100000", "data.train_images"),
+        ("trainer.max_epochs=0", "trainer.max_epochs must be"),
+    ],
+)
+def test_nonsense_is_one_sentence_and_writes_nothing(override, sentence, toy, tmp_path):
+    with pytest.raises(UserError, match=sentence) as raised:
+        toy("run", override)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_scale_not_above_one_is_refused(toy):
+    with pytest.raises(UserError, match="relaxation.scale must"):
+        toy("run", "relaxation=sn_s100", "relaxation.scale=1")
+
+
+def test_finished_folder_is_refused_alone_and_skipped_in_a_sweep(toy, tmp_path):
+    toy("run")
+    before = (tmp_path / "run" / "report.json").read_bytes()
+    with pytest.raises(UserError, match="holds a finished run"):
+        toy("run")
+    assert toy("run", in_sweep=True) is None
+    assert (tmp_path / "run" / "report.json").read_bytes() == before
+
+
+def test_interrupted_run_does_not_go_on_with_another_configuration(toy, monkeypatch):
+    interrupt(monkeypatch, epoch=2)
+    with pytest.raises(SystemExit):
+        toy("run")
+    with pytest.raises(UserError, match=r"interrupted run with sched.lam=0.06, now it is 0.24"):
+        toy("run", "sched.lam=0.24")
+    assert toy("run")["epochs"] == 4
+
+
+def test_a_file_where_the_folder_should_be_is_one_sentence(toy, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write"):
+        toy("file/run")
+
+
+def test_damaged_checkpoint_is_one_sentence(toy, tmp_path, monkeypatch):
+    interrupt(monkeypatch, epoch=2)
+    with pytest.raises(SystemExit):
+        toy("run")
+    (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"half")
+    with pytest.raises(UserError, match="last.ckpt cannot be read"):
+        toy("run")
+
+
+def evaluated(tmp_path, *overrides, folder="evaluation", in_sweep=False):
+    small = ("space.C=4", "space.N=1", "trainer.accelerator=cpu", "benchmark=none", "trainer.max_epochs=2")
+    config = composed(*small, *overrides, f"run_dir={tmp_path / folder}", config="evaluate")
+    return evaluate(config, Job({"space": "nb201", "dataset": "fake"}, list(overrides), in_sweep))
+
+
+def test_found_network_is_trained_beside_its_baselines_and_resumes(toy, tmp_path, monkeypatch):
+    toy("run")
+    arguments = (f"run={tmp_path / 'run'}", "train=true", "data.batch_size=64")
+    whole = evaluated(tmp_path, *arguments)
+    assert list(whole["networks"]) == ["found", "random", "all_skip"]
+    assert all(0 <= network["test_accuracy"] <= 1 for network in whole["networks"].values())
+    interrupt(monkeypatch, epoch=1)
+    with pytest.raises(SystemExit):
+        evaluated(tmp_path, *arguments, folder="stopped")
+    resumed = evaluated(tmp_path, *arguments, folder="stopped")
+    for name, network in whole["networks"].items():
+        assert resumed["networks"][name]["test_accuracy"] == network["test_accuracy"]
+    with pytest.raises(UserError, match="holds a finished run"):
+        evaluated(tmp_path, *arguments)
+    assert evaluated(tmp_path, *arguments, in_sweep=True) is None
+
+
+ALL_CONV = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+
+
+def test_architecture_may_be_a_string_a_file_or_a_run(toy, tmp_path):
+    by_text = evaluated(tmp_path, f"genotype='{ALL_CONV}'", "space.C=16", "space.N=5")
+    assert by_text["architecture"] == ALL_CONV
+    assert by_text["params"] == 1_531_546
+    file = tmp_path / "found.json"
+    file.write_text(parse_nb201(ALL_CONV).to_json())
+    assert evaluated(tmp_path, f"genotype={file}")["architecture"] == ALL_CONV
+    report = toy("run")
+    assert evaluated(tmp_path, f"run={tmp_path / 'run'}")["architecture"] == report["architecture"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ((), "give either run="),
+        (("run=nowhere", "genotype=x.json"), "give either run="),
+        (("run=nowhere",), "run=nowhere is no folder of a search"),
+        (("genotype=x.json",), "x.json cannot be read"),
+        (("genotype='|sep_conv_3x3~0|'",), "NAS-Bench-201"),
+        (("genotype=x", "train=maybe"), "train must be true or false"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_one_sentence(overrides, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=sentence) as raised:
+        evaluated(tmp_path, *overrides)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_genotype_of_another_space_is_refused(tmp_path):
+    file = tmp_path / "darts.json"
+    file.write_text(json.dumps({"space": "darts", "cells": {"normal": [["sep_conv_3x3", 0, 2]]}}))
+    with pytest.raises(UserError, match="darts"):
+        evaluated(tmp_path, f"genotype={file}")
+
+
+def test_benchmark_strings_need_one_level_of_shell_quotes_only():
+    (quoted,) = quote_genotypes([f"genotype={ALL_CONV}"])
+    assert composed(quoted, config="evaluate").genotype == ALL_CONV
+    assert quote_genotypes([quoted, "seed=1"]) == [quoted, "seed=1"]
+
+
+def test_folder_names_are_one_component_and_differ():
+    name = folder_name("dataset.root=../shared/a b.zip,seed=1")
+    assert "/" not in name
+    assert folder_name("") == "default"
+    long = [folder_name("x=" + "y" * 300 + str(i)) for i in range(2)]
+    assert long[0] != long[1]
+    assert max(map(len, long)) <= 120
+
+
+def test_search_reports_the_tables_scores(tmp_path):
+    table = tmp_path / "toy_200epochs.csv"
+    operations = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+    lines = ["index,arch,cifar10_test"]
+    for index in range(5**6):
+        ops = [operations[index // 5**k % 5] for k in range(6)]
+        arch = f"|{ops[0]}~0|+|{ops[1]}~0|{ops[2]}~1|+|{ops[3]}~0|{ops[4]}~1|{ops[5]}~2|"
+        lines.append(f"{index},{arch},{arch.count('conv') * 10 + arch.count('pool')}")
+    table.write_text("\n".join(lines))
+    config = composed(
+        *(o for o in TOY if o != "benchmark=none"), f"benchmark.path={table}", f"run_dir={tmp_path / 'run'}"
+    )
+    report = search(config, Job({}, []))
+    expected = [arch.count("conv") * 10 + arch.count("pool") for arch in (r["architecture"] for r in rows(tmp_path / "run"))]
+    assert [float(row["table/cifar10_test_200"]) for row in rows(tmp_path / "run")] == expected
+    assert report["scores"] == {"cifar10_test_200": expected[-1]}
