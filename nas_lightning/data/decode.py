@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from rich import get_console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
@@ -56,7 +56,7 @@ class Decoder:
                     f"the image {path} in {self.tree.place} is {rgb.width}x{rgb.height} where the first one is "
                     f"{self.side}x{self.side}; give dataset.image_size to bring all images to one size."
                 )
-            rgb = ImageOps.fit(rgb, (self.side, self.side), Image.Resampling.BILINEAR)
+            rgb = _centre_square(rgb).resize((self.side, self.side), Image.Resampling.BILINEAR)
         return np.asarray(rgb).transpose(2, 0, 1)
 
 
@@ -65,6 +65,12 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         grey = np.asarray(image).astype(np.int64) // 257
         return Image.fromarray(grey.clip(0, 255).astype(np.uint8)).convert("RGB")
     return image.convert("RGB")
+
+
+def _centre_square(image: Image.Image) -> Image.Image:
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    return image.crop((left, top, left + side, top + side))
 
 
 def _undecodable(tree: ImageTree, path: PurePosixPath, error: Exception) -> UserError:

@@ -32,7 +32,7 @@ class Folder:
     memory_limit_gb: decoded training plus test images above this many 10^9 bytes are decoded batch by batch.
     """
 
-    root: str
+    root: str = ""
     test_root: str | None = None
     test_fraction: float | None = None
     image_size: int | None = None
@@ -42,6 +42,8 @@ class Folder:
     name: str = "folder"
 
     def __post_init__(self) -> None:
+        if not self.root:
+            raise UserError("dataset=folder needs images; give a folder or zip with <class>/<image> as dataset.root=PATH.")
         check_settings(self.image_size, self.padding)
         if self.memory_limit_gb < 0:
             raise UserError(

@@ -1,0 +1,131 @@
+"""The programs as a user runs them: real processes, signals, exit codes, sweeps."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT, TOY
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+
+
+def start(folder, *arguments, program="train.py"):
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / program), *arguments], cwd=folder, env=ENVIRONMENT, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def finish(folder, *arguments, program="train.py"):
+    process = start(folder, *arguments, program=program)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def wait_for_epoch(folder, epoch, process):
+    """Until the checkpoint of `epoch` is there: it follows the row."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        checkpoint = folder / "checkpoints" / "last.ckpt"
+        if checkpoint.exists() and len(rows(folder)) > epoch:
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"epoch {epoch} was not reached: {process.communicate()}")
+
+
+def test_search_survives_ctrl_c_sigterm_and_a_kill(tmp_path):
+    long = (*TOY, "trainer.max_epochs=40", "data.train_images=200", "dataset.train_images=512")
+    stopped = tmp_path / "runs" / "stopped" / "default"
+    sayings = []
+    for epoch, number in ((2, signal.SIGINT), (8, signal.SIGTERM), (16, signal.SIGKILL)):
+        process = start(tmp_path, *long, "name=stopped", "hydra.run.dir=runs/stopped/default")
+        wait_for_epoch(stopped, epoch, process)
+        process.send_signal(number)
+        sayings.append(process.communicate(timeout=120)[1])
+        assert process.returncode != 0
+        assert not (stopped / "report.json").exists()
+    for saying in sayings[:2]:
+        assert "run the same command to go on with runs/stopped/default" in saying
+        assert "Traceback" not in saying
+    code, _, err = finish(tmp_path, *long, "name=stopped", "hydra.run.dir=runs/stopped/default")
+    assert code == 0, err
+    code, _, err = finish(tmp_path, *long, "name=whole", "hydra.run.dir=runs/whole/default")
+    assert code == 0, err
+    assert [row["epoch"] for row in rows(stopped)] == [str(epoch) for epoch in range(40)]
+    assert rows(stopped) == rows(tmp_path / "runs" / "whole" / "default")
+
+
+def test_sweep_goes_on_after_a_failed_job_and_ends_with_a_table(tmp_path):
+    """Second launch: the finished jobs are skipped, the failed one is tried again."""
+    arguments = ("-m", *TOY, "name=ablation", "relaxation=softmax,sn_s100", "seed=0,1", "sched.lam=0.06,-1")
+    code, out, err = finish(tmp_path, *arguments)
+    assert code == 1
+    assert "Traceback" not in err
+    assert "sched.lam must be" in err
+    sweep = tmp_path / "runs" / "ablation"
+    reports = [json.loads(path.read_text()) for path in sweep.glob("*/report.json")]
+    assert len(reports) == 4
+    assert {(r["relaxation"], r["seed"]) for r in reports} == {(r, s) for r in ("softmax", "sn_s100") for s in (0, 1)}
+    assert "relaxation" in out
+    assert "sn_s100" in out
+    times = {path: path.stat().st_mtime_ns for path in sweep.glob("*/report.json")}
+    code, out, _ = finish(tmp_path, *arguments)
+    assert code == 1
+    assert out.count("is finished: skipped") == 4
+    assert times == {path: path.stat().st_mtime_ns for path in sweep.glob("*/report.json")}
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "sentence"),
+    [
+        ("train.py", ("sched.lam=0",), "sched.lam must be"),
+        ("train.py", ("dataset=folder", "dataset.root=nowhere.zip"), "nowhere.zip"),
+        ("evaluate.py", ("genotype=|skip~0|",), "NAS-Bench-201"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_status_1(program, arguments, sentence, tmp_path):
+    code, _, err = finish(tmp_path, *arguments, "benchmark=none", program=program)
+    assert code == 1
+    assert sentence in err
+    assert len(err.strip().splitlines()) == 1, err
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("arguments", [(), ("-m", "seed=0,1")])
+def test_an_output_folder_that_cannot_be_made_is_one_sentence(arguments, tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    code, _, err = finish(tmp_path, *arguments)
+    assert code == 1
+    assert err.startswith("cannot write runs/search")
+    assert len(err.strip().splitlines()) == 1, err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "choices"),
+    [(("sched=eddd",), "edd_literal"), (("space.CC=3",), "CC"), (("dataset=cifar",), "cifar10")],
+)
+def test_misspelt_names_get_hydras_message_with_the_choices(arguments, choices, tmp_path):
+    code, _, err = finish(tmp_path, *arguments)
+    assert code == 1
+    assert choices in err
+    assert "Traceback" not in err
+
+
+def test_evaluate_takes_a_benchmark_string_in_one_level_of_quotes(tmp_path):
+    text = "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
+    code, out, err = finish(tmp_path, f"genotype={text}", "benchmark=none", program="evaluate.py")
+    assert code == 0, err
+    assert text in out
+    (report,) = tmp_path.glob("runs/evaluate/*/report.json")
+    assert json.loads(report.read_text())["architecture"] == text
