@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from nas_lightning.run import folder_name, quote_genotypes
+from nas_lightning.run import folder_name, quote_values
 
 OmegaConf.register_new_resolver("run_folder", folder_name)
 
@@ -19,5 +19,8 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = quote_genotypes(sys.argv[1:])
-    main()
+    sys.argv[1:] = quote_values(sys.argv[1:])
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

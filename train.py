@@ -1,5 +1,7 @@
 """Search an architecture: python train.py space=nb201 dataset=cifar10 sched=edd (see conf/ for every choice)."""
 
+import sys
+
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,4 +19,7 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -96,4 +96,5 @@ class Architecture(nn.Module):
 def _entropy(logits_EO: Tensor) -> tuple[float, ...]:
     """-sum p ln p of softmax(logits) for each edge, with 0 ln 0 = 0."""
     log_p = torch.log_softmax(logits_EO.double(), -1)
-    return tuple((-(log_p.exp() * log_p).nan_to_num(0.0).sum(-1)).tolist())
+    p = log_p.exp()
+    return tuple((-torch.where(p > 0, p * log_p, p).sum(-1)).tolist())

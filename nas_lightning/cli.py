@@ -5,7 +5,9 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -36,6 +38,8 @@ def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> No
         task(config, job)
     except UserError as error:
         print(error, file=sys.stderr)
+        with suppress(OSError):  # Hydra has made the folder; nothing was written into it
+            Path(config.run_dir).rmdir()
         if not job.in_sweep:
             sys.exit(1)
         # Hydra goes on with the other jobs and ends with exit status 1.
@@ -53,7 +57,11 @@ def build(node: Any, **arguments: Any) -> Any:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, UserError):
             cause = cause.__cause__
-        raise cause or error from None
+        if cause is not None:
+            raise cause from None
+        # A library's own refusal: its last words and the place in the config.
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise UserError(f"{node.get('_target_')} refuses its settings ({reason}); correct them on the command line.") from error
 
 
 def _quiet_libraries() -> None:

@@ -13,15 +13,18 @@ from rich.console import Console
 from rich.table import Table
 
 from nas_lightning.benchmarks import Benchmark
+from nas_lightning.callbacks import look_up
 from nas_lightning.cli import Job, build
 from nas_lightning.data import TrainData
 from nas_lightning.errors import UserError
 from nas_lightning.genotype import Genotype
+from nas_lightning.loggers import LoggedRun
 from nas_lightning.module import NetworkModule
 from nas_lightning.reports.runs import SCORE_NAMES
 from nas_lightning.run import RunFolder, provenance
+from nas_lightning.search import totals
 from nas_lightning.spaces import SearchSpace
-from nas_lightning.training import check_trainer, fit
+from nas_lightning.training import check_run_settings, fit, make_trainer
 
 log = logging.getLogger("nas_lightning")
 
@@ -33,72 +36,78 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     folder of its own, and the test accuracies of the last epoch are compared. A finished training in the same folder
     is skipped in a sweep (None) and a UserError alone; scores alone are simply looked up again.
     """
-    if not isinstance(config.train, bool):
-        raise UserError(f"train must be true or false, got {config.train!r}.")
-    if (config.run is None) == (config.genotype is None):
-        raise UserError("give either run=<folder of a finished search> or genotype=<genotype.json or architecture text>.")
-    _take_dataset_of_run(config, job)
+    _check(config)
+    dataset = _take_dataset_of_run(config, job)
     folder = RunFolder(Path(config.run_dir), OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
     if config.train:
         if job.in_sweep and folder.is_finished:
             log.info("%s is finished: skipped.", folder.path)
             return None
         folder.check()
-        check_trainer(config.trainer)
     space: SearchSpace = build(config.space)
-    found = _genotype(config, space)
-    candidates = {"found": found}
+    candidates = {"found": _genotype(config, space)}
     if config.train:
         candidates |= space.baselines(torch.Generator().manual_seed(config.seed))
     benchmark: Benchmark | None = build(config.benchmark)
     data: TrainData = build(config.data)
-    networks = {name: space.network(genotype, data.num_classes) for name, genotype in candidates.items()}
-    results = {
-        name: {
-            "architecture": str(genotype),
-            "params": sum(parameter.numel() for parameter in networks[name].parameters()),
-            "scores": {} if benchmark is None else benchmark.query(genotype),
-        }
-        for name, genotype in candidates.items()
-    }
-    split = data.split_record() if config.train else {}  # loads the data
+    runs = {name: LoggedRun.of(folder.path / name, folder.config, "train", job.choices) for name in candidates}
+    trainers = {name: make_trainer(config, run) for name, run in runs.items()}
+    split = data.split_record() if config.train else {}
     folder.write_config()
-    if config.train:
-        for name, genotype in candidates.items():
-            results[name] |= _train(config, folder.path / name, space, genotype, data)
+    networks: dict[str, dict[str, Any]] = {}
+    for name, genotype in candidates.items():
+        pl.seed_everything(config.seed, workers=True, verbose=False)  # the same start for each
+        network = space.network(genotype, data.num_classes)
+        networks[name] = {
+            "architecture": str(genotype),
+            "params": sum(parameter.numel() for parameter in network.parameters()),
+            "scores": look_up(benchmark, genotype),
+        }
+        if config.train:
+            networks[name] |= _train(trainers[name], config, folder.path / name, network, data)
     report = {
         "schema": 1,
         "kind": "evaluation",
-        **{group: job.choices.get(group) for group in ("space", "dataset")},
+        "space": job.choices.get("space"),
+        "dataset": dataset,
         "seed": config.seed,
         "overrides": job.overrides,
-        "genotype": json.loads(found.to_json()),
-        **results["found"],
-        "networks": results,
+        "genotype": json.loads(candidates["found"].to_json()),
+        **networks["found"],
+        "networks": networks,
         "selection": "test accuracy of the last epoch" if config.train else "table only",
         "split": split,
-        **provenance(),
+        **provenance(trainers["found"].strategy.root_device),
         "config": folder.config,
     }
     folder.write_report(report)
-    console = Console()
-    for name, result in results.items():
-        console.print(f"{name.replace('_', ' ')}: {result['architecture']}", soft_wrap=True, highlight=False)
-    console.print(_table(results, f"{space.name}, {job.choices.get('dataset')}"))
-    console.print(f"Written to {folder.report}", soft_wrap=True)
+    _print(report, folder.report)
     return report
 
 
-def _take_dataset_of_run(config: DictConfig, job: Job) -> None:
-    if config.run is None or any(override.startswith("dataset") for override in job.overrides):
-        return
+def _check(config: DictConfig) -> None:
+    if not isinstance(config.train, bool):
+        raise UserError(f"train must be true or false, got {config.train!r}.")
+    if (config.run is None) == (config.genotype is None):
+        raise UserError("give either run=<folder of a finished search> or genotype=<genotype.json or architecture text>.")
+    check_run_settings(config)
+
+
+def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
+    """Unless dataset= names another, the data set of the search, with what dataset.<key>= changes; returns its name."""
+    if config.run is None or any(override.startswith("dataset=") for override in job.overrides):
+        return job.choices.get("dataset")
     saved = Path(config.run) / "config.yaml"
     try:
         searched = yaml.safe_load(saved.read_text())["dataset"]
+        name = str(searched["_target_"]).rpartition(".")[2].lower()
     except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise UserError(f"run={config.run} is no folder of a search: {saved} cannot be read ({error}).") from error
-    config.dataset = searched
-    job.choices["dataset"] = searched["_target_"].rpartition(".")[2].lower()
+        raise UserError(
+            f"run={config.run} is no folder of a search, {saved} cannot be read ({error}); give the folder with report.json."
+        ) from error
+    changed = OmegaConf.from_dotlist([o for o in job.overrides if o.startswith("dataset.")])
+    config.dataset = OmegaConf.merge(searched, changed.get("dataset", {}))
+    return name
 
 
 def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
@@ -117,32 +126,32 @@ def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
 
 
 def _train(
-    config: DictConfig, folder: Path, space: SearchSpace, genotype: Genotype, data: TrainData
+    trainer: pl.Trainer, config: DictConfig, folder: Path, network: torch.nn.Module, data: TrainData
 ) -> dict[str, Any]:
-    log.info("Training %s in %s.", genotype, folder)
-    pl.seed_everything(config.seed, workers=True, verbose=False)
-    network = space.network(genotype, data.num_classes)
+    log.info("Training the network in %s.", folder)
     module = NetworkModule(network, build(config.recipe.optimizer), build(config.recipe.scheduler), config.seed)
-    own = OmegaConf.merge(config, {"run_dir": str(folder)})
-    rows = fit(own, folder, module, data)  # type: ignore[arg-type]
+    rows = fit(trainer, folder, module, data)
     return {
         "test_accuracy": rows[-1]["test_accuracy"],
         "train_accuracy": rows[-1]["train_accuracy"],
-        "epochs": len(rows),
-        "seconds": round(sum(float(row["seconds"]) for row in rows), 3),
+        **totals(rows),
     }
 
 
-def _table(results: dict[str, dict[str, Any]], title: str) -> Table:
-    scores = results["found"]["scores"]
+def _print(report: dict[str, Any], place: Path) -> None:
+    networks = report["networks"]
+    scores = report["scores"]
     headings = {key: f"{name} %" for key, name in SCORE_NAMES.items() if key in scores} or {key: key for key in scores}
-    trained = "test_accuracy" in results["found"]
-    table = Table(title=title, title_justify="left")
+    trained = "test_accuracy" in report
+    table = Table(title=f"{report['space']}, {report['dataset']}", title_justify="left")
     table.add_column("network")
     for heading in ("parameters", *(["trained here, test %"] if trained else []), *headings.values()):
         table.add_column(heading, justify="right")
-    for name, result in results.items():
-        accuracy = [f"{100 * result['test_accuracy']:.2f}"] if trained else []
-        looked_up = [f"{result['scores'][key]:.2f}" for key in headings]
-        table.add_row(name.replace("_", " "), f"{result['params']:,}", *accuracy, *looked_up)
-    return table
+    console = Console()
+    for name, network in networks.items():
+        console.print(f"{name.replace('_', ' ')}: {network['architecture']}", soft_wrap=True, highlight=False)
+        accuracy = [f"{100 * network['test_accuracy']:.2f}"] if trained else []
+        looked_up = [f"{network['scores'][key]:.2f}" if key in network["scores"] else "" for key in headings]
+        table.add_row(name.replace("_", " "), f"{network['params']:,}", *accuracy, *looked_up)
+    console.print(table)
+    console.print(f"Written to {place}", soft_wrap=True)

@@ -66,8 +66,12 @@ class _Means(nn.Module):
         self.accuracy.update((logits.detach().argmax(1) == y).float().mean(), len(y))
 
     def log(self, module: pl.LightningModule) -> None:
-        """Hand both to Lightning, which takes their value at the epoch's end and resets them."""
-        module.log_dict({f"{self.name}_loss": self.loss, f"{self.name}_accuracy": self.accuracy}, on_step=False, on_epoch=True)
+        """Hand both to Lightning, which takes their value at the epoch's end and resets them.
+
+        Not to the loggers: MetricsFile gives them the whole epoch at once, with the epoch as the step.
+        """
+        values = {f"{self.name}_loss": self.loss, f"{self.name}_accuracy": self.accuracy}
+        module.log_dict(values, on_step=False, on_epoch=True, logger=False)
 
 
 class SupernetModule(pl.LightningModule):
@@ -134,7 +138,8 @@ class SupernetModule(pl.LightningModule):
         if self.trainer.is_last_batch:  # logging costs more than a small step, and only the epoch's value is wanted
             self.train_means.log(self)
             self.valid_means.log(self)
-            self.log("weight_lr", self.optimizers()[0].param_groups[0]["lr"], on_step=False, on_epoch=True)  # type: ignore[index]
+            rate = self.optimizers()[0].param_groups[0]["lr"]  # type: ignore[index]
+            self.log("weight_lr", rate, on_step=False, on_epoch=True, logger=False)
 
     def _weight_step(self, x: Tensor, y: Tensor) -> None:
         optimizer = self.optimizers()[0]  # type: ignore[index]
@@ -210,7 +215,8 @@ class NetworkModule(pl.LightningModule):
         self.train_means.update(loss, logits, y)
         if self.trainer.is_last_batch:
             self.train_means.log(self)
-            self.log("lr", self.optimizers().param_groups[0]["lr"], on_step=False, on_epoch=True)  # type: ignore[union-attr]
+            rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+            self.log("lr", rate, on_step=False, on_epoch=True, logger=False)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

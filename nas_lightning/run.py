@@ -10,15 +10,18 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha1
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from nas_lightning.errors import UserError
 from nas_lightning.files import write_text_atomically
 
+if TYPE_CHECKING:
+    import torch
+
 # They say where results go or how they are shown, not what is computed.
-_FREE_KEYS = ("run_dir", "logger", "benchmark", "overrides")
+_FREE_KEYS = ("run_dir", "logger", "benchmark")
 
 
 def folder_name(override_dirname: str) -> str:
@@ -27,19 +30,25 @@ def folder_name(override_dirname: str) -> str:
     return safe if len(safe) <= 120 else f"{safe[:109]}-{sha1(override_dirname.encode()).hexdigest()[:10]}"
 
 
-def quote_genotypes(arguments: Sequence[str]) -> list[str]:
-    """Put the value of a genotype= override in Hydra's quotes: its grammar refuses the ~ of a benchmark string.
+def quote_values(arguments: Sequence[str]) -> list[str]:
+    """Put the value of run= and genotype= in Hydra's quotes: its grammar refuses the ~ of a benchmark string and the
+    = and , of a run's folder.
 
-    >>> quote_genotypes(["genotype=|none~0|+|none~0|none~1|", "train=true"])
+    >>> quote_values(["genotype=|none~0|+|none~0|none~1|", "train=true"])
     ["genotype='|none~0|+|none~0|none~1|'", 'train=true']
     """
     quoted = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if key == "genotype" and "~" in value and value[0] not in "'\"":
-            value = ",".join(f"'{text}'" for text in value.split(","))
+        if key in ("run", "genotype") and value and value[0] not in "'\"":
+            value = ",".join(f"'{text}'" for text in _alternatives(key, value))
         quoted.append(key + equals + value)
     return quoted
+
+
+def _alternatives(key: str, value: str) -> list[str]:
+    """The values of a sweep over `key`: a comma separates them, but for one inside the name of an existing folder."""
+    return [value] if key == "run" and Path(value).exists() else value.split(",")
 
 
 class RunFolder:
@@ -51,10 +60,6 @@ class RunFolder:
     def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
         self.path = path
         self.config = dict(config)
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.path / "checkpoints" / "last.ckpt"
 
     @property
     def report(self) -> Path:
@@ -72,8 +77,9 @@ class RunFolder:
                 "the new run elsewhere with name=<another name>."
             )
         saved = self.path / "config.yaml"
-        if saved.exists() and self.checkpoint.exists():
-            self._check_same(yaml.safe_load(saved.read_text()))
+        # An evaluation keeps the checkpoints of its networks in folders of their own.
+        if saved.exists() and any(self.path.rglob("last.ckpt")):
+            self._check_same(yaml.safe_load(saved.read_text()) or {})
 
     def write_config(self) -> None:
         write_text_atomically(self.path / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
@@ -90,7 +96,7 @@ class RunFolder:
             )
 
     def write_report(self, report: Mapping[str, Any]) -> None:
-        write_text_atomically(self.report, json.dumps(report, indent=2) + "\n")
+        write_text_atomically(self.report, json.dumps(report, indent=2, allow_nan=False) + "\n")
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -99,12 +105,15 @@ def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for key, value in config.items() for k, v in _flat(value, f"{prefix}.{key}".lstrip(".")).items()}
 
 
-def provenance() -> dict[str, Any]:
-    """What a reader needs to judge or repeat a result: versions, device, threads, peak memory, commit."""
+def provenance(device: "torch.device") -> dict[str, Any]:
+    """What a reader needs to judge or repeat a result: versions, device, threads, peak memory, commit.
+
+    The peak is that of the GPU in this run, or on a CPU that of the process so far, earlier jobs of a sweep included.
+    """
     import torch  # here, so that train.py can name run folders without waiting for it
 
     packages = ("nas-lightning", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy")
-    cuda = torch.cuda.is_available()
+    cuda = device.type == "cuda"
     peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},

@@ -10,17 +10,19 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from nas_lightning.benchmarks import Benchmark
-from nas_lightning.callbacks import ArchitectureLog, Row, TemperatureUpdate
+from nas_lightning.callbacks import ArchitectureLog, Row, TemperatureUpdate, look_up
 from nas_lightning.cli import Job, build
 from nas_lightning.data import SearchData
 from nas_lightning.files import write_text_atomically
+from nas_lightning.genotype import Genotype
+from nas_lightning.loggers import LoggedRun
 from nas_lightning.module import SupernetModule
 from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import summary_panel
 from nas_lightning.reports.runs import read_metrics
 from nas_lightning.run import RunFolder, provenance
-from nas_lightning.training import check_trainer, fit
+from nas_lightning.training import check_run_settings, fit, make_trainer
 
 log = logging.getLogger("nas_lightning")
 
@@ -35,52 +37,54 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         log.info("%s is finished: skipped.", folder.path)
         return None
     folder.check()
-    check_trainer(config.trainer)
-    # Everything that may refuse its settings is built before anything is written.
+    check_run_settings(config)
+    # Everything that may refuse its settings is built, and the data read, before anything is written.
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data: SearchData = build(config.data)
-    schedule = build(config.sched)
     benchmark: Benchmark | None = build(config.benchmark)
+    callbacks = [TemperatureUpdate(build(config.sched)), ArchitectureLog(benchmark)]
     module: SupernetModule = build(config.model, num_classes=data.num_classes)
-    split = data.split_record()  # loads the data
+    module.configure_optimizers()
+    logged = LoggedRun.of(folder.path, folder.config, "search", job.choices)
+    trainer = make_trainer(config, logged, callbacks)
+    split = data.split_record()
     folder.write_config()
-    rows = fit(config, folder.path, module, data, [TemperatureUpdate(schedule), ArchitectureLog(benchmark)])
-    return _finish(config, job, folder, module, split, benchmark, rows)
-
-
-def _finish(
-    config: DictConfig,
-    job: Job,
-    folder: RunFolder,
-    module: SupernetModule,
-    split: dict[str, Any],
-    benchmark: Benchmark | None,
-    rows: list[Row],
-) -> dict[str, Any]:
+    rows = fit(trainer, folder.path, module, data)
     genotype = module.genotype()
-    write_text_atomically(folder.path / "genotype.json", genotype.to_json() + "\n")
-    draw_cell(genotype, folder.path / "cell")
-    title = f"{job.choices.get('method')} on {genotype.space}, {job.choices.get('dataset')}, seed {config.seed}"
-    plot_search(read_metrics(folder.path / "metrics.csv"), folder.path / "entropy", title)
-    final = {name: value for name, value in rows[-1].items() if name != "architecture"}
     report = {
         "schema": 1,
         "kind": "search",
-        "experiment": config.name,
+        "experiment": str(config.name),
         **{group: job.choices.get(group) for group in ("method", "space", "dataset", "relaxation", "sched")},
         "seed": config.seed,
         "overrides": job.overrides,
         "genotype": json.loads(genotype.to_json()),
         "architecture": str(genotype),
-        "final": final,
-        "scores": {} if benchmark is None else benchmark.query(genotype),
+        "final": {name: value for name, value in rows[-1].items() if name != "architecture"},
+        "scores": look_up(benchmark, genotype),
         "selection": "the architecture of the last epoch, each edge's largest alpha",
         "split": split,
-        "epochs": len(rows),
-        "seconds": round(sum(float(row["seconds"]) for row in rows), 3),
-        **provenance(),
+        **totals(rows),
+        **provenance(trainer.strategy.root_device),
         "config": folder.config,
     }
-    folder.write_report(report)
-    Console().print(summary_panel(report, folder.path))
+    _write_results(folder, genotype, report)
     return report
+
+
+def totals(rows: list[Row]) -> dict[str, Any]:
+    """Epochs and the seconds spent in them, over all the pieces of an interrupted run."""
+    return {"epochs": len(rows), "seconds": round(sum(float(row["seconds"]) for row in rows), 3)}
+
+
+def _write_results(folder: RunFolder, genotype: Genotype, report: dict[str, Any]) -> None:
+    """The report comes last: a folder with a report is whole."""
+    write_text_atomically(folder.path / "genotype.json", genotype.to_json() + "\n")
+    draw_cell(genotype, folder.path / "cell")
+    title = "{method} on {space}, {dataset}, seed {seed}".format(**report)
+    plot_search(read_metrics(folder.path / "metrics.csv"), folder.path / "entropy", title)
+    folder.write_report(report)
+    console = Console()
+    console.print(summary_panel(report, folder.path))
+    # Outside the panel, so that both can be copied whole from a narrow terminal.
+    console.print(f"Architecture {report['architecture']}\nFiles in {folder.path}", soft_wrap=True, highlight=False)

@@ -2,25 +2,29 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
-from nas_lightning.callbacks import MetricsFile, Progress, Row, read_metrics
+from nas_lightning.callbacks import MetricsFile, Progress, Row, read_rows
 from nas_lightning.cli import build
 from nas_lightning.errors import UserError
+from nas_lightning.loggers import LoggedRun
 
 log = logging.getLogger("nas_lightning")
 
 _PRECISIONS = (32, "32", "32-true", "bf16-mixed")
 
 
-def check_trainer(trainer: DictConfig) -> None:
+def check_run_settings(config: DictConfig) -> None:
     """Raise UserError for what Lightning would accept and then do wrong, or nothing."""
+    trainer = config.trainer
     if trainer.precision not in _PRECISIONS:
         raise UserError(
             f"trainer.precision={trainer.precision} is not offered (gradients that a loss scaler has scaled would be "
@@ -28,48 +32,60 @@ def check_trainer(trainer: DictConfig) -> None:
         )
     if not isinstance(trainer.max_epochs, int) or trainer.max_epochs < 1:
         raise UserError(f"trainer.max_epochs must be a whole number of at least 1, got {trainer.max_epochs}.")
+    if trainer.devices not in (1, "1", "auto") or trainer.get("num_nodes", 1) != 1:
+        raise UserError(
+            f"trainer.devices={trainer.devices} is not offered: one run uses one device; run several seeds or settings "
+            "side by side instead."
+        )
+    for key in ("fast_dev_run", "overfit_batches"):
+        if trainer.get(key):
+            raise UserError(f"trainer.{key} writes no checkpoint or changes the data, so it cannot end in a report; drop it.")
+    if trainer.get("limit_val_batches") == 0:
+        raise UserError("trainer.limit_val_batches=0 leaves nothing to measure accuracy on; give a larger share, say 0.1.")
+    if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
+        raise UserError(f"seed must be a whole number from 0 to 2**32 - 1, got {config.seed!r}.")
 
 
-def fit(
-    config: DictConfig,
-    folder: Path,
-    module: pl.LightningModule,
-    data: pl.LightningDataModule,
-    callbacks: Sequence[pl.Callback] = (),
-) -> list[Row]:
-    """Train `module` in `folder` with config.trainer and config.logger; returns the rows of its metrics.csv."""
-    # One file, replaced at every epoch's end.
-    checkpoint = ModelCheckpoint(folder / "checkpoints", filename="last", enable_version_counter=False)
-    metrics = MetricsFile(folder / "metrics.csv")
-    logger = build(config.logger)
+def make_trainer(config: DictConfig, run: LoggedRun, callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:
+    """config.trainer with config.logger, `callbacks` and ours; nothing is written yet."""
+    make_logger: Callable[[LoggedRun], Logger] | None = build(config.logger)
     trainer: pl.Trainer = build(
         config.trainer,
-        callbacks=[*callbacks, Progress(), metrics, checkpoint],
-        logger=False if logger is None else logger,
-        default_root_dir=str(folder),
+        callbacks=[
+            *callbacks,
+            Progress(),
+            MetricsFile(run.folder / "metrics.csv"),
+            # One file, replaced at every epoch's end.
+            ModelCheckpoint(run.folder / "checkpoints", filename="last", enable_version_counter=False),
+        ],
+        logger=False if make_logger is None else make_logger(run),
+        default_root_dir=str(run.folder),
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
+    return trainer
+
+
+def fit(trainer: pl.Trainer, folder: Path, module: pl.LightningModule, data: pl.LightningDataModule) -> list[Row]:
+    """Train `module` in `folder`; returns the rows of its metrics.csv."""
     last = _readable(folder / "checkpoints" / "last.ckpt")
     if last is not None:
         log.info("Going on with the interrupted run in %s.", folder)
+    if trainer.strategy.root_device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=last)
-    except SystemExit:  # Lightning's answer to Ctrl-C and SIGTERM
+    except SystemExit as stop:  # Lightning's answer to Ctrl-C and SIGTERM
         print(
             f"\nInterrupted in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}; "
             f"run the same command to go on with {folder}.",
             file=sys.stderr,
         )
-        raise
-    finally:
-        if config.logger is not None and "wandb" in config.logger._target_:
-            import wandb
-
-            wandb.finish()
-    return read_metrics(metrics.path)
+        # The exit status that shells and schedulers know each signal by.
+        raise SystemExit(143 if isinstance(stop, SIGTERMException) else 130) from None
+    return read_rows(folder / "metrics.csv")
 
 
 def _readable(checkpoint: Path) -> Path | None:

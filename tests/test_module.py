@@ -170,7 +170,7 @@ def test_every_choice_changes_the_search(one, other):
 
 @pytest.mark.parametrize("mode", ["nrom", None])
 def test_unknown_clip_mode_is_refused(mode):
-    with pytest.raises(UserError, match="model.arch_clip.mode must be none, norm or value"):
+    with pytest.raises(UserError, match=r"model.arch_clip.mode must be none, norm or value"):
         ArchClip(mode)
 
 
@@ -178,10 +178,10 @@ def test_unknown_clip_mode_is_refused(mode):
 def test_clip_values_are_positive(value):
     with pytest.raises(UserError, match="must be positive"):
         ArchClip("norm", value)
-    with pytest.raises(UserError, match="model.weight_clip must be positive"):
+    with pytest.raises(UserError, match=r"model.weight_clip must be positive"):
         SupernetModule(NB201(C=2, N=1), Softmax(), 2, torch.optim.SGD, torch.optim.Adam, weight_clip=value)
 
 
 def test_unknown_order_is_refused():
-    with pytest.raises(UserError, match="bilevel.order must be"):
+    with pytest.raises(UserError, match=r"bilevel.order must be"):
         FirstOrder("alpha_first")

@@ -13,7 +13,7 @@ from nas_lightning.cli import Job, build
 from nas_lightning.errors import UserError
 from nas_lightning.evaluation import evaluate
 from nas_lightning.genotype import Genotype, parse_nb201
-from nas_lightning.run import folder_name, quote_genotypes
+from nas_lightning.run import folder_name, quote_values
 from nas_lightning.search import search
 from tests.conftest import ROOT, TOY, composed
 
@@ -151,7 +151,7 @@ def test_nonsense_is_one_sentence_and_writes_nothing(override, sentence, toy, tm
 
 
 def test_scale_not_above_one_is_refused(toy):
-    with pytest.raises(UserError, match="relaxation.scale must"):
+    with pytest.raises(UserError, match=r"relaxation.scale must"):
         toy("run", "relaxation=sn_s100", "relaxation.scale=1")
 
 
@@ -184,7 +184,7 @@ def test_damaged_checkpoint_is_one_sentence(toy, tmp_path, monkeypatch):
     with pytest.raises(SystemExit):
         toy("run")
     (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"half")
-    with pytest.raises(UserError, match="last.ckpt cannot be read"):
+    with pytest.raises(UserError, match=r"last.ckpt cannot be read"):
         toy("run")
 
 
@@ -252,9 +252,9 @@ def test_genotype_of_another_space_is_refused(tmp_path):
 
 
 def test_benchmark_strings_need_one_level_of_shell_quotes_only():
-    (quoted,) = quote_genotypes([f"genotype={ALL_CONV}"])
+    (quoted,) = quote_values([f"genotype={ALL_CONV}"])
     assert composed(quoted, config="evaluate").genotype == ALL_CONV
-    assert quote_genotypes([quoted, "seed=1"]) == [quoted, "seed=1"]
+    assert quote_values([quoted, "seed=1"]) == [quoted, "seed=1"]
 
 
 def test_folder_names_are_one_component_and_differ():

@@ -1,9 +1,26 @@
 """What the search would find if it ended now."""
 
+import logging
+
 import pytorch_lightning as pl
 
 from nas_lightning.benchmarks import Benchmark
+from nas_lightning.errors import UserError
+from nas_lightning.genotype import Genotype
 from nas_lightning.module import SupernetModule
+
+log = logging.getLogger("nas_lightning")
+
+
+def look_up(benchmark: Benchmark | None, genotype: Genotype) -> dict[str, float]:
+    """The benchmark's scores in percent; none without a benchmark, or where a partial table lacks the architecture."""
+    if benchmark is None:
+        return {}
+    try:
+        return benchmark.query(genotype)
+    except UserError as error:
+        log.warning("No score: %s", error)
+        return {}
 
 
 class ArchitectureLog(pl.Callback):
@@ -16,6 +33,5 @@ class ArchitectureLog(pl.Callback):
         assert isinstance(pl_module, SupernetModule)
         genotype = pl_module.genotype()
         chosen = [choice.operation for choices in genotype.cells.values() for choice in choices]
-        pl_module.log("skip_connects", float(chosen.count("skip_connect")))
-        if self.benchmark is not None:
-            pl_module.log_dict({f"table/{key}": value for key, value in self.benchmark.query(genotype).items()})
+        scores = {f"table/{key}": value for key, value in look_up(self.benchmark, genotype).items()}
+        pl_module.log_dict({"skip_connects": float(chosen.count("skip_connect")), **scores}, logger=False)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import time
 from pathlib import Path
 
@@ -18,7 +19,8 @@ class MetricsFile(pl.Callback):
     """Writes what was logged in an epoch to `path` and to every logger, with the epoch as the step.
 
     Comes after the callbacks that log and before the one that saves the checkpoint. When a run goes on from a checkpoint,
-    rows of epochs that the checkpoint does not hold are dropped: those epochs run again.
+    rows of epochs that the checkpoint does not hold are dropped: those epochs run again. The rows that are kept go to the
+    loggers once more, which start from nothing.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,22 +29,36 @@ class MetricsFile(pl.Callback):
         self._start = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.rows = [row for row in read_metrics(self.path) if int(row["epoch"]) < trainer.current_epoch]
+        self.rows = [row for row in read_rows(self.path) if int(row["epoch"]) < trainer.current_epoch]
+        for row in self.rows:
+            _send(row, trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self.rows:  # every epoch was done before: Lightning left out on_train_start
+            self.on_train_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        numbers = {"epoch": float(trainer.current_epoch), **logged, "seconds": time.perf_counter() - self._start}
-        row: Row = {**numbers, "epoch": trainer.current_epoch}
+        self._check_finite(trainer.current_epoch, logged)
+        row: Row = {"epoch": trainer.current_epoch, **logged, "seconds": time.perf_counter() - self._start}
         if isinstance(pl_module, SupernetModule):
             row["architecture"] = str(pl_module.genotype())
         self.rows.append(row)
         if trainer.is_global_zero:
             self._write()
-            for logger in trainer.loggers:
-                logger.log_metrics(numbers, step=trainer.current_epoch)
+            _send(row, trainer)
+
+    def _check_finite(self, epoch: int, logged: dict[str, float]) -> None:
+        """A diverged run must not end as a result: this comes before the row and the checkpoint of the epoch."""
+        for name, value in logged.items():
+            if not math.isfinite(value):
+                raise UserError(
+                    f"{name} is {value} in epoch {epoch + 1}: the run in {self.path.parent} has diverged; lower the learning "
+                    "rate (model.weight_optimizer.lr, recipe.optimizer.lr) and start it anew under another name=."
+                )
 
     def _write(self) -> None:
         columns = {name: None for row in self.rows for name in row if name != "architecture"}
@@ -55,7 +71,12 @@ class MetricsFile(pl.Callback):
         write_text_atomically(self.path, text.getvalue())
 
 
-def read_metrics(path: Path) -> list[Row]:
+def _send(row: Row, trainer: pl.Trainer) -> None:
+    for logger in trainer.loggers:
+        logger.log_metrics(row, step=int(row["epoch"]))  # type: ignore[arg-type]  # ours take the architecture's text too
+
+
+def read_rows(path: Path) -> list[Row]:
     """The rows of a metrics.csv, none where there is no such file; blank cells are left out of their row."""
     if not path.exists():
         return []

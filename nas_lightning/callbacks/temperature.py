@@ -41,8 +41,5 @@ class TemperatureUpdate(pl.Callback):
         assert isinstance(pl_module, SupernetModule)
         by_cell = pl_module.architecture.observe().tempered
         edges = {f"entropy/{cell}/{e}": h for cell, row in by_cell.items() for e, h in enumerate(row)}
-        pl_module.log("entropy", sum(edges.values()) / len(edges))
-        pl_module.log_dict(edges)
-        pl_module.log_dict(
-            {"temperature": self.state.temperature, "decay": self.state.decay, "updates": float(self.state.updates)}
-        )
+        state = {"temperature": self.state.temperature, "decay": self.state.decay, "updates": float(self.state.updates)}
+        pl_module.log_dict({"entropy": sum(edges.values()) / len(edges), **state, **edges}, logger=False)

@@ -231,6 +231,6 @@ class TrainData(_DataModule):
 
 
 def _at_least(setting: str, value: int, least: int) -> int:
-    if value < least:
-        raise UserError(f"{setting}={value} is too small; give {least} or more.")
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(f"{setting}={value} is no whole number of at least {least}; give one.")
     return value

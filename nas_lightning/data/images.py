@@ -103,10 +103,10 @@ class Dataset(Protocol):
 
 def check_settings(image_size: int | None, padding: int | None) -> None:
     """Reject nonsense in the two settings that all data sets share."""
-    if image_size is not None and image_size < 1:
+    if image_size is not None and (not isinstance(image_size, int) or image_size < 1):
         raise UserError(f"dataset.image_size={image_size} is no size in pixels; give 1 or more, or null to keep it.")
-    if padding is not None and padding < 0:
-        raise UserError(f"dataset.padding={padding} is negative; give 0 or more pixels, or null for image_size/8.")
+    if padding is not None and (not isinstance(padding, int) or padding < 0):
+        raise UserError(f"dataset.padding={padding} is no number of pixels; give 0 or more pixels, or null for image_size/8.")
 
 
 def resize(pixels: Tensor, side: int) -> Tensor:

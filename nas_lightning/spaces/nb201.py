@@ -94,6 +94,9 @@ class NB201:
         for key, value in (("C", C), ("N", N)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UserError(f"space.{key} must be a whole number of at least 1, got {value!r}.")
+        for key, flag in (("none", none), ("conv_bias", conv_bias)):
+            if not isinstance(flag, bool):
+                raise UserError(f"space.{key} must be true or false, got {flag!r}.")
         self.channels = C
         self.cells_per_stage = N
         self.conv_bias = conv_bias
