@@ -22,7 +22,7 @@ from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import summary_panel
 from nas_lightning.reports.runs import read_metrics
 from nas_lightning.run import RunFolder, provenance
-from nas_lightning.training import check_run_settings, fit, make_trainer
+from nas_lightning.training import check_optimizers, check_run_settings, fit, make_trainer
 
 log = logging.getLogger("nas_lightning")
 
@@ -44,7 +44,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     benchmark: Benchmark | None = build(config.benchmark)
     callbacks = [TemperatureUpdate(build(config.sched)), ArchitectureLog(benchmark)]
     module: SupernetModule = build(config.model, num_classes=data.num_classes)
-    module.configure_optimizers()
+    check_optimizers(module)
     logged = LoggedRun.of(folder.path, folder.config, "search", job.choices)
     trainer = make_trainer(config, logged, callbacks)
     split = data.split_record()

@@ -40,10 +40,24 @@ def check_run_settings(config: DictConfig) -> None:
     for key in ("fast_dev_run", "overfit_batches"):
         if trainer.get(key):
             raise UserError(f"trainer.{key} writes no checkpoint or changes the data, so it cannot end in a report; drop it.")
+    for key in ("gradient_clip_val", "accumulate_grad_batches"):
+        if trainer.get(key):
+            raise UserError(f"trainer.{key} does not act on manual optimisation; use model.weight_clip and data.batch_size.")
     if trainer.get("limit_val_batches") == 0:
         raise UserError("trainer.limit_val_batches=0 leaves nothing to measure accuracy on; give a larger share, say 0.1.")
     if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
         raise UserError(f"seed must be a whole number from 0 to 2**32 - 1, got {config.seed!r}.")
+
+
+def check_optimizers(module: pl.LightningModule) -> None:
+    """Raise UserError where an optimiser or a scheduler refuses its settings; Lightning would ask only after the start."""
+    try:
+        module.configure_optimizers()
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"an optimiser or learning-rate schedule refuses its settings ({error}); correct model.weight_optimizer, "
+            "model.arch_optimizer, lr or recipe."
+        ) from error
 
 
 def make_trainer(config: DictConfig, run: LoggedRun, callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:

@@ -167,7 +167,7 @@ def test_sweep_without_key_or_terminal_asks_nothing_and_gives_each_job_its_run(t
 
 @pytest.mark.parametrize("key", [KEY, "short"])
 def test_unreachable_wandb_or_a_wrong_key_is_a_warning_and_the_run_is_recorded_offline(
-    key, toy, tmp_path, monkeypatch, caplog
+    key, toy, tmp_path, monkeypatch, caplog, capfd
 ):
     monkeypatch.setenv("WANDB_API_KEY", key)
     monkeypatch.setenv("WANDB_BASE_URL", UNREACHABLE)
@@ -179,6 +179,7 @@ def test_unreachable_wandb_or_a_wrong_key_is_a_warning_and_the_run_is_recorded_o
     assert len(warnings) == 1
     assert "this run is recorded offline" in warnings[0]
     assert "\n" not in warnings[0]
+    assert "wandb: " not in "".join(capfd.readouterr())
 
 
 class FakeRun:

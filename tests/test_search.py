@@ -17,6 +17,7 @@ from nas_lightning.run import folder_name, quote_values
 from nas_lightning.search import search
 from tests.conftest import ROOT, TOY, composed
 
+ALL_CONV = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
 
 
@@ -141,6 +142,17 @@ def test_bf16_runs_and_resumes(toy, tmp_path, monkeypatch):
         ("data.batch_size=0", "data.batch_size=0"),
         ("data.train_images=100000", "data.train_images"),
         ("trainer.max_epochs=0", "trainer.max_epochs must be"),
+        ("trainer.devices=2", "trainer.devices=2 is not offered"),
+        ("+trainer.fast_dev_run=true", "trainer.fast_dev_run"),
+        ("+trainer.gradient_clip_val=1", "trainer.gradient_clip_val"),
+        ("trainer.limit_val_batches=0", "trainer.limit_val_batches=0"),
+        ("trainer.accelerator=tpu", "refuses its settings"),
+        ("model.weight_optimizer.lr=abc", "refuses its settings"),
+        ("model.weight_optimizer.lr=-1", "refuses its settings"),
+        ("space.none=off", "space.none must be true or false"),
+        ("data.batch_size=2.5", "data.batch_size=2.5"),
+        ("dataset.image_size=abc", "dataset.image_size=abc"),
+        ("seed=-1", "seed must be"),
     ],
 )
 def test_nonsense_is_one_sentence_and_writes_nothing(override, sentence, toy, tmp_path):
@@ -148,6 +160,20 @@ def test_nonsense_is_one_sentence_and_writes_nothing(override, sentence, toy, tm
         toy("run", override)
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_diverged_search_is_no_result(toy, tmp_path):
+    with pytest.raises(UserError, match="has diverged"):
+        toy("run", "model.weight_optimizer.lr=1e30")
+    assert not (tmp_path / "run" / "report.json").exists()
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_partial_table_leaves_scores_blank(toy, tmp_path):
+    table = tmp_path / "toy_200epochs.csv"
+    table.write_text(f"index,arch,cifar10_test\n0,{ALL_CONV},90.0\n")
+    config = composed(*TOY, "benchmark=nb201", f"benchmark.path={table}", f"run_dir={tmp_path / 'run'}")
+    assert search(config, Job({}, []))["epochs"] == 4
 
 
 def test_scale_not_above_one_is_refused(toy):
@@ -194,6 +220,24 @@ def evaluated(tmp_path, *overrides, folder="evaluation", in_sweep=False):
     return evaluate(config, Job({"space": "nb201", "dataset": "fake"}, list(overrides), in_sweep))
 
 
+def test_interrupted_evaluation_does_not_go_on_with_another_recipe(toy, tmp_path, monkeypatch):
+    toy("run")
+    arguments = (f"run={tmp_path / 'run'}", "train=true", "data.batch_size=64")
+    interrupt(monkeypatch, epoch=1)
+    with pytest.raises(SystemExit):
+        evaluated(tmp_path, *arguments)
+    with pytest.raises(UserError, match=r"interrupted run with recipe.optimizer.lr=0.1, now it is 9.0"):
+        evaluated(tmp_path, *arguments, "recipe.optimizer.lr=9.0")
+
+
+def test_settings_of_the_searchs_data_set_may_be_changed(toy, tmp_path):
+    toy("run")
+    report = evaluated(tmp_path, f"run={tmp_path / 'run'}", "dataset.padding=1")
+    assert report["dataset"] == "fake"
+    assert report["config"]["dataset"]["padding"] == 1
+    assert report["config"]["dataset"]["image_size"] == 8
+
+
 def test_found_network_is_trained_beside_its_baselines_and_resumes(toy, tmp_path, monkeypatch):
     toy("run")
     arguments = (f"run={tmp_path / 'run'}", "train=true", "data.batch_size=64")
@@ -211,7 +255,7 @@ def test_found_network_is_trained_beside_its_baselines_and_resumes(toy, tmp_path
     assert evaluated(tmp_path, *arguments, in_sweep=True) is None
 
 
-ALL_CONV = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+
 
 
 def test_architecture_may_be_a_string_a_file_or_a_run(toy, tmp_path):
@@ -255,6 +299,13 @@ def test_benchmark_strings_need_one_level_of_shell_quotes_only():
     (quoted,) = quote_values([f"genotype={ALL_CONV}"])
     assert composed(quoted, config="evaluate").genotype == ALL_CONV
     assert quote_values([quoted, "seed=1"]) == [quoted, "seed=1"]
+
+
+def test_a_runs_folder_may_hold_what_hydras_grammar_refuses(tmp_path):
+    folder = tmp_path / "sched.lam=0.06,seed=1"
+    folder.mkdir()
+    (quoted,) = quote_values([f"run={folder}"])
+    assert composed(quoted, config="evaluate").run == str(folder)
 
 
 def test_folder_names_are_one_component_and_differ():
