@@ -68,5 +68,6 @@ def _quiet_libraries() -> None:
     """Lightning's notices about devices, loggers and hints do not concern a reader of a search's output."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it announces its font cache
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
