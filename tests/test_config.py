@@ -1,0 +1,49 @@
+"""Every yaml is a choice of its own, and methods are nothing but choices."""
+
+import pytest
+from omegaconf import OmegaConf
+
+from tests.conftest import ROOT, composed
+
+METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+
+
+def choices(method):
+    config = composed(f"method={method}", "run_dir=x")
+    keys = ("relaxation", "sched", "bilevel", "model")
+    return OmegaConf.to_container(OmegaConf.masked_copy(config, list(keys)), resolve=False)
+
+
+def test_no_two_methods_are_the_same():
+    composed_methods = {method: repr(choices(method)) for method in METHODS}
+    assert len(set(composed_methods.values())) == len(METHODS)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_is_a_handful_of_lines(method):
+    lines = (ROOT / "conf" / "method" / f"{method}.yaml").read_text().splitlines()
+    assert len([line for line in lines if line and not line.startswith("#")]) <= 6
+
+
+def test_the_default_is_edd_with_the_authors_recipe():
+    default, edd = composed("run_dir=x"), composed("run_dir=x", "method=edd")
+    assert default == edd
+    assert edd.sched.lam == 0.06
+    assert edd.relaxation.second_temperature == 1
+    assert (edd.data.batch_size, edd.model.weight_optimizer.lr, edd.lr, edd.trainer.max_epochs) == (256, 0.025, None, 50)
+    assert (edd.model.arch_optimizer.lr, edd.model.arch_optimizer.weight_decay) == (3e-4, 0)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_experiments_compose_and_name_their_runs(experiment):
+    config = composed(f"experiment={experiment}", "run_dir=x")
+    assert config.name == experiment
+    OmegaConf.to_container(config, resolve=True)
+
+
+def test_single_choices_override_a_method_and_an_experiment():
+    config = composed("experiment=quickstart", "relaxation=softmax", "sched=exponential", "lr=cosine", "run_dir=x")
+    assert "Softmax" in config.relaxation._target_
+    assert "Exponential" in config.sched._target_
+    assert "Cosine" in config.model.weight_scheduler._target_
