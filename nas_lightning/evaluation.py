@@ -20,8 +20,9 @@ from nas_lightning.errors import UserError
 from nas_lightning.genotype import Genotype
 from nas_lightning.loggers import LoggedRun
 from nas_lightning.module import NetworkModule
+from nas_lightning.provenance import provenance
 from nas_lightning.reports.runs import SCORE_NAMES
-from nas_lightning.run import RunFolder, provenance
+from nas_lightning.run import RunFolder
 from nas_lightning.search import totals
 from nas_lightning.spaces import SearchSpace
 from nas_lightning.training import check_run_settings, fit, make_trainer

@@ -1,24 +1,19 @@
-"""The folder of a run: what is in it, whether it may be used, and the report that ends it."""
+"""The folder of a run: its name, whether it may be used, and the report that ends it.
+
+Imports no torch: train.py names folders before it loads anything.
+"""
 
 import json
-import platform
 import re
-import resource
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from hashlib import sha1
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from nas_lightning.errors import UserError
 from nas_lightning.files import write_text_atomically
-
-if TYPE_CHECKING:
-    import torch
 
 # They say where results go or how they are shown, not what is computed.
 _FREE_KEYS = ("run_dir", "logger", "benchmark")
@@ -103,44 +98,3 @@ def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(config, Mapping):
         return {prefix: config}
     return {k: v for key, value in config.items() for k, v in _flat(value, f"{prefix}.{key}".lstrip(".")).items()}
-
-
-def provenance(device: "torch.device") -> dict[str, Any]:
-    """What a reader needs to judge or repeat a result: versions, device, threads, peak memory, commit.
-
-    The peak is that of the GPU in this run, or on a CPU that of the process so far, earlier jobs of a sweep included.
-    """
-    import torch  # here, so that train.py can name run folders without waiting for it
-
-    packages = ("nas-lightning", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy")
-    cuda = device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "device": torch.cuda.get_device_name() if cuda else _cpu_name(),
-        "threads": torch.get_num_threads(),
-        "peak_memory_mb": round(peak / 2**20, 1),
-        "command": sys.argv,
-        **_commit(),
-    }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def _commit() -> dict[str, Any]:
-    """The commit of the checkout this package runs from; null where it is installed without one."""
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True).stdout
-
-    try:
-        return {"commit": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "--porcelain", "-uno").strip())}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}

@@ -17,11 +17,12 @@ from nas_lightning.files import write_text_atomically
 from nas_lightning.genotype import Genotype
 from nas_lightning.loggers import LoggedRun
 from nas_lightning.module import SupernetModule
+from nas_lightning.provenance import provenance
 from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import summary_panel
 from nas_lightning.reports.runs import read_metrics
-from nas_lightning.run import RunFolder, provenance
+from nas_lightning.run import RunFolder
 from nas_lightning.training import check_optimizers, check_run_settings, fit, make_trainer
 
 log = logging.getLogger("nas_lightning")
