@@ -25,7 +25,7 @@ from nas_lightning.reports.runs import SCORE_NAMES
 from nas_lightning.run import RunFolder
 from nas_lightning.search import totals
 from nas_lightning.spaces import SearchSpace
-from nas_lightning.training import check_run_settings, fit, make_trainer
+from nas_lightning.training import check_optimizers, check_run_settings, fit, make_trainer
 
 log = logging.getLogger("nas_lightning")
 
@@ -51,21 +51,20 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
         candidates |= space.baselines(torch.Generator().manual_seed(config.seed))
     benchmark: Benchmark | None = build(config.benchmark)
     data: TrainData = build(config.data)
+    modules = {name: _module(config, space, genotype, data) for name, genotype in candidates.items()}
     runs = {name: LoggedRun.of(folder.path / name, folder.config, "train", job.choices) for name in candidates}
-    trainers = {name: make_trainer(config, run) for name, run in runs.items()}
+    trainers = {name: make_trainer(config, run) for name, run in runs.items()} if config.train else {}
     split = data.split_record() if config.train else {}
     folder.write_config()
     networks: dict[str, dict[str, Any]] = {}
     for name, genotype in candidates.items():
-        pl.seed_everything(config.seed, workers=True, verbose=False)  # the same start for each
-        network = space.network(genotype, data.num_classes)
         networks[name] = {
             "architecture": str(genotype),
-            "params": sum(parameter.numel() for parameter in network.parameters()),
+            "params": sum(parameter.numel() for parameter in modules[name].network.parameters()),
             "scores": look_up(benchmark, genotype),
         }
         if config.train:
-            networks[name] |= _train(trainers[name], config, folder.path / name, network, data)
+            networks[name] |= _train(trainers[name], folder.path / name, modules[name], data)
     report = {
         "schema": 1,
         "kind": "evaluation",
@@ -78,7 +77,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
         "networks": networks,
         "selection": "test accuracy of the last epoch" if config.train else "table only",
         "split": split,
-        **provenance(trainers["found"].strategy.root_device),
+        **provenance(trainers["found"].strategy.root_device if config.train else torch.device("cpu")),
         "config": folder.config,
     }
     folder.write_report(report)
@@ -126,11 +125,16 @@ def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
     return genotype
 
 
-def _train(
-    trainer: pl.Trainer, config: DictConfig, folder: Path, network: torch.nn.Module, data: TrainData
-) -> dict[str, Any]:
-    log.info("Training the network in %s.", folder)
+def _module(config: DictConfig, space: SearchSpace, genotype: Genotype, data: TrainData) -> NetworkModule:
+    pl.seed_everything(config.seed, workers=True, verbose=False)  # the same start for each network
+    network = space.network(genotype, data.num_classes)
     module = NetworkModule(network, build(config.recipe.optimizer), build(config.recipe.scheduler), config.seed)
+    check_optimizers(module)
+    return module
+
+
+def _train(trainer: pl.Trainer, folder: Path, module: NetworkModule, data: TrainData) -> dict[str, Any]:
+    log.info("Training the network in %s.", folder)
     rows = fit(trainer, folder, module, data)
     return {
         "test_accuracy": rows[-1]["test_accuracy"],

@@ -45,6 +45,7 @@ def _commit() -> dict[str, Any]:
         return subprocess.run(["git", "-C", str(here), *arguments], capture_output=True, text=True, check=True).stdout
 
     try:
+        git("ls-files", "--error-unmatch", __file__)  # else the checkout around an installed package would answer
         return {"commit": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "--porcelain", "-uno").strip())}
     except (OSError, subprocess.CalledProcessError):
         return {"commit": None, "dirty": None}

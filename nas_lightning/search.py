@@ -13,6 +13,7 @@ from nas_lightning.benchmarks import Benchmark
 from nas_lightning.callbacks import ArchitectureLog, Row, TemperatureUpdate, look_up
 from nas_lightning.cli import Job, build
 from nas_lightning.data import SearchData
+from nas_lightning.errors import UserError
 from nas_lightning.files import write_text_atomically
 from nas_lightning.genotype import Genotype
 from nas_lightning.loggers import LoggedRun
@@ -20,7 +21,7 @@ from nas_lightning.module import SupernetModule
 from nas_lightning.provenance import provenance
 from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.figures import plot_search
-from nas_lightning.reports.panel import summary_panel
+from nas_lightning.reports.panel import PANEL_WIDTH, summary_panel
 from nas_lightning.reports.runs import read_metrics
 from nas_lightning.run import RunFolder
 from nas_lightning.training import check_optimizers, check_run_settings, fit, make_trainer
@@ -39,6 +40,9 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         return None
     folder.check()
     check_run_settings(config)
+    for key in ("gradient_clip_val", "accumulate_grad_batches"):
+        if config.trainer.get(key):
+            raise UserError(f"trainer.{key} does not act on manual optimisation; use model.weight_clip and data.batch_size.")
     # Everything that may refuse its settings is built, and the data read, before anything is written.
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data: SearchData = build(config.data)
@@ -87,5 +91,5 @@ def _write_results(folder: RunFolder, genotype: Genotype, report: dict[str, Any]
     folder.write_report(report)
     console = Console()
     console.print(summary_panel(report, folder.path))
-    # Outside the panel, so that both can be copied whole from a narrow terminal.
-    console.print(f"Architecture {report['architecture']}\nFiles in {folder.path}", soft_wrap=True, highlight=False)
+    if console.width < PANEL_WIDTH:  # the panel has broken both over several lines, where they cannot be copied
+        console.print(f"Architecture {report['architecture']}\nFiles in {folder.path}", soft_wrap=True, highlight=False)

@@ -40,9 +40,6 @@ def check_run_settings(config: DictConfig) -> None:
     for key in ("fast_dev_run", "overfit_batches"):
         if trainer.get(key):
             raise UserError(f"trainer.{key} writes no checkpoint or changes the data, so it cannot end in a report; drop it.")
-    for key in ("gradient_clip_val", "accumulate_grad_batches"):
-        if trainer.get(key):
-            raise UserError(f"trainer.{key} does not act on manual optimisation; use model.weight_clip and data.batch_size.")
     if trainer.get("limit_val_batches") == 0:
         raise UserError("trainer.limit_val_batches=0 leaves nothing to measure accuracy on; give a larger share, say 0.1.")
     if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:

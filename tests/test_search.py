@@ -288,6 +288,20 @@ def test_what_cannot_be_evaluated_is_one_sentence(overrides, sentence, tmp_path,
     assert not (tmp_path / "evaluation").exists()
 
 
+def test_recipe_that_an_optimiser_refuses_is_one_sentence_and_writes_nothing(toy, tmp_path):
+    toy("run")
+    with pytest.raises(UserError, match="refuses its settings"):
+        evaluated(tmp_path, f"run={tmp_path / 'run'}", "train=true", "recipe.optimizer.lr=abc")
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_training_from_scratch_may_clip_by_the_trainer(toy, tmp_path):
+    """Only the search optimises by hand and refuses it."""
+    toy("run")
+    clipped = evaluated(tmp_path, f"run={tmp_path / 'run'}", "train=true", "+trainer.gradient_clip_val=0.01")
+    assert clipped["epochs"] == 2
+
+
 def test_genotype_of_another_space_is_refused(tmp_path):
     file = tmp_path / "darts.json"
     file.write_text(json.dumps({"space": "darts", "cells": {"normal": [["sep_conv_3x3", 0, 2]]}}))

@@ -29,7 +29,7 @@ _SVHN = ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))
 
 
 @dataclass(frozen=True)
-class Cifar10:
+class _Cifar:
     """50,000 training and 10,000 test images, 32x32, in the official order; `root` holds torchvision's files."""
 
     root: str = "data"
@@ -38,48 +38,48 @@ class Cifar10:
     padding: int | None = None
     normalisation: Normalisation = "nb201"
 
-    name: ClassVar[str] = "cifar10"
-    num_classes: ClassVar[int] = 10
+    name: ClassVar[str]
+    num_classes: ClassVar[int]
     flip: ClassVar[bool] = True
+    torchvision_class: ClassVar[type[CIFAR10]]
+    statistics: ClassVar[dict[Normalisation, tuple[Colour, Colour]]]
 
     def __post_init__(self) -> None:
         check_settings(self.image_size, self.padding)
-        _check_normalisation(self.normalisation)
+        if self.normalisation not in self.statistics:
+            raise UserError(f"dataset.normalisation={self.normalisation!r} is unknown; give nb201 or darts.")
 
     @property
     def side(self) -> int:
         return self.image_size or _NATIVE_SIDE
 
     def load(self, progress: bool) -> Splits:
-        statistics = _NB201_CIFAR10 if self.normalisation == "nb201" else _DARTS_CIFAR10
-        return _load_cifar(CIFAR10, self.name, self.root, self.download, self.side, statistics)
+        kind = self.torchvision_class
+
+        def read(train: bool) -> Images:
+            data = kind(self.root, train, download=self.download)
+            pixels = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+            return Images(resize(pixels, self.side), torch.tensor(data.targets), tuple(data.classes))
+
+        files = f"the folder {kind.base_folder} unpacked from {kind.url}"
+        with _readable_failure(self.name, self.root, self.download, files):
+            return Splits(read(True), read(False), *self.statistics[self.normalisation])
 
 
-@dataclass(frozen=True)
-class Cifar100:
-    """50,000 training and 10,000 test images, 32x32, in the official order; `root` holds torchvision's files."""
+class Cifar10(_Cifar):
+    __doc__ = _Cifar.__doc__
+    name = "cifar10"
+    num_classes = 10
+    torchvision_class = CIFAR10
+    statistics: ClassVar = {"nb201": _NB201_CIFAR10, "darts": _DARTS_CIFAR10}
 
-    root: str = "data"
-    download: bool = True
-    image_size: int | None = None
-    padding: int | None = None
-    normalisation: Normalisation = "nb201"
 
-    name: ClassVar[str] = "cifar100"
-    num_classes: ClassVar[int] = 100
-    flip: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_settings(self.image_size, self.padding)
-        _check_normalisation(self.normalisation)
-
-    @property
-    def side(self) -> int:
-        return self.image_size or _NATIVE_SIDE
-
-    def load(self, progress: bool) -> Splits:
-        statistics = _NB201_CIFAR100 if self.normalisation == "nb201" else _DARTS_CIFAR100
-        return _load_cifar(CIFAR100, self.name, self.root, self.download, self.side, statistics)
+class Cifar100(_Cifar):
+    __doc__ = _Cifar.__doc__
+    name = "cifar100"
+    num_classes = 100
+    torchvision_class = CIFAR100
+    statistics: ClassVar = {"nb201": _NB201_CIFAR100, "darts": _DARTS_CIFAR100}
 
 
 @dataclass(frozen=True)
@@ -111,23 +111,6 @@ class Svhn:
         urls = " and ".join(SVHN.split_list[split][0] for split in ("train", "test"))
         with _readable_failure(self.name, self.root, self.download, f"the files {urls}"):
             return Splits(read("train"), read("test"), *_SVHN)
-
-
-def _load_cifar(
-    kind: type[CIFAR10], name: str, root: str, download: bool, side: int, statistics: tuple[Colour, Colour]
-) -> Splits:
-    def read(train: bool) -> Images:
-        data = kind(root, train, download=download)
-        pixels = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
-        return Images(resize(pixels, side), torch.tensor(data.targets), tuple(data.classes))
-
-    with _readable_failure(name, root, download, f"the folder {kind.base_folder} unpacked from {kind.url}"):
-        return Splits(read(True), read(False), *statistics)
-
-
-def _check_normalisation(normalisation: str) -> None:
-    if normalisation not in ("nb201", "darts"):
-        raise UserError(f"dataset.normalisation={normalisation!r} is unknown; give nb201 or darts.")
 
 
 @contextmanager

@@ -11,6 +11,9 @@ from rich.text import Text
 
 from nas_lightning.reports.runs import SCORE_NAMES
 
+PANEL_WIDTH = 100
+"""Columns of the panel; a narrower terminal breaks the architecture over lines."""
+
 _FILES = {
     "genotype.json": "the architecture",
     "cell.svg": "its drawing",
@@ -37,7 +40,7 @@ def summary_panel(report: Mapping[str, Any], folder: str | Path) -> Panel:
         if (Path(folder) / name).exists():
             files.add_row(f"  {name}", meaning)
     place = Text(str(folder), style="bold", overflow="fold")
-    # On a line of its own: the longest string of NAS-Bench-201 just fits into 100 columns.
+    # On a line of its own: the longest string of NAS-Bench-201 just fits.
     architecture = Text(report["architecture"], style="bold", overflow="fold")
     parts: list[RenderableType] = [architecture, Text(), results, Text(), Text("Files in ", style="dim") + place, files]
     title = "{method} on {space}, {dataset}, seed {seed}".format(
@@ -48,7 +51,7 @@ def summary_panel(report: Mapping[str, Any], folder: str | Path) -> Panel:
         title=Text(f" Search finished: {title} ", style="bold green"),
         border_style="green",
         padding=1,
-        width=100,
+        width=PANEL_WIDTH,
     )
 
 
