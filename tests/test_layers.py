@@ -14,7 +14,7 @@ FORBIDDEN = {
     "relaxations": FRAMEWORKS,
     "schedules": {*FRAMEWORKS, "torch"},
     "spaces": FRAMEWORKS,
-    "banks.py": FRAMEWORKS,
+    "banks": FRAMEWORKS,
     "supernet.py": FRAMEWORKS,
     "network.py": FRAMEWORKS,
     "architecture.py": FRAMEWORKS,
