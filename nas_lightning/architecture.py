@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from nas_lightning.banks import EdgeWeights
+from nas_lightning.genotype import Genotype
 from nas_lightning.relaxations import Relaxation
 from nas_lightning.schedules import Observation
-from nas_lightning.spaces.base import CellSpec
+from nas_lightning.spaces.base import CellScores, CellSpec
 
 
 class Architecture(nn.Module):
@@ -65,25 +66,30 @@ class Architecture(nn.Module):
         }
 
     @torch.no_grad()
-    def scores(self) -> dict[str, Tensor]:
-        """What architectures are derived from: alpha, -inf where masked. [E, O] on the CPU."""
+    def scores(self) -> dict[str, CellScores]:
+        """What architectures are derived from, for each cell type."""
+        temperature = self.temperature.item()
         return {
-            name: alpha.detach().masked_fill(~self.mask(name), -torch.inf).cpu() for name, alpha in self.alpha.items()
+            name: CellScores(alpha.detach().masked_fill(~self.mask(name), -torch.inf).cpu(), temperature)
+            for name, alpha in self.alpha.items()
         }
 
     @torch.no_grad()
-    def one_hot(self) -> dict[str, EdgeWeights]:
-        """The discretised architecture: weight 1 on each edge's argmax of alpha, and only that is computed."""
+    def one_hot(self, genotype: Genotype) -> dict[str, EdgeWeights]:
+        """The discretised supernet: weight 1 on the edges and operations of `genotype`, and only those are computed."""
         weights = {}
-        for name, scores in self.scores().items():
-            hard = torch.zeros_like(scores).scatter_(-1, scores.argmax(-1, keepdim=True), 1.0)
+        for name, spec in self.cells.items():
+            hard = torch.zeros_like(self.alpha[name], device="cpu")
+            for choice in genotype.cells[name]:
+                edge = spec.edges.index((choice.source, choice.target))
+                hard[edge, spec.operations.index(choice.operation)] = 1.0
             weights[name] = EdgeWeights(hard.to(self.alpha[name].device), hard.bool().tolist())
         return weights
 
     @torch.no_grad()
     def observe(self) -> Observation:
         """Entropies (nats, one per edge) of softmax(alpha / t) and softmax(alpha), and the mean of max(alpha, 0)."""
-        scores = self.scores()
+        scores = {name: score.alpha_EO for name, score in self.scores().items()}
         temperature = self.temperature.item()
         positive = torch.cat([s[s > -torch.inf].clamp(min=0) for s in scores.values()])
         return Observation(

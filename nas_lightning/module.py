@@ -79,7 +79,7 @@ class SupernetModule(pl.LightningModule):
 
     A batch is {"train": (x, y), "valid": (x, y)} with x [B, 3, H, W] float and y [B] class indices. Optimisation is
     manual, in the order `bilevel` says; the learning rate changes once an epoch. Each epoch's validation loop measures
-    the discretised supernet: weight 1 on every edge's best operation, nothing else.
+    the discretised supernet: weight 1 on the operations of the derived architecture, nothing else.
 
     weight_clip: largest L2 norm of the weights' gradient, None for no clipping.
     weight_clip_includes_arch: count alpha's gradient in that norm (the last architecture step's plus what the weight
@@ -175,7 +175,7 @@ class SupernetModule(pl.LightningModule):
             scheduler.step()  # type: ignore[union-attr]
 
     def on_validation_epoch_start(self) -> None:
-        self._discrete = self.architecture.one_hot()
+        self._discrete = self.architecture.one_hot(self.genotype())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x, y = batch

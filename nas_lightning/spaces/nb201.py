@@ -11,7 +11,7 @@ from nas_lightning.banks import EdgeWeights
 from nas_lightning.errors import UserError
 from nas_lightning.genotype import NB201_EDGES, NB201_OPERATIONS, Genotype, nb201_genotype, parse_nb201
 from nas_lightning.network import DiscreteCell, ReluConvBn
-from nas_lightning.spaces.base import CellSpec
+from nas_lightning.spaces.base import CellScores, CellSpec
 from nas_lightning.supernet import RelaxedCell
 
 
@@ -107,17 +107,22 @@ class NB201:
         return NB201Supernet(self.cells["cell"], self.channels, self.cells_per_stage, num_classes, self.conv_bias)
 
     def network(self, genotype: Genotype, num_classes: int) -> NB201Network:
-        if genotype.space != self.name:
-            raise UserError(f"the genotype is of the space {genotype.space!r}, not nb201; set space={genotype.space}.")
+        self.check(genotype, "the genotype")
         return NB201Network(genotype, self.channels, self.cells_per_stage, num_classes)
 
-    def derive(self, scores: Mapping[str, Tensor]) -> Genotype:
-        """The best-scored operation of every edge, `none` included where it is a candidate (arXiv 2306.06855, eq. 2)."""
-        best = scores["cell"].argmax(-1).tolist()
+    def derive(self, scores: Mapping[str, CellScores]) -> Genotype:
+        """The largest alpha of every edge, `none` included where it is a candidate (arXiv 2306.06855, eq. 2)."""
+        best = scores["cell"].alpha_EO.argmax(-1).tolist()
         return nb201_genotype(tuple(NB201_OPERATIONS[operation] for operation in best))
 
     def parse(self, text: str) -> Genotype:
         return parse_nb201(text)
+
+    def check(self, genotype: Genotype, place: str) -> None:
+        if genotype.space != self.name:
+            raise UserError(
+                f"{place} is an architecture of the space {genotype.space!r}, not nb201; set space={genotype.space}."
+            )
 
     def baselines(self, generator: torch.Generator) -> dict[str, Genotype]:
         kept = self.cells["cell"].candidates[0]
