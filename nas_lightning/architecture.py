@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from nas_lightning.active import ActiveOperations
 from nas_lightning.banks import EdgeWeights
 from nas_lightning.genotype import Genotype
 from nas_lightning.relaxations import Relaxation
@@ -37,6 +38,8 @@ class Architecture(nn.Module):
         for name, spec in self.cells.items():
             self.register_buffer(f"mask_{name}", spec.mask_EO)
         self.register_buffer("temperature", torch.tensor(1.0))
+        self._host_temperature = 1.0
+        self.active: ActiveOperations | None = None  # before an epoch has begun, all candidates are
 
     def mask(self, cell: str) -> Tensor:
         mask: Tensor = getattr(self, f"mask_{cell}")
@@ -44,6 +47,20 @@ class Architecture(nn.Module):
 
     def set_temperature(self, temperature: float) -> None:
         self.temperature.fill_(temperature)
+        self._host_temperature = temperature
+
+    def start_epoch(self, step_bound: float, skip: bool = True) -> None:
+        """Decide what the weight steps compute; `step_bound` as in ActiveOperations, `skip` false for every candidate."""
+        masks = {name: spec.mask_EO for name, spec in self.cells.items()}
+
+        def support(name: str, alpha: Tensor, drift: float) -> Tensor:
+            if not skip:
+                return masks[name]
+            return self.relaxation.support(alpha, masks[name], self._host_temperature, drift)
+
+        candidates = {name: spec.candidates for name, spec in self.cells.items()}
+        self.active = ActiveOperations(candidates, support, lag=1 if self.temperature.is_cuda else 0)
+        self.active.restart(dict(self.alpha.items()), step_bound)
 
     def beta(self) -> dict[str, Tensor]:
         """beta_EO of each cell type, attached to alpha."""
@@ -53,17 +70,16 @@ class Architecture(nn.Module):
         """For the architecture step: every candidate is computed, since dL/dbeta is wanted even where beta is 0."""
         return {name: EdgeWeights(beta, self.cells[name].candidates) for name, beta in self.beta().items()}
 
+    def follow(self, step_bound: float) -> None:
+        """To be told after every step of alpha's optimiser, with what start_epoch was told."""
+        if self.active is not None:
+            self.active.follow(dict(self.alpha.items()), step_bound)
+
     @torch.no_grad()
     def constant(self) -> dict[str, EdgeWeights]:
-        """For the weight step: beta as a constant; operations whose beta is exactly 0 are left out.
-
-        Leaving them out changes nothing: their output and their weights' gradients are 0. Reading beta on the host costs
-        nothing on a CPU; elsewhere it would stall every step, so there all candidates run.
-        """
-        return {
-            name: EdgeWeights(beta, (beta > 0).tolist() if beta.device.type == "cpu" else self.cells[name].candidates)
-            for name, beta in self.beta().items()
-        }
+        """For the weight step: beta as a constant; operations whose beta is negligible are left out."""
+        lists = {name: spec.candidates for name, spec in self.cells.items()} if self.active is None else self.active.lists
+        return {name: EdgeWeights(beta, lists[name]) for name, beta in self.beta().items()}
 
     @torch.no_grad()
     def scores(self) -> dict[str, CellScores]:

@@ -1,8 +1,9 @@
 """LightningModules: the search of an architecture, and the training of a found one from scratch."""
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -11,12 +12,16 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
 
+from nas_lightning.active import step_bound
 from nas_lightning.architecture import Architecture
 from nas_lightning.bilevel import FirstOrder
 from nas_lightning.errors import UserError
 from nas_lightning.genotype import Genotype
+from nas_lightning.graphs import Outputs, Step, StepGraphs, step_graphs
 from nas_lightning.relaxations import Relaxation
 from nas_lightning.spaces import SearchSpace
+
+log = logging.getLogger("nas_lightning")
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler]
@@ -62,8 +67,9 @@ class _Means(nn.Module):
         self.accuracy = MeanMetric(nan_strategy="disable")
 
     def update(self, loss: Tensor, logits: Tensor, y: Tensor) -> None:
-        self.loss.update(loss.detach(), len(y))
-        self.accuracy.update((logits.detach().argmax(1) == y).float().mean(), len(y))
+        count = loss.detach().new_full((), len(y))  # a fill: a number would be copied to the device, which waits for it
+        self.loss.update(loss.detach(), count)
+        self.accuracy.update((logits.detach().argmax(1) == y).float().mean(), count)
 
     def log(self, module: pl.LightningModule) -> None:
         """Hand both to Lightning, which takes their value at the epoch's end and resets them.
@@ -85,6 +91,9 @@ class SupernetModule(pl.LightningModule):
     weight_clip_includes_arch: count alpha's gradient in that norm (the last architecture step's plus what the weight
         loss adds), as NAS-Bench-201's programs do; at small temperatures it can dominate and shrink the weight step.
     seed: of the initial alpha, and with the epoch of everything random in an epoch.
+    graphs: replay both half steps as CUDA graphs. compile: compile the cells with torch.compile; all candidates are then
+        computed in every step, for each set of operations would be compiled anew. Where either cannot be had, one
+        sentence says so and the run goes on eagerly.
     """
 
     def __init__(
@@ -100,8 +109,12 @@ class SupernetModule(pl.LightningModule):
         weight_clip_includes_arch: bool = False,
         arch_clip: ArchClip | None = None,
         seed: int = 0,
+        graphs: bool = False,
+        compile: bool = False,
     ) -> None:
         super().__init__()
+        if graphs and weight_clip_includes_arch:
+            raise UserError("trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true; set one to false.")
         if weight_clip is not None and not weight_clip > 0:
             raise UserError(f"model.weight_clip must be positive, or null for no clipping, got {weight_clip!r}.")
         self.automatic_optimization = False
@@ -111,6 +124,8 @@ class SupernetModule(pl.LightningModule):
         self.weight_clip_includes_arch = weight_clip_includes_arch
         self.arch_clip = arch_clip or ArchClip()
         self.seed = seed
+        self._wants_graphs, self._compiles = graphs, compile
+        self._graphs: StepGraphs | None = None
         self._factories = weight_optimizer, arch_optimizer, weight_scheduler
         self.architecture = Architecture(space.cells, relaxation, torch.Generator().manual_seed(seed))
         self.supernet = space.supernet(num_classes)
@@ -125,8 +140,16 @@ class SupernetModule(pl.LightningModule):
         optimizers = [weight_factory(self.supernet.parameters()), arch_factory(self.architecture.parameters())]
         return optimizers, [] if scheduler_factory is None else [scheduler_factory(optimizers[0])]
 
+    def on_fit_start(self) -> None:
+        self._graphs = step_graphs(self.device) if self._wants_graphs else None
+        if self._compiles:
+            torch._dynamo.config.recompile_limit = 64  # every stage in both half steps; the default 8 leaves some eager
+            for cell in self._cells():
+                cell.compile(dynamic=False)
+
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(epoch_seed(self.seed, self.current_epoch))
+        self.architecture.start_epoch(step_bound(self._arch_optimizer()), skip=not self._compiles)
 
     def training_step(self, batch: dict[str, Batch], batch_idx: int) -> None:
         if self.bilevel.order == "weights_first":
@@ -139,35 +162,76 @@ class SupernetModule(pl.LightningModule):
             self.train_means.log(self)
             self.valid_means.log(self)
             rate = self.optimizers()[0].param_groups[0]["lr"]  # type: ignore[index]
-            self.log("weight_lr", rate, on_step=False, on_epoch=True, logger=False)
+            share = self.architecture.active.share  # type: ignore[union-attr]
+            self.log_dict({"weight_lr": rate, "operations_computed": share}, on_step=False, on_epoch=True, logger=False)
+
+    def _arch_optimizer(self) -> torch.optim.Optimizer:
+        return self.optimizers()[1].optimizer  # type: ignore[index]
+
+    def _cells(self) -> Iterable[nn.Module]:
+        return self.supernet.cells()  # type: ignore[operator]
 
     def _weight_step(self, x: Tensor, y: Tensor) -> None:
-        optimizer = self.optimizers()[0]  # type: ignore[index]
-        optimizer.zero_grad()
+        active = None if self.weight_clip_includes_arch else self.architecture.active
+        loss, logits, *gradients = self._run("weights", str(active and active.lists), self._weight_gradients, x, y)
+        weights = list(self.supernet.parameters())
+        for weight, gradient in zip(weights, gradients, strict=True):
+            # Left out: the gradient is 0, and momentum and weight decay still act.
+            weight.grad = torch.zeros_like(weight) if gradient is None else gradient
+        if self.weight_clip is not None:
+            clipped = weights + list(self.architecture.parameters()) if self.weight_clip_includes_arch else weights
+            nn.utils.clip_grad_norm_(clipped, self.weight_clip)
+        self.optimizers()[0].step()  # type: ignore[index]
+        if active is not None:
+            active.count()
+        self.train_means.update(loss, logits, y)
+
+    def _weight_gradients(self, x: Tensor, y: Tensor) -> Outputs:
+        """Loss, logits and each weight's gradient, None where nothing led to it."""
+        weights = list(self.supernet.parameters())
+        for weight in weights:
+            weight.grad = None
         edges = self.architecture.relaxed() if self.weight_clip_includes_arch else self.architecture.constant()
         logits = self.supernet(x, edges)
         loss = F.cross_entropy(logits, y)
         self.manual_backward(loss)
-        weights = list(self.supernet.parameters())
-        for weight in weights:
-            if weight.grad is None:  # left out at beta 0: the gradient is 0, and momentum and weight decay still act
-                weight.grad = torch.zeros_like(weight)
-        if self.weight_clip is not None:
-            clipped = weights + list(self.architecture.parameters()) if self.weight_clip_includes_arch else weights
-            nn.utils.clip_grad_norm_(clipped, self.weight_clip)
-        optimizer.step()
-        self.train_means.update(loss, logits, y)
+        return loss.detach(), logits.detach(), *(weight.grad for weight in weights)
 
     def _arch_step(self, x: Tensor, y: Tensor) -> None:
-        optimizer = self.optimizers()[1]  # type: ignore[index]
         alphas = list(self.architecture.parameters())
-        logits = self.supernet(x, self.architecture.relaxed())
-        loss = F.cross_entropy(logits, y)
-        for alpha, gradient in zip(alphas, self.bilevel.alpha_gradients(loss, alphas), strict=True):
+        loss, logits, *gradients = self._run("alpha", None, self._alpha_gradients, x, y)
+        for alpha, gradient in zip(alphas, gradients, strict=True):
             alpha.grad = self.trainer.strategy.reduce(gradient, reduce_op="mean")
         self.arch_clip(alphas)
-        optimizer.step()
+        self.optimizers()[1].step()  # type: ignore[index]
+        self.architecture.follow(step_bound(self._arch_optimizer()))
         self.valid_means.update(loss, logits, y)
+
+    def _alpha_gradients(self, x: Tensor, y: Tensor) -> Outputs:
+        logits = self.supernet(x, self.architecture.relaxed())
+        loss = F.cross_entropy(logits, y)
+        gradients = self.bilevel.alpha_gradients(loss, list(self.architecture.parameters()))
+        return loss.detach(), logits.detach(), *gradients
+
+    def _run(self, name: str, key: str | None, step: Step, x: Tensor, y: Tensor) -> Any:
+        """step(x, y), compiled and as a graph where asked for; eagerly from the first failure of either on."""
+        try:
+            return step(x, y) if self._graphs is None else self._graphs.run(name, key, step, x, y)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            if self._graphs is None and not self._compiles:
+                raise
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            wanted = "trainer.graphs=true" if self._graphs is not None else "trainer.compile=true"
+            log.warning("%s failed (%s): the run goes on without.", wanted, reason)
+            if self._graphs is not None:
+                self._graphs = None
+            else:
+                self._compiles = False
+                for cell in self._cells():
+                    cell._compiled_call_impl = None  # nn.Module.compile has no other way back
+            return self._run(name, key, step, x, y)
 
     def on_train_epoch_end(self) -> None:
         scheduler = self.lr_schedulers()

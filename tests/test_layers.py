@@ -18,6 +18,8 @@ FORBIDDEN = {
     "banks": FRAMEWORKS,
     "supernet.py": FRAMEWORKS,
     "network.py": FRAMEWORKS,
+    "active.py": FRAMEWORKS,
+    "graphs.py": FRAMEWORKS,
     "architecture.py": FRAMEWORKS,
     "bilevel.py": FRAMEWORKS,
     "benchmarks": FRAMEWORKS,

@@ -50,7 +50,10 @@ class SearchSpace(Protocol):
     cells: Mapping[str, CellSpec]
 
     def supernet(self, num_classes: int) -> nn.Module:
-        """A module called as supernet(x_BCHW, {cell type: EdgeWeights}) -> logits [B, num_classes]."""
+        """A module called as supernet(x_BCHW, {cell type: EdgeWeights}) -> logits [B, num_classes].
+
+        Its method cells() iterates over its relaxed cells.
+        """
         ...
 
     def derive(self, scores: Mapping[str, CellScores]) -> Genotype:

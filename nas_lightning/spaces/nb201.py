@@ -1,6 +1,6 @@
 """The NAS-Bench-201 space (arXiv 2001.00326): one cell type with 6 edges of 5 operations, 15,625 architectures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
 import torch
@@ -75,6 +75,10 @@ class NB201Supernet(_Skeleton):
                 module.track_running_stats = False
                 module.running_mean = module.running_var = module.num_batches_tracked = None
         self.to(memory_format=torch.channels_last)
+
+    def cells(self) -> Iterator[nn.Module]:
+        """The relaxed cells, which hold nearly all of the work."""
+        return (module for module in self.modules() if isinstance(module, RelaxedCell))
 
     def forward(self, x: Tensor, weights: Mapping[str, EdgeWeights]) -> Tensor:
         """[B, 3, H, W] and the weights of cell type "cell" -> logits [B, num_classes]."""
