@@ -153,12 +153,12 @@ class ReferenceDartsSupernet(nn.Module):
     def __init__(self, supernet: DartsSupernet, cells: Mapping[str, CellSpec]) -> None:
         super().__init__()
         self.stem, self.classifier = supernet.stem, supernet.classifier
-        channels = supernet.cells[0].channels
+        channels = supernet.layers[0].channels
         widths, after = (3 * channels, 3 * channels), False
         self.cell_types = supernet.cell_types
         self.cells = nn.ModuleList()
-        for index, cell in enumerate(supernet.cells):
-            reduction = index in (len(supernet.cells) // 3, 2 * len(supernet.cells) // 3)
+        for index, cell in enumerate(supernet.layers):
+            reduction = index in (len(supernet.layers) // 3, 2 * len(supernet.layers) // 3)
             channels *= 2 if reduction else 1
             spec = cells["reduce" if reduction else "normal"]
             self.cells.append(ReferenceCell(spec, widths, channels, reduction, after, cell.partial))
@@ -180,7 +180,7 @@ class ReferenceDartsSupernet(nn.Module):
             pairs.append(([c.weight for c in firsts], stacked.depthwise))
             pairs.append(([c.weight for c in seconds], stacked.pointwise))
 
-        for mine, theirs in zip(self.cells, supernet.cells, strict=True):
+        for mine, theirs in zip(self.cells, supernet.layers, strict=True):
             for reference, layer in zip(mine.preprocess, theirs.preprocess, strict=True):
                 if isinstance(reference, FactorizedReduce):
                     reduces([reference], layer.reduce)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import grad
 
 from nas_lightning.banks.edges import EdgeWeights
 from nas_lightning.banks.shared import ChannelsLastGradient, EdgeScale, average_pool_3x3
@@ -43,7 +44,7 @@ class _SeparableOnCpu(torch.autograd.Function):
         (g,) = grads
         transposed = pointwise[..., 0, 0].unflatten(0, (ctx.edges, -1)).transpose(1, 2).flatten(0, 1)
         g_middle = F.conv2d(g, transposed[..., None, None], groups=ctx.edges)
-        g_pointwise = None if middle is None else nn.grad.conv2d_weight(middle, pointwise.shape, g, groups=ctx.edges)
+        g_pointwise = None if middle is None else grad.conv2d_weight(middle, pointwise.shape, g, groups=ctx.edges)
         g_depthwise = None if x is None else _depthwise_gradient(x, g_middle, depthwise.shape[-1], ctx.stride)
         g_x = None
         if ctx.needs_input_grad[0]:
@@ -51,7 +52,7 @@ class _SeparableOnCpu(torch.autograd.Function):
             if ctx.stride == 1:
                 g_x = F.conv2d(g_middle, depthwise.flip(2, 3), padding=padding, groups=groups)
             else:
-                g_x = nn.grad.conv2d_input(ctx.shape, depthwise, g_middle, ctx.stride, padding, groups=groups)
+                g_x = grad.conv2d_input(ctx.shape, depthwise, g_middle, ctx.stride, padding, groups=groups)
         return g_x, g_depthwise, g_pointwise, None, None
 
 
@@ -63,14 +64,14 @@ def _depthwise_gradient(x: Tensor, g: Tensor, size: int, stride: int) -> Tensor:
     """
     channels = x.shape[1]
     if size == 3:
-        return nn.grad.conv2d_weight(x, (channels, 1, 3, 3), g, stride, 1, groups=channels)
+        return grad.conv2d_weight(x, (channels, 1, 3, 3), g, stride, 1, groups=channels)
     halves = (2, 0), (0, 2)  # padding before and after, for the first and the last three of five
     rows = ((2, 2),) if x.shape[2] > 4 else halves
     part = (channels, 1, 5 if len(rows) == 1 else 3, 3)
     bands = []
     for row in rows:
         left, right = (
-            nn.grad.conv2d_weight(F.pad(x, column + row), part, g, stride, groups=channels) for column in halves
+            grad.conv2d_weight(F.pad(x, column + row), part, g, stride, groups=channels) for column in halves
         )
         bands.append(torch.cat([left, right[..., 1:]], -1))
     return bands[0] if len(bands) == 1 else torch.cat([bands[0], bands[1][:, :, 1:]], 2)

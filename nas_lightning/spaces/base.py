@@ -19,11 +19,15 @@ class CellSpec:
 
     candidates[e][o] says whether operation o may stand on edge e. A masked operation gets weight 0, is never computed
     and never chosen; this one mask expresses spaces with fewer operations, pruning and decided edges.
+
+    Edges come in the order of their targets. edge_weights: each edge has a logit too, whose softmax over the edges into a
+    node weights them (PC-DARTS' edge normalisation).
     """
 
     edges: tuple[tuple[int, int], ...]
     operations: tuple[str, ...]
     candidates: tuple[tuple[bool, ...], ...]
+    edge_weights: bool = False
 
     @property
     def mask_EO(self) -> Tensor:

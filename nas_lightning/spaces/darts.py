@@ -15,6 +15,7 @@ from nas_lightning.darts_genotype import check_darts, known_genotype, parse_dart
 from nas_lightning.errors import UserError
 from nas_lightning.genotype import Choice, Genotype
 from nas_lightning.spaces.base import CellScores, CellSpec
+from nas_lightning.spaces.darts_supernet import DartsSupernet
 from nas_lightning.spaces.derive import DeriveRule, Exact
 
 OPERATIONS = (
@@ -71,7 +72,8 @@ class DARTS:
     C: channels of the first cell (supernet: 16). num_cells: cells, of which those at 1/3 and 2/3 reduce (supernet: 8).
     none: with candidates=darts, whether `none` is a candidate: a weight that no operation gets, never derived.
     candidates: "darts" for seven operations on every edge, "s1" to "s4" for RobustDARTS' subspaces.
-    partial: K; the operations act on 1/K of the channels (PC-DARTS), 1 for all.
+    partial: K; the operations act on 1/K of the channels (PC-DARTS), 1 for all. edge_weights: each edge is weighted by a
+        softmax over the edges into its node (PC-DARTS' edge normalisation).
     derive: the rule that turns scores into an architecture.
     stem, auxiliary, pool_norm: of the stand-alone networks only, see `DartsNetwork`.
     """
@@ -85,6 +87,7 @@ class DARTS:
         none: bool = False,
         candidates: CandidateSet = "darts",
         partial: int = 1,
+        edge_weights: bool = False,
         derive: DeriveRule | None = None,
         stem: Literal["cifar", "imagenet"] = "cifar",
         auxiliary: bool = False,
@@ -93,7 +96,7 @@ class DARTS:
         for key, value, least in (("C", C, 1), ("num_cells", num_cells, 3), ("partial", partial, 1)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise UserError(f"space.{key} must be a whole number of at least {least}, got {value!r}.")
-        for key, flag in (("none", none), ("auxiliary", auxiliary), ("pool_norm", pool_norm)):
+        for key, flag in (("none", none), ("edge_weights", edge_weights), ("auxiliary", auxiliary), ("pool_norm", pool_norm)):
             if not isinstance(flag, bool):
                 raise UserError(f"space.{key} must be true or false, got {flag!r}.")
         for key, name, known in (("candidates", candidates, (*_CANDIDATES,)), ("stem", stem, ("cifar", "imagenet"))):
@@ -111,10 +114,10 @@ class DARTS:
         self.stem = stem
         self.auxiliary = auxiliary
         self.pool_norm = pool_norm
-        self.cells = {cell: _spec(table, none) for cell, table in _CANDIDATES[candidates].items()}
+        self.cells = {cell: _spec(table, none, edge_weights) for cell, table in _CANDIDATES[candidates].items()}
 
-    def supernet(self, num_classes: int) -> nn.Module:
-        raise NotImplementedError
+    def supernet(self, num_classes: int) -> DartsSupernet:
+        return DartsSupernet(self.cells, self.channels, self.num_cells, num_classes, self.partial)
 
     def network(self, genotype: Genotype, num_classes: int) -> nn.Module:
         raise NotImplementedError
@@ -170,10 +173,10 @@ class DARTS:
         return {"random": random, "all_skip": all_skip}
 
 
-def _spec(table: _Table, none: bool) -> CellSpec:
+def _spec(table: _Table, none: bool, edge_weights: bool) -> CellSpec:
     rows = [{"none", *row} if none else set(row) for row in table]
     operations = tuple(name for name in OPERATIONS if any(name in row for row in rows))
-    return CellSpec(EDGES, operations, tuple(tuple(name in row for name in operations) for row in rows))
+    return CellSpec(EDGES, operations, tuple(tuple(name in row for name in operations) for row in rows), edge_weights)
 
 
 def _random_choices(spec: CellSpec, generator: torch.Generator) -> tuple[Choice, ...]:

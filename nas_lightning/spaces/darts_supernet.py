@@ -3,7 +3,7 @@
 Letters: B batch, C channels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ class DartsCell(RelaxedNodes):
     ) -> None:
         halving = (0, 1) if reduction else ()
 
-        def bank(node: int, edges: list[int], width: int) -> DartsBank:
+        def bank(node: int, edges: Sequence[int], width: int) -> DartsBank:
             return DartsBank(edges, spec.operations, spec.candidates, width, 2 if node in halving else 1)
 
         super().__init__(spec.edges, channels, bank, inputs=2, halving=halving, partial=partial)
@@ -90,22 +90,26 @@ class DartsSupernet(nn.Module):
         )
         reductions = {num_cells // 3, 2 * num_cells // 3}
         self.cell_types = ["reduce" if index in reductions else "normal" for index in range(num_cells)]
-        self.cells = nn.ModuleList()
+        self.layers = nn.ModuleList()
         widths = 3 * channels, 3 * channels
         for index, cell_type in enumerate(self.cell_types):
             reduction = cell_type == "reduce"
             channels *= 2 if reduction else 1
             after_reduction = index > 0 and self.cell_types[index - 1] == "reduce"
-            self.cells.append(DartsCell(cells[cell_type], widths, channels, reduction, after_reduction, partial))
+            self.layers.append(DartsCell(cells[cell_type], widths, channels, reduction, after_reduction, partial))
             widths = widths[1], 4 * channels
         self.classifier = nn.Linear(widths[1], num_classes)
         self.to(memory_format=torch.channels_last)
+
+    def cells(self) -> Iterator[nn.Module]:
+        """The relaxed cells, which hold nearly all of the work."""
+        return iter(self.layers)
 
     def forward(self, x: Tensor, weights: Mapping[str, EdgeWeights]) -> Tensor:
         """[B, 3, H, W] and the weights of cell types "normal" and "reduce" -> logits [B, num_classes]."""
         stem = self.stem(x.contiguous(memory_format=torch.channels_last))
         outputs = stem, stem
-        for cell_type, cell in zip(self.cell_types, self.cells, strict=True):
+        for cell_type, cell in zip(self.cell_types, self.layers, strict=True):
             outputs = outputs[1], cell(outputs, weights[cell_type])
         # mean, not adaptive pooling: the latter's backward has no deterministic form on CUDA.
         return self.classifier(outputs[1].mean((2, 3)))
