@@ -10,10 +10,10 @@ over threads, depends little on what else the machine does. Peaks are those of a
 
 import argparse
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -86,10 +86,16 @@ def seconds(step: Step) -> float:
 def peak_mb(args: argparse.Namespace, name: str, index: int) -> float:
     """What two steps add to the process's peak."""
     step = steps(args)[name][index]
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = high_water_mb()
     for _ in range(2):
         step()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return high_water_mb() - before
+
+
+def high_water_mb() -> float:
+    """Linux only; getrusage's peak would be the parent process's."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def report(name: str, ours: float, theirs: float) -> None:
