@@ -72,7 +72,9 @@ def fingerprint(decoder: Decoder, paths: Sequence[PurePosixPath]) -> str:
 def _file_name(decoder: Decoder, paths: Sequence[PurePosixPath]) -> str:
     """Tells places, parts (train, test) and sizes apart; the place's own name is for the reader."""
     place = decoder.tree.place.resolve()
-    key = repr((str(place), os.path.commonpath(paths), decoder.side, decoder.resize))
+    texts = [str(path) for path in paths]
+    part = os.path.commonpath([min(texts), max(texts)])  # of all, for those between share their beginning
+    key = repr((str(place), part, decoder.side, decoder.resize))
     return f"{place.stem[:80]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
 
 
