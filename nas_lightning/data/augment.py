@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas_lightning.data.images import Colour
+from nas_lightning.data.images import Colour, copy_ahead
 
 
 class Draw(NamedTuple):
@@ -23,7 +23,7 @@ class Draw(NamedTuple):
     centre_B2: Tensor
 
     def to(self, device: torch.device) -> "Draw":
-        return Draw(*(tensor.to(device) for tensor in self))
+        return Draw(*(copy_ahead(tensor, device) for tensor in self))
 
     def split(self, sizes: list[int]) -> "list[Draw]":
         return [Draw(*parts) for parts in zip(*(tensor.split(sizes) for tensor in self), strict=True)]
