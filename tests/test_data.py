@@ -844,3 +844,14 @@ def test_every_dataset_yaml_builds_and_names_all_settings_with_their_defaults(pa
         module = instantiate(whole.data, _convert_="all")
         assert isinstance(module, SearchData | TrainData)
         assert (module.seed, module.dataset.name) == (3, path.stem)
+
+
+@pytest.mark.parametrize(("asked", "got"), [(7, 7), (10_000, 30)])
+def test_discretised_accuracy_is_measured_on_evenly_spaced_validation_images(asked, got):
+    data = SearchData(Fake(train_images=60, image_size=8), split="index", discrete_images=asked)
+    loader = data.val_dataloader()
+    labels = torch.cat([y for _, y in loader])
+    part = data.parts[1]
+    expected = part[torch.tensor([i * 30 // got for i in range(got)])]
+    assert torch.equal(labels, data.splits.train.labels[expected])
+    assert data.split_record()["discrete_images"] == got
