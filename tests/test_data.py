@@ -29,7 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
 from nas_lightning.data import BatchLoader, Cifar10, Cifar100, Digits, Fake, Folder, Images, SearchData, Svhn, TrainData
-from nas_lightning.data.augment import Transform, crop_and_flip, cut_out
+from nas_lightning.data.augment import Transform, crop_and_flip, cut_out_
 from nas_lightning.data.decode import Decoder, StreamedImages, decode_all
 from nas_lightning.data.image_tree import ZipTree, open_tree
 from nas_lightning.data.images import channel_statistics, resize
@@ -82,7 +82,7 @@ def test_crop_and_flip_equal_torchvision_image_by_image() -> None:
 def test_cutout_equals_the_loop_of_the_darts_programs() -> None:
     images = torch.rand(30, 3, 10, 10)
     centre = torch.randint(10, (30, 2), generator=torch.Generator().manual_seed(2))
-    got = cut_out(images, 6, centre)
+    got = cut_out_(images.clone(), 6, centre)
     for image, (y, x), result in zip(images, centre.tolist(), got, strict=True):
         mask = np.ones((10, 10), np.float32)
         mask[np.clip(y - 3, 0, 10) : np.clip(y + 3, 0, 10), np.clip(x - 3, 0, 10) : np.clip(x + 3, 0, 10)] = 0
@@ -97,7 +97,7 @@ def test_transform_pads_with_black_then_normalises_then_cuts_out() -> None:
     expected = torch.stack([tvf.normalize(tvf.convert_image_dtype(image), MEAN, STD) for image in cropped])
     got = transform(images, draw)
     assert got.dtype == torch.float32
-    torch.testing.assert_close(got, cut_out(expected, 4, draw.centre_B2))
+    torch.testing.assert_close(got, cut_out_(expected, 4, draw.centre_B2))
 
 
 def test_plain_transform_only_normalises() -> None:
