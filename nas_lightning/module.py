@@ -1,7 +1,9 @@
 """LightningModules: the search of an architecture, and the training of a found one from scratch."""
 
 import logging
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +21,7 @@ from nas_lightning.errors import UserError
 from nas_lightning.genotype import Genotype
 from nas_lightning.graphs import Outputs, Step, StepGraphs, step_graphs
 from nas_lightning.relaxations import Relaxation
+from nas_lightning.schedules.base import whole_epochs
 from nas_lightning.spaces import SearchSpace
 
 log = logging.getLogger("nas_lightning")
@@ -80,16 +83,31 @@ class _Means(nn.Module):
         module.log_dict(values, on_step=False, on_epoch=True, logger=False)
 
 
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """What is computed within keeps nothing for gradients of the parameters."""
+    parameters = list(module.parameters())
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
 class SupernetModule(pl.LightningModule):
     """Search by bilevel optimisation: the weights on the training half, alpha on the validation half.
 
     A batch is {"train": (x, y), "valid": (x, y)} with x [B, 3, H, W] float and y [B] class indices. Optimisation is
     manual, in the order `bilevel` says; the learning rate changes once an epoch. Each epoch's validation loop measures
-    the discretised supernet: weight 1 on every edge's best operation, nothing else.
+    the discretised supernet: weight 1 on the operations of the derived architecture, nothing else.
 
     weight_clip: largest L2 norm of the weights' gradient, None for no clipping.
     weight_clip_includes_arch: count alpha's gradient in that norm (the last architecture step's plus what the weight
         loss adds), as NAS-Bench-201's programs do; at small temperatures it can dominate and shrink the weight step.
+    arch_start: epochs (int) or fraction of the run (float) in which only the weights are trained: alpha's first step comes
+        after them (PC-DARTS: 15 of 50).
     seed: of the initial alpha, and with the epoch of everything random in an epoch.
     graphs: replay both half steps as CUDA graphs. compile: compile the cells with torch.compile; all candidates are then
         computed in every step, for each set of operations would be compiled anew. Where either cannot be had, one
@@ -108,6 +126,7 @@ class SupernetModule(pl.LightningModule):
         weight_clip: float | None = 5.0,
         weight_clip_includes_arch: bool = False,
         arch_clip: ArchClip | None = None,
+        arch_start: int | float = 0,
         seed: int = 0,
         graphs: bool = False,
         compile: bool = False,
@@ -117,12 +136,15 @@ class SupernetModule(pl.LightningModule):
             raise UserError("trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true; set one to false.")
         if weight_clip is not None and not weight_clip > 0:
             raise UserError(f"model.weight_clip must be positive, or null for no clipping, got {weight_clip!r}.")
+        if isinstance(arch_start, bool) or not 0 <= arch_start < (math.inf if isinstance(arch_start, int) else 1):
+            raise UserError(f"model.arch_start must be a number of epochs or a fraction below 1, got {arch_start!r}.")
         self.automatic_optimization = False
         self.space = space
         self.bilevel = bilevel or FirstOrder()
         self.weight_clip = weight_clip
         self.weight_clip_includes_arch = weight_clip_includes_arch
         self.arch_clip = arch_clip or ArchClip()
+        self.arch_start = arch_start
         self.seed = seed
         self._wants_graphs, self._compiles = graphs, compile
         self._graphs: StepGraphs | None = None
@@ -152,18 +174,23 @@ class SupernetModule(pl.LightningModule):
         self.architecture.start_epoch(step_bound(self._arch_optimizer()), skip=not self._compiles)
 
     def training_step(self, batch: dict[str, Batch], batch_idx: int) -> None:
-        if self.bilevel.order == "weights_first":
-            self._weight_step(*batch["train"])
+        trains_alpha = self._trains_alpha()
+        if trains_alpha and self.bilevel.order == "arch_first":
             self._arch_step(*batch["valid"])
-        else:
+        self._weight_step(*batch["train"])
+        if trains_alpha and self.bilevel.order == "weights_first":
             self._arch_step(*batch["valid"])
-            self._weight_step(*batch["train"])
         if self.trainer.is_last_batch:  # logging costs more than a small step, and only the epoch's value is wanted
             self.train_means.log(self)
-            self.valid_means.log(self)
+            if trains_alpha:
+                self.valid_means.log(self)
             rate = self.optimizers()[0].param_groups[0]["lr"]  # type: ignore[index]
             share = self.architecture.active.share  # type: ignore[union-attr]
             self.log_dict({"weight_lr": rate, "operations_computed": share}, on_step=False, on_epoch=True, logger=False)
+
+    def _trains_alpha(self) -> bool:
+        assert self.trainer.max_epochs is not None
+        return self.current_epoch >= whole_epochs(self.arch_start, self.trainer.max_epochs)
 
     def _arch_optimizer(self) -> torch.optim.Optimizer:
         return self.optimizers()[1].optimizer  # type: ignore[index]
@@ -208,7 +235,8 @@ class SupernetModule(pl.LightningModule):
         self.valid_means.update(loss, logits, y)
 
     def _alpha_gradients(self, x: Tensor, y: Tensor) -> Outputs:
-        logits = self.supernet(x, self.architecture.relaxed())
+        with _frozen(self.supernet):
+            logits = self.supernet(x, self.architecture.relaxed())
         loss = F.cross_entropy(logits, y)
         gradients = self.bilevel.alpha_gradients(loss, list(self.architecture.parameters()))
         return loss.detach(), logits.detach(), *gradients
@@ -239,7 +267,7 @@ class SupernetModule(pl.LightningModule):
             scheduler.step()  # type: ignore[union-attr]
 
     def on_validation_epoch_start(self) -> None:
-        self._discrete = self.architecture.one_hot()
+        self._discrete = self.architecture.one_hot(self.genotype())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x, y = batch
