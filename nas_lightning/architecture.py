@@ -21,8 +21,9 @@ class Architecture(nn.Module):
     """Owns alpha_EO of each cell type and turns it into the weights beta of the operations, once per forward.
 
     Where a cell type asks for edge weights it also owns one logit an edge; their softmax, at t = 1 always, runs over the
-    edges into a node (PC-DARTS, arXiv 1907.05737). alpha and these logits start as 1e-3 * N(0, 1) (arXiv 1806.09055's code), drawn from `generator`. `temperature` is a scalar tensor
-    beside alpha, so that a step never copies it from the host.
+    edges into a node (PC-DARTS, arXiv 1907.05737). alpha and these logits start as 1e-3 * N(0, 1) (arXiv 1806.09055's
+    code), drawn from `generator`. `temperature` is a scalar tensor beside alpha, so that a step never copies it from the
+    host.
     """
 
     temperature: Tensor

@@ -66,15 +66,23 @@ def _depthwise_gradient(x: Tensor, g: Tensor, size: int, stride: int) -> Tensor:
     if size == 3:
         return grad.conv2d_weight(x, (channels, 1, 3, 3), g, stride, 1, groups=channels)
     halves = (2, 0), (0, 2)  # padding before and after, for the first and the last three of five
-    rows = ((2, 2),) if x.shape[2] > 4 else halves
-    part = (channels, 1, 5 if len(rows) == 1 else 3, 3)
-    bands = []
-    for row in rows:
-        left, right = (
-            grad.conv2d_weight(F.pad(x, column + row), part, g, stride, groups=channels) for column in halves
-        )
-        bands.append(torch.cat([left, right[..., 1:]], -1))
-    return bands[0] if len(bands) == 1 else torch.cat([bands[0], bands[1][:, :, 1:]], 2)
+    if x.shape[2] > 4:
+        return torch.cat(_gradient_columns(x, g, halves, (5, 3), stride, 2), -1)
+    upper, lower = (
+        torch.cat(_gradient_columns(F.pad(x, (0, 0, *row)), g, halves, (3, 3), stride, 0), -1) for row in halves
+    )
+    return torch.cat([upper, lower[:, :, 1:]], 2)
+
+
+def _gradient_columns(
+    x: Tensor, g: Tensor, halves: Sequence[tuple[int, int]], size: tuple[int, int], stride: int, padding: int
+) -> list[Tensor]:
+    """The first three and the last two columns of a depthwise kernel's gradient; `padding` is that of the rows."""
+    shape, groups = (x.shape[1], 1, *size), x.shape[1]
+    left, right = (
+        grad.conv2d_weight(F.pad(x, columns), shape, g, stride, (padding, 0), groups=groups) for columns in halves
+    )
+    return [left, right[..., 1:]]
 
 
 def _normalise(x: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -230,14 +238,14 @@ class DartsBank(nn.Module):
             beta_KC = weights.per_channel(edges, self.columns[name], self.channels)
             if name in DILATED:
                 wide = _normalise(kind(_copies(grid, len(edges), grid_copies), positions, dilation=dilation), beta_KC)
-                dilated[edges] = dilated[edges] + wide if edges in dilated else wide
+                _add(dilated, edges, wide)
             else:
                 source = _copies(rectified, len(edges), copies) if name in SEPARABLE else rectified
                 wide = kind(source, positions, beta_KC)
-                sums[edges] = sums[edges] + wide if edges in sums else wide
+                _add(sums, edges, wide)
         for edges, wide in dilated.items():
             wide = _from_subgrids(wide) if self.stride == 1 and dilation == 1 else wide
-            sums[edges] = sums[edges] + wide if edges in sums else wide
+            _add(sums, edges, wide)
         return list(sums.items())
 
     def _dilation_grid(self, rectified: Tensor, wanted: bool) -> tuple[Tensor, int]:
@@ -278,6 +286,11 @@ class DartsBank(nn.Module):
             pooled = average_pool_3x3(x) if self.stride == 1 else F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
             return _normalise(pooled)
         return noise_like(x, self.stride)
+
+
+def _add(sums: dict[tuple[int, ...], Tensor], edges: tuple[int, ...], wide: Tensor) -> None:
+    """In place: batch norm's backward does not read its output."""
+    sums[edges] = sums[edges].add_(wide) if edges in sums else wide
 
 
 def noise_like(x: Tensor, stride: int) -> Tensor:
