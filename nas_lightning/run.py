@@ -16,7 +16,7 @@ from nas_lightning.errors import UserError
 from nas_lightning.files import write_text_atomically
 
 # They say where results go or how they are shown, not what is computed.
-_FREE_KEYS = ("run_dir", "logger", "benchmark")
+_FREE_KEYS = ("run_dir", "logger", "benchmark", "dataset.cache", "data.dataset.cache")
 
 
 def folder_name(override_dirname: str) -> str:
@@ -80,8 +80,8 @@ class RunFolder:
         write_text_atomically(self.path / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
 
     def _check_same(self, saved: Mapping[str, Any]) -> None:
-        before, now = (_flat({k: v for k, v in c.items() if k not in _FREE_KEYS}) for c in (saved, self.config))
-        different = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+        before, now = _flat(saved), _flat(self.config)
+        different = [key for key in sorted({*before, *now}) if not _is_free(key) and before.get(key) != now.get(key)]
         if different:
             key = different[0]
             more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
@@ -92,6 +92,10 @@ class RunFolder:
 
     def write_report(self, report: Mapping[str, Any]) -> None:
         write_text_atomically(self.report, json.dumps(report, indent=2, allow_nan=False) + "\n")
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in _FREE_KEYS)
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
