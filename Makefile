@@ -26,6 +26,8 @@ types: install
 
 bench: install
 	$(BIN)/python -m benchmarks.step
+	$(BIN)/python -m benchmarks.step_darts
+	$(BIN)/python -m benchmarks.step_darts --partial 4
 
 clean:
 	rm -rf $(VENV) runs
