@@ -16,7 +16,7 @@ from nas_lightning.errors import UserError
 from nas_lightning.files import write_text_atomically
 
 # They say where results go or how they are shown, not what is computed.
-_FREE_KEYS = ("run_dir", "logger", "benchmark")
+_FREE_KEYS = ("run_dir", "logger", "benchmark", "export")
 
 
 def folder_name(override_dirname: str) -> str:
