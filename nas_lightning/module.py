@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
+from torchvision.ops import StochasticDepth
 
 from nas_lightning.active import step_bound
 from nas_lightning.architecture import Architecture
@@ -277,7 +278,13 @@ class SupernetModule(pl.LightningModule):
 
 
 class NetworkModule(pl.LightningModule):
-    """Ordinary training of one network from scratch. A batch is (x [B, 3, H, W], y [B]); validation is the test split."""
+    """Ordinary training of one network from scratch. A batch is (x [B, 3, H, W], y [B]); validation is the test split.
+
+    label_smoothing: share of the label's weight that is spread over all classes, in [0, 1); in training only.
+    auxiliary_weight: of the auxiliary head's loss, where the network has such a head.
+    drop_path: probability at the end of training that an edge's output is left out for an image, in [0, 1); it grows
+        linearly, drop_path * epoch / epochs.
+    """
 
     def __init__(
         self,
@@ -285,10 +292,21 @@ class NetworkModule(pl.LightningModule):
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory | None = None,
         seed: int = 0,
+        label_smoothing: float = 0.0,
+        auxiliary_weight: float = 0.0,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        for key, value in (("label_smoothing", label_smoothing), ("drop_path", drop_path)):
+            if isinstance(value, str | bool) or not 0 <= value < 1:
+                raise UserError(f"recipe.{key} must be at least 0 and below 1, got {value!r}.")
+        if isinstance(auxiliary_weight, str | bool) or not auxiliary_weight >= 0:
+            raise UserError(f"recipe.auxiliary_weight must be 0 or more, got {auxiliary_weight!r}.")
         self.network = network
         self.seed = seed
+        self.label_smoothing = label_smoothing
+        self.auxiliary_weight = auxiliary_weight
+        self.drop_path = drop_path
         self._factories = optimizer, scheduler
         self.train_means, self.test_means = _Means("train"), _Means("test")
 
@@ -299,11 +317,18 @@ class NetworkModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(epoch_seed(self.seed, self.current_epoch))
+        probability = self.drop_path * self.current_epoch / (self.trainer.max_epochs or 1)
+        for module in self.network.modules():
+            if isinstance(module, StochasticDepth):
+                module.p = probability
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         x, y = batch
-        logits = self.network(x)
-        loss = F.cross_entropy(logits, y)
+        output = self.network(x)
+        logits, auxiliary = output if isinstance(output, tuple) else (output, None)
+        loss = F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)
+        if auxiliary is not None:
+            loss = loss + self.auxiliary_weight * F.cross_entropy(auxiliary, y, label_smoothing=self.label_smoothing)
         self.train_means.update(loss, logits, y)
         if self.trainer.is_last_batch:
             self.train_means.log(self)

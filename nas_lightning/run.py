@@ -4,6 +4,7 @@ Imports no torch: train.py names folders before it loads anything.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha1
@@ -16,7 +17,7 @@ from nas_lightning.errors import UserError
 from nas_lightning.files import write_text_atomically
 
 # They say where results go or how they are shown, not what is computed.
-_FREE_KEYS = ("run_dir", "logger", "benchmark", "dataset.cache", "data.dataset.cache")
+_FREE_KEYS = ("run_dir", "logger", "benchmark", "export", "dataset.cache", "data.dataset.cache")
 
 
 def folder_name(override_dirname: str) -> str:
@@ -26,8 +27,8 @@ def folder_name(override_dirname: str) -> str:
 
 
 def quote_values(arguments: Sequence[str]) -> list[str]:
-    """Put the value of run= and genotype= in Hydra's quotes: its grammar refuses the ~ of a benchmark string and the
-    = and , of a run's folder.
+    """Put the value of run= and genotype= in Hydra's quotes: its grammar refuses the ~ of a benchmark string, the brackets
+    of a Genotype(...) and the = and , of a run's folder.
 
     >>> quote_values(["genotype=|none~0|+|none~0|none~1|", "train=true"])
     ["genotype='|none~0|+|none~0|none~1|'", 'train=true']
@@ -36,14 +37,30 @@ def quote_values(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if key in ("run", "genotype") and value and value[0] not in "'\"":
-            value = ",".join(f"'{text}'" for text in _alternatives(key, value))
+            value = ",".join(_quoted(text) for text in _alternatives(key, value))
         quoted.append(key + equals + value)
     return quoted
 
 
 def _alternatives(key: str, value: str) -> list[str]:
-    """The values of a sweep over `key`: a comma separates them, but for one inside the name of an existing folder."""
-    return [value] if key == "run" and Path(value).exists() else value.split(",")
+    """The values of a sweep over `key`: a comma separates them, but for one inside brackets or an existing path's name."""
+    if os.path.exists(value):  # unlike Path.exists it takes texts longer than any name
+        return [value]
+    parts, depth = [""], 0
+    for character in value:
+        depth += (character in "([") - (character in ")]")
+        if character == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _quoted(text: str) -> str:
+    """As it is where Hydra's grammar takes it so; folder names stay shorter."""
+    if re.fullmatch(r"[\w./-]+", text):
+        return text
+    return "'" + text.replace("\\'", "'").replace("'", "\\'") + "'"
 
 
 class RunFolder:

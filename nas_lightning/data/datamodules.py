@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
 
 from nas_lightning.data.augment import Transform
-from nas_lightning.data.images import Dataset, ImageSet, Splits
+from nas_lightning.data.images import Colour, Dataset, ImageSet, Splits
 from nas_lightning.data.loader import BatchLoader, Order
 from nas_lightning.data.split import SplitMode, check_fraction, fingerprint, split_indices, take
 from nas_lightning.errors import UserError
@@ -33,6 +33,11 @@ class _DataModule(pl.LightningDataModule):
     def image_size(self) -> int:
         """Side of the images in pixels."""
         return self.dataset.side
+
+    @property
+    def normalisation(self) -> tuple[Colour, Colour]:
+        """Mean and standard deviation of each channel, of values in [0, 1]; reads the images."""
+        return self.splits.mean, self.splits.std
 
     def prepare_data(self) -> None:
         """Download and decode; under DDP the first process does so while the others wait."""

@@ -26,18 +26,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table to stdout (the notes below a CSV go to stderr); 1 and one sentence on stderr for bad input."""
     options = _parser().parse_args(arguments)
     try:
-        runs = find_runs(options.folder)
-        if not runs:
+        runs, evaluations = find_runs(options.folder), find_runs(options.folder, "evaluation")
+        if not runs and not evaluations:
             raise UserError(
                 f"{options.folder} holds no run (no report.json, no config.yaml with metrics.csv); "
                 "give the folder of a run or of a sweep."
             )
         if options.figure:
             runs = [_with_readable_metrics(run) for run in runs]
-        table = summary(runs)
-        _print(table, options.format)
+        for found in (runs, evaluations):
+            if found:
+                _print(summary(found), options.format)
         if options.figure:
-            plot_comparison(group_names(table), _without_suffix(options.figure))
+            plot_comparison(group_names(summary(runs)), _without_suffix(options.figure))
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m nas_lightning.reports", description="Summarise searches: mean ± standard deviation over seeds."
+        prog="python -m nas_lightning.reports",
+        description="Summarise searches and evaluations: mean ± standard deviation over seeds.",
     )
     parser.add_argument("folder", type=Path, help="folder of a run or of a sweep; runs are found at any depth")
     parser.add_argument("--format", choices=("table", "markdown", "csv"), default="table")

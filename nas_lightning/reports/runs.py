@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nas_lightning.errors import UserError
 
@@ -19,22 +19,25 @@ SCORE_NAMES = {
 }
 """The scores that reports show first: test accuracy in percent after 200 epochs, in the order of the field's tables."""
 
-_REQUIRED: dict[str, type | tuple[type, ...]] = {
+Kind = Literal["search", "evaluation"]
+_EVERY_KIND: dict[str, type] = {
     "experiment": str,
-    "method": str,
     "space": str,
     "dataset": str,
     "overrides": list,
     "config": dict,
-    "final": dict,
     "scores": dict,
+}
+_REQUIRED: dict[Kind, dict[str, type]] = {
+    "search": {**_EVERY_KIND, "method": str, "final": dict},
+    "evaluation": {**_EVERY_KIND, "recipe": str, "params": int, "macs": int},
 }
 _NOT_SEARCHED = {"checkpoints", "wandb"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """One search on disk.
+    """One search, or one evaluation of an architecture, on disk.
 
     `report` is the parsed `report.json`, None while the run is unfinished or when the file is broken; `cause` says what
     is broken, in one sentence, and is empty otherwise; `epochs` is the number of finished epochs (None when broken).
@@ -51,8 +54,8 @@ class Run:
         return read_metrics(self.folder / "metrics.csv")
 
 
-def find_runs(folder: str | Path) -> list[Run]:
-    """Every search at or below `folder`, sorted by path.
+def find_runs(folder: str | Path, kind: Kind = "search") -> list[Run]:
+    """Every run of this kind at or below `folder`, sorted by path; unfinished and unreadable ones count as searches.
 
     A broken file is reported in `Run.cause` instead of raised. The `metrics.csv` of a finished run is not opened.
     UserError when `folder` is not a folder.
@@ -60,7 +63,7 @@ def find_runs(folder: str | Path) -> list[Run]:
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; give the folder of a run or of a sweep, such as runs/quickstart.")
-    return sorted(_runs_below(folder), key=lambda run: run.folder)
+    return sorted(_runs_below(folder, kind), key=lambda run: run.folder)
 
 
 def read_metrics(path: str | Path) -> dict[str, list[float]]:
@@ -89,27 +92,28 @@ def read_metrics(path: str | Path) -> dict[str, list[float]]:
     }
 
 
-def _runs_below(folder: Path) -> Iterator[Run]:
+def _runs_below(folder: Path, kind: Kind) -> Iterator[Run]:
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if name not in _NOT_SEARCHED and not name.startswith(".")]
         if "report.json" in files:
-            yield from _finished(Path(place))
-        elif "metrics.csv" in files and "config.yaml" in files:
+            yield from _finished(Path(place), kind)
+        elif kind == "search" and "metrics.csv" in files and "config.yaml" in files:
             yield _unfinished(Path(place))
 
 
-def _finished(folder: Path) -> Iterator[Run]:
-    """The run of a `report.json`; nothing when it says that it reports something else, such as an evaluation."""
+def _finished(folder: Path, kind: Kind) -> Iterator[Run]:
+    """The run of a `report.json`; nothing when it says that it reports something else."""
     path = folder / "report.json"
     try:
         with open(path, encoding="utf-8") as file:
             report = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
-        yield Run(folder, None, cause=f"report.json cannot be read: {_reason(error)}")
+        if kind == "search":
+            yield Run(folder, None, cause=f"report.json cannot be read: {_reason(error)}")
         return
-    if isinstance(report, dict) and report.get("kind", "search") != "search":
+    if (report.get("kind", "search") if isinstance(report, dict) else "search") != kind:
         return
-    cause = _fault(report)
+    cause = _fault(report, kind)
     yield Run(folder, None, cause=cause) if cause else Run(folder, report, epochs=report.get("epochs"))
 
 
@@ -121,14 +125,14 @@ def _unfinished(folder: Path) -> Run:
         return Run(folder, None, cause=str(error).replace(f"{folder}{os.sep}", ""))
 
 
-def _fault(report: Any) -> str:
+def _fault(report: Any, kind: Kind) -> str:
     """What keeps `report` from being one of ours, or an empty string."""
     if not isinstance(report, dict):
         return "report.json does not hold an object"
     if report.get("schema") != SCHEMA:
         return f"report.json has schema {report.get('schema')!r}, this version reads {SCHEMA}"
-    for key, kind in _REQUIRED.items():
-        if not isinstance(report.get(key), kind):
+    for key, required in _REQUIRED[kind].items():
+        if not isinstance(report.get(key), required):
             return f"report.json has no valid `{key}`"
     if not all(isinstance(override, str) for override in report["overrides"]):
         return "report.json has no valid `overrides`"

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from nas_lightning.darts_genotype import check_darts, known_genotype, parse_darts
+from nas_lightning.darts_network import DartsNetwork, Stem
 from nas_lightning.errors import UserError
 from nas_lightning.genotype import Choice, Genotype
 from nas_lightning.spaces.base import CellScores, CellSpec
@@ -89,7 +90,7 @@ class DARTS:
         partial: int = 1,
         edge_weights: bool = False,
         derive: DeriveRule | None = None,
-        stem: Literal["cifar", "imagenet"] = "cifar",
+        stem: Stem = "cifar",
         auxiliary: bool = False,
         pool_norm: bool = False,
     ) -> None:
@@ -119,8 +120,12 @@ class DARTS:
     def supernet(self, num_classes: int) -> DartsSupernet:
         return DartsSupernet(self.cells, self.channels, self.num_cells, num_classes, self.partial)
 
-    def network(self, genotype: Genotype, num_classes: int) -> nn.Module:
-        raise NotImplementedError
+    def network(self, genotype: Genotype, num_classes: int) -> DartsNetwork:
+        """Of a published architecture too that has operations or nodes beyond this space."""
+        check_darts(genotype, "the genotype")
+        return DartsNetwork(
+            genotype, self.channels, self.num_cells, num_classes, self.stem, self.auxiliary, self.pool_norm
+        )
 
     def derive(self, scores: Mapping[str, CellScores]) -> Genotype:
         """Two edges a node and the operation on each, by `rule`; `none` is never among them."""
