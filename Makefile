@@ -25,7 +25,7 @@ types: install
 	$(BIN)/mypy
 
 bench: install
-	$(BIN)/python -m benchmarks.step
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) runs
