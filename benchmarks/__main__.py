@@ -44,6 +44,9 @@ def main() -> None:
 def _run(args: argparse.Namespace, console: Console) -> None:
     # The profiler announces itself and a missing GPU on stderr, before it can be told not to.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    # Threads that spin while they wait make every small operation wait for the scheduler once a machine is shared: a step
+    # of small operations took forty times as long beside four busy processes.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
 
     from benchmarks import measure, record

@@ -7,7 +7,8 @@ from benchmarks.half_steps import ARCHITECTURE, WEIGHT_STEPS
 from benchmarks.record import Record
 from nas_lightning.reports.drawing import BLACK, BLUE, GREY, ORANGE, drawing_style, save_figure
 
-_SHORT = dict(zip((*WEIGHT_STEPS, ARCHITECTURE), ("weights,\ndense", "weights,\nhalf", "weights,\none-hot", "alpha"), strict=True))
+_LABELS = ("weights,\ndense", "weights,\nhalf", "weights,\none-hot", "alpha")
+_SHORT = dict(zip((*WEIGHT_STEPS, ARCHITECTURE), _LABELS, strict=True))
 _AXES = {"channels": ("C", "o", "-"), "cells": ("N", "s", "--"), "batch": ("batch", "^", ":")}
 
 
@@ -45,7 +46,9 @@ def _bars(axes: Any, measured: dict[str, Any]) -> None:
     size = measured["size"]
     axes.set(title=f"Half step, C={size['channels']}, N={size['cells']}, batch {size['batch']}", ylabel="seconds")
     axes.grid(axis="x", visible=False)
-    axes.legend()
+    axes.set_axisbelow(True)
+    axes.set_ylim(top=axes.get_ylim()[1] * 1.35)  # room for the legend
+    axes.legend(loc="upper left", ncols=3, columnspacing=1.0, handlelength=1.2, fontsize=9)
 
 
 def _growth(axes: Any, curves: dict[str, Any]) -> None:
@@ -62,7 +65,8 @@ def _growth(axes: Any, curves: dict[str, Any]) -> None:
         scale.set_major_locator(_ticks())
         scale.set_major_formatter("{x:g}")
         scale.set_minor_locator(_none())
-    axes.legend()
+    axes.set_ylim(top=axes.get_ylim()[1] * 1.8)
+    axes.legend(loc="upper left", fontsize=9)
 
 
 def _ticks() -> Any:
@@ -80,7 +84,8 @@ def _none() -> Any:
 def _sharpening(axes: Any, search: dict[str, Any]) -> None:
     epochs = [row["epoch"] + 1 for row in search["rows"]]
     axes.plot(epochs, [row["seconds"] for row in search["rows"]], "o-", color=BLUE, markersize=4, label="seconds an epoch")
-    axes.set(title="EDD on digits as it sharpens", xlabel="epoch", ylabel="seconds an epoch", ylim=(0, None))
+    highest = max(row["seconds"] for row in search["rows"])
+    axes.set(title="EDD on digits as it sharpens", xlabel="epoch", ylabel="seconds an epoch", ylim=(0, 1.05 * highest))
     share = axes.twinx()
     share.plot(
         epochs, [row["operations_computed"] for row in search["rows"]], "s--", color=ORANGE, markersize=4,

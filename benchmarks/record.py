@@ -42,6 +42,7 @@ def heading(device: torch.device) -> Record:
         "device": origin["device"],
         "cores": os.cpu_count(),
         "threads": origin["threads"],
+        "wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
         "capability": torch.backends.cpu.get_cpu_capability(),
         "versions": origin["versions"],
         "commit": origin["commit"],
