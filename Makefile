@@ -25,7 +25,7 @@ types: install
 	$(BIN)/mypy
 
 bench: install
-	$(BIN)/python -m benchmarks.step
+	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.step_darts
 	$(BIN)/python -m benchmarks.step_darts --partial 4
 

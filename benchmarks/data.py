@@ -27,7 +27,6 @@ from nas_lightning.data import Dataset, Fake, Folder, SearchData, TrainData
 from nas_lightning.data.images import resize
 
 _LARGE_SIDE = 224
-_LARGE_COUNT = 1000
 
 
 def seconds(action: Callable[[], object], passes: int) -> float:
@@ -109,7 +108,9 @@ def table_times(folder: Path, passes: int) -> dict[str, float]:
     return {"nb201_load_s": seconds(lambda: NB201Table.load(path), passes), "nb201_query_us": queries / len(texts) * 1e6}
 
 
-def measure(images: int = 50_000, workers: int = 2, passes: int = 3, root: str | None = None) -> dict[str, float]:
+def measure(
+    images: int = 50_000, workers: int = 2, passes: int = 3, root: str | None = None, large_images: int = 1000
+) -> dict[str, float]:
     """Name -> value; the unit ends the name."""
     held = Fake(train_images=images)
     results: dict[str, float] = {"dataset_in_memory_mb": images * 3 * held.side**2 / 1e6}
@@ -119,7 +120,7 @@ def measure(images: int = 50_000, workers: int = 2, passes: int = 3, root: str |
         small = root or write_zip(folder / "small.zip", images, held.side)
         results |= decoding(small, folder / "cache", passes)
         results |= loader_rates(Folder(small, memory_limit_gb=0), workers, passes, f"_streamed_{workers}_workers")
-        large = Folder(write_zip(folder / "large.zip", _LARGE_COUNT, _LARGE_SIDE), memory_limit_gb=0)
+        large = Folder(write_zip(folder / "large.zip", large_images, _LARGE_SIDE), memory_limit_gb=0)
         results |= loader_rates(large, workers, passes, f"_streamed_{_LARGE_SIDE}px_{workers}_workers")
         results |= table_times(folder, passes)
     return results
