@@ -2,7 +2,7 @@
 
     python -m benchmarks.network [--genotype DARTS_V2] [--channels 16] [--cells 8] [--batch 32] [--rounds 7]
 
-The plain network has the same layers, but every operation applies its own ReLU, as the field's programs do.
+The plain network has the same layers and memory format, but every operation applies its own ReLU, as the field's programs do.
 """
 
 import argparse
