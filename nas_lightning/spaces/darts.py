@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from torch import nn
 
 from nas_lightning.darts_genotype import check_darts, known_genotype, parse_darts
 from nas_lightning.darts_network import DartsNetwork, Stem
