@@ -30,7 +30,8 @@ from nas_lightning.reports import (
 )
 from nas_lightning.reports.__main__ import main
 from nas_lightning.reports.cells import _bezier, _layout
-from nas_lightning.reports.tables import group_names, notes, render_csv, render_markdown, render_table
+from nas_lightning.reports.grid import markdown, terminal
+from nas_lightning.reports.tables import as_csv, grid, group_names, notes
 
 ARCHITECTURE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|"
 ALL_FIVE = parse_nb201(ARCHITECTURE)
@@ -265,19 +266,19 @@ def test_missing_values_stay_blank_and_a_smaller_n_is_said(tmp_path):
     write_run(tmp_path / "b", 0, overrides=["method=b"], method="b")
     write_run(tmp_path / "c", 1, scores={}, overrides=["method=b"], method="b")
     table = summary(find_runs(tmp_path))
-    a, b = render_markdown(table).splitlines()[2:4]
+    a, b = markdown(grid(table)).splitlines()[2:4]
     assert a == "| a | 1 |  |  |  | 100 |"
     assert b.endswith("| 91.00 (n=1) | 100 ± 1 |")
-    rows = list(csv.DictReader(io.StringIO(render_csv(table))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(table))))
     assert (rows[0]["entropy_nats_mean"], rows[0]["entropy_nats_std"], rows[0]["entropy_nats_n"]) == ("", "", "0")
     assert (rows[1]["cifar10_test_200_percent_mean"], rows[1]["cifar10_test_200_percent_n"]) == ("91.0", "1")
 
 
 def test_other_scores_are_shown_only_without_those_of_200_epochs(tmp_path):
     write_run(tmp_path / "a", scores={"my_score": 12.345})
-    assert "| my_score (%) |" in render_markdown(summary(find_runs(tmp_path)))
+    assert "| my_score (%) |" in markdown(grid(summary(find_runs(tmp_path))))
     write_run(tmp_path / "b", seed=1)
-    assert "my_score" not in render_markdown(summary(find_runs(tmp_path)))
+    assert "my_score" not in markdown(grid(summary(find_runs(tmp_path))))
 
 
 def test_unfinished_broken_and_repeated_runs_are_named_below_the_table(tmp_path):
@@ -303,7 +304,7 @@ def test_the_terminal_table_fits_100_columns_unabridged(tmp_path):
             config={"sched": {"lam": lam}},
         )
     console = Console(width=100, file=io.StringIO())
-    console.print(render_table(summary(find_runs(tmp_path))))
+    console.print(terminal(grid(summary(find_runs(tmp_path)))))
     text = console.file.getvalue()
     assert "94.37 ± 0.00" in text
     assert "ImageNet16-120" in text
@@ -317,38 +318,36 @@ def test_the_command_prints_each_format(tmp_path, capsys):
     for seed in range(2):
         write_run(tmp_path / f"seed={seed}", seed)
     write_run(tmp_path / "stopped", finished=False)
-    for form in ("table", "markdown", "csv"):
-        assert main([str(tmp_path), "--format", form]) == 0
+    for form in ("table", "markdown", "latex", "csv"):
+        assert main(["summary", str(tmp_path), "--format", form]) == 0
         output, errors = capsys.readouterr()
-        assert ("stopped: 6 epochs done" in errors) == (form == "csv")
-        assert ("stopped: 6 epochs done" in output) == (form != "csv")
+        assert ("stopped: 6 epochs done" in errors) == (form in ("latex", "csv"))
+        assert ("stopped: 6 epochs done" in output) == (form in ("table", "markdown"))
     assert float(next(csv.DictReader(io.StringIO(output)))["cifar10_test_200_percent_mean"]) == 91.5
 
 
 @pytest.mark.parametrize("suffix", ["", ".svg", ".png"])
 def test_the_command_draws_svg_and_png_beside_each_other(tmp_path, suffix, monkeypatch):
     drawn = []
-    monkeypatch.setattr("nas_lightning.reports.__main__.plot_comparison", lambda groups, path: drawn.append(path))
+    monkeypatch.setattr("nas_lightning.reports.__main__.plot_comparison", lambda groups, path, name: drawn.append(str(path)))
     write_run(tmp_path / "run")
-    assert main([str(tmp_path), "--figure", f"lam=0.5{suffix}"]) == 0
+    assert main(["figure", "fig4", str(tmp_path), "-o", f"lam=0.5{suffix}"]) == 0
     assert drawn == ["lam=0.5"]
 
 
-def test_a_finished_run_without_its_metrics_is_named_and_left_out_of_table_and_figure(tmp_path, capsys):
+def test_a_finished_run_without_its_metrics_is_named_and_left_out_of_the_figure(tmp_path, capsys):
     for seed in range(2):
         write_run(tmp_path / "runs" / str(seed), seed)
     (tmp_path / "runs" / "1" / "metrics.csv").unlink()
-    assert main([str(tmp_path / "runs"), "--format", "markdown", "--figure", str(tmp_path / "figure")]) == 0
-    output = capsys.readouterr().out
-    assert output.splitlines()[2].startswith("| 1 |")
-    assert f"- broken: {tmp_path / 'runs' / '1'}: " in output
+    assert main(["figure", "fig4", str(tmp_path / "runs"), "-o", str(tmp_path / "figure")]) == 0
+    assert f"broken: {tmp_path / 'runs' / '1'}: " in capsys.readouterr().err
     assert any("(n=1)" in text for text in svg_texts(tmp_path / "figure.svg"))
 
 
 def test_a_folder_without_runs_is_one_sentence_and_status_1(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for name, message in (("nowhere", "is not a folder"), ("empty", "holds no run")):
-        assert main([str(tmp_path / name)]) == 1
+        assert main(["summary", str(tmp_path / name)]) == 1
         output, errors = capsys.readouterr()
         assert output == ""
         assert message in errors
