@@ -3,7 +3,7 @@
 Letters: E edges (random draws), O operations.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 
@@ -49,15 +49,14 @@ def gradient_norms(edges: int = 500, operations: int = 5, points: int = 61) -> d
 def schedule_entropies(steps: int = 20, edges: int = 20_000, operations: int = 5) -> dict[str, Curve]:
     """Figure 2B: mean entropy (nats) of softmax(alpha / t) at the points of ETS and LTS from t = 1 to 1e-3, same alpha."""
     alpha_EO = random_alpha(edges, operations)
-    schedules = {"ETS": Exponential(epochs=steps + 1), "LTS": Linear(epochs=steps + 1)}
     points = [float(n) for n in range(steps + 1)]
-    return {name: (points, [_entropy(alpha_EO, s.at(n)) for n in range(steps + 1)]) for name, s in schedules.items()}
+    return {name: (points, [_entropy(alpha_EO, t) for t in ts]) for name, ts in schedule_example(steps).items()}
 
 
-def schedule_example(steps: int = 4) -> dict[str, Sequence[float]]:
+def schedule_example(steps: int = 4) -> dict[str, list[float]]:
     """Figure 3: the temperatures of ETS and LTS from t = 1 to 1e-3 in `steps` steps."""
-    schedules = {"ETS": Exponential(epochs=steps + 1), "LTS": Linear(epochs=steps + 1)}
-    return {name: [schedule.at(n) for n in range(steps + 1)] for name, schedule in schedules.items()}
+    ets, lts = Exponential(epochs=steps + 1), Linear(epochs=steps + 1)
+    return {"ETS": [ets.at(n) for n in range(steps + 1)], "LTS": [lts.at(n) for n in range(steps + 1)]}
 
 
 def _entropy(alpha_EO: torch.Tensor, temperature: float) -> float:

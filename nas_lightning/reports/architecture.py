@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from nas_lightning.errors import UserError
 from nas_lightning.reports.drawing import drawing_style, save_figure
@@ -18,8 +18,8 @@ Edge = tuple[str, str]  # cell type, index of the edge
 _SYMBOLS = {"alpha": "α", "beta": "β"}
 
 
-def edges(columns: Columns, kind: Literal["alpha", "beta"]) -> dict[Edge, dict[str, Sequence[float]]]:
-    """Cell type and edge -> operation -> its values over the epochs, in the order of the file."""
+def edges(columns: Columns, kind: str) -> dict[Edge, dict[str, Sequence[float]]]:
+    """`kind` is alpha or beta: cell type and edge -> operation -> its values over the epochs, in the order of the file."""
     found: dict[Edge, dict[str, Sequence[float]]] = {}
     for name, values in columns.items():
         first, *parts = name.split("/")
@@ -30,7 +30,7 @@ def edges(columns: Columns, kind: Literal["alpha", "beta"]) -> dict[Edge, dict[s
 
 
 def plot_trajectories(
-    columns: Columns, kind: Literal["alpha", "beta"], path_without_suffix: str | Path, title: str = ""
+    columns: Columns, kind: str, path_without_suffix: str | Path, title: str = ""
 ) -> None:
     """Write `<path>.svg` and `<path>.png`: a panel for every edge, a line for every operation, over the epochs.
 

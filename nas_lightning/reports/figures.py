@@ -159,7 +159,7 @@ def plot_cost(groups: Mapping[str, Sequence[Run]], path_without_suffix: str | Pa
         for look, (name, pairs) in zip(LOOKS * (1 + len(points) // len(LOOKS)), points.items(), strict=False):
             if pairs:
                 seconds, accuracies = zip(*pairs, strict=True)
-                axes.scatter(seconds, accuracies, 42, look.colour, look.marker, label=f"{name} (n={len(pairs)})", zorder=3)
+                axes.plot(seconds, accuracies, look.marker, color=look.colour, markersize=7, label=f"{name} (n={len(pairs)})")
         axes.set(xlabel="search (seconds, machines as in the reports)", ylabel=label)
         figure.legend(loc="outside lower center", ncols=min(len(groups), 3))
         if title:

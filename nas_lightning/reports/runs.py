@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ _REQUIRED: dict[str, type | tuple[type, ...]] = {
     "final": dict,
     "scores": dict,
 }
+_EVALUATION = re.compile(rb'"kind"\s*:\s*"evaluation"')
 _NOT_SEARCHED = {"checkpoints", "wandb"}
 
 
@@ -70,9 +72,10 @@ def find_evaluations(*folders: str | Path) -> list[dict[str, Any]]:
     found = []
     for place, files in _places(folders):
         if "report.json" in files:
-            with suppress(OSError, ValueError, RecursionError):
-                report = json.loads((place / "report.json").read_bytes())
-                if isinstance(report, dict) and report.get("kind") == "evaluation":
+            with suppress(OSError, ValueError, AttributeError, RecursionError):
+                content = (place / "report.json").read_bytes()
+                # Most reports are searches: to parse them only to drop them would double the time.
+                if _EVALUATION.search(content) and (report := json.loads(content)).get("kind") == "evaluation":
                     found.append(report)
     return found
 

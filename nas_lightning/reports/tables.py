@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -105,10 +106,10 @@ def notes(table: Summary) -> list[str]:
     """A line for every seed that counts twice, unfinished run (with its epochs), failed and broken run (with the cause)."""
     lines = []
     for row in table.rows:
-        seeds = [run.report["seed"] for run in row.runs if run.report and "seed" in run.report]
-        for seed in sorted({seed for seed in seeds if seeds.count(seed) > 1}):
-            name = ", ".join(filter(None, row.settings)) or "all runs"
-            lines.append(f"repeated: {name}: {seeds.count(seed)} runs have seed {seed}, and n counts each of them")
+        seeds = Counter(run.report["seed"] for run in row.runs if run.report and "seed" in run.report)
+        name = ", ".join(filter(None, row.settings)) or "all runs"
+        for seed in sorted(seed for seed, count in seeds.items() if count > 1):
+            lines.append(f"repeated: {name}: {seeds[seed]} runs have seed {seed}, and n counts each of them")
     for run in table.unfinished:
         lines.append(f"unfinished: {run.folder}: {run.epochs} epoch{'' if run.epochs == 1 else 's'} done")
     lines += [f"failed: {run.folder}: {run.cause}" for run in table.failed]
