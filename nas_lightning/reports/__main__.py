@@ -17,6 +17,7 @@ from nas_lightning.reports.architecture import plot_trajectories
 from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.figures import COMPARISONS, plot_comparison, plot_cost
 from nas_lightning.reports.grid import Grid
+from nas_lightning.reports.page import write_page
 from nas_lightning.reports.runs import Run, find_evaluations, find_runs, read_metrics
 
 _PAPER_ONLY = ("fig2a", "fig2b", "fig3")  # computed, no run needed
@@ -38,10 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m nas_lightning.reports", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, command: Callable[[argparse.Namespace], None], help: str, runs: str = "+") -> argparse.ArgumentParser:
+    def add(name: str, command: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
         each = commands.add_parser(name, help=help, description=help)
         each.set_defaults(command=command)
-        each.add_argument("runs", type=Path, nargs=runs, metavar="RUNS", help="folders; runs are found at any depth")
+        each.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="folders; runs are found at any depth")
         return each
 
     add("summary", _summary, "mean ± standard deviation over seeds of whatever differs").add_argument(
@@ -61,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
         "-o", "--output", type=Path, required=True, metavar="PATH",
         help="PATH.svg and PATH.png; of alpha, beta and cells a folder with a drawing of every run",
     )  # fmt: skip
+    page = add("html", _html, "one self-contained HTML page: table, curves, cells and configs of a few runs")
+    page.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     return parser
 
 
@@ -109,6 +112,11 @@ def _figure(options: argparse.Namespace) -> None:
         plot_comparison(groups, output, name=options.name)
     print("".join(f"{note}\n" for note in tables.notes(table)), end="", file=sys.stderr)
     return None
+
+
+def _html(options: argparse.Namespace) -> None:
+    runs = [_with_readable_metrics(run) for run in _runs(options.runs)]
+    write_page(runs, options.output)
 
 
 def _paper_figure(name: str, output: Path) -> None:

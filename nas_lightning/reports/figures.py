@@ -132,7 +132,8 @@ def plot_comparison(
         for axes in list(figure.axes)[len(panels) :]:
             axes.remove()
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(groups), 3), handlelength=3.5)
+        columns = 3 if max(map(len, labels)) <= 40 else 1
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(groups), columns), handlelength=3.5)
         note = "Thick: mean over n runs; band: minimum to maximum; thin: single runs."
         lines = [title, note if any(len(runs) > 1 for runs in groups.values()) else ""]
         figure.suptitle("\n".join(filter(None, lines)), fontsize=10)
@@ -255,7 +256,7 @@ def _draw_panel(axes: "Axes", title: str, panel: _Panel, groups: Mapping[str, Se
             _draw_group(axes, curves, label, LOOKS[index % len(LOOKS)], index / len(groups))
         if len(curves) != len(runs):
             title += f"; {name}: n={len(curves)}"
-    axes.set_title(title, loc="left", fontsize=10, weight="bold")
+    axes.set_title(textwrap.fill(title, 72), loc="left", fontsize=10, weight="bold")
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if panel.log:

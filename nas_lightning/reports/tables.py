@@ -123,7 +123,7 @@ def _overrides(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_setting(key: str) -> bool:
-    return key != "seed" and not key.startswith("hydra.")
+    return key not in ("seed", "name", "logger", "run_dir") and not key.startswith(("hydra.", "hydra/", "logger."))
 
 
 def _setting(report: Mapping[str, Any], key: str) -> str:
