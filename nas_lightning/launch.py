@@ -2,12 +2,21 @@
 
 import atexit
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from nas_lightning.run import folder_name
+
+# Here and not in train.py: a launcher's other processes import this module with the callback below, not that file.
+OmegaConf.register_new_resolver("run_folder", folder_name, replace=True)
+
+# conf/hydra/launcher/ names its files as the plugins do, which check them: as wanted here.
+warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/.*' is validated against ConfigStore schema")
 
 
 class Launch(Callback):
