@@ -2,7 +2,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install search test lint types bench clean
+.PHONY: install search test lint types bench tables figures dashboard clean
+
+# Where `tables` and `figures` read runs, and where they write.
+RUNS ?= results
+OUT ?= runs/reports
 
 install: $(VENV)/installed
 
@@ -28,6 +32,23 @@ bench: install
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.step_darts
 	$(BIN)/python -m benchmarks.step_darts --partial 4
+
+# The paper's tables with our runs beside them: make tables RUNS=runs
+tables: install
+	$(BIN)/python -m nas_lightning.reports table all $(RUNS) -o $(OUT)/tables
+
+# The figures of the paper and of the runs as SVG and PNG, and one HTML page: make figures RUNS=runs/table5_reduced
+figures: install
+	for name in fig2a fig2b fig3; do $(BIN)/python -m nas_lightning.reports figure $$name -o $(OUT)/$$name || exit 1; done
+	for name in fig4 fig4a fig4b temperature skips cost; do \
+		$(BIN)/python -m nas_lightning.reports figure $$name $(RUNS) -o $(OUT)/$$name || exit 1; done
+	$(BIN)/python -m nas_lightning.reports figure cells $(RUNS) -o $(OUT)/cells
+	$(BIN)/python -m nas_lightning.reports html $(RUNS) -o $(OUT)/report.html
+
+# The W&B workspace: make dashboard ARGS=--dry-run, or ARGS=--entity=<your name>
+dashboard: install
+	$(BIN)/pip install --quiet -e '.[dashboard]'
+	$(BIN)/python -m nas_lightning.dashboard $(ARGS)
 
 clean:
 	rm -rf $(VENV) runs

@@ -3,11 +3,10 @@
 import sys
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from nas_lightning.run import folder_name, quote_values
-
-OmegaConf.register_new_resolver("run_folder", folder_name)
+import nas_lightning.launch  # noqa: F401  # what the configs need of Hydra
+from nas_lightning.run import quote_values
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")

@@ -3,11 +3,9 @@
 import sys
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from nas_lightning.run import folder_name
-
-OmegaConf.register_new_resolver("run_folder", folder_name)
+import nas_lightning.launch  # noqa: F401  # what the configs need of Hydra
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")

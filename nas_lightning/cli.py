@@ -17,6 +17,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from nas_lightning.errors import UserError
+from nas_lightning.files import write_text_atomically
+from nas_lightning.run import FAILURE
 
 
 @dataclass(frozen=True)
@@ -34,19 +36,32 @@ def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> No
     job = Job(dict(settings.runtime.choices), list(settings.overrides.task), settings.mode == RunMode.MULTIRUN)
     _quiet_libraries()
     config.run_dir = os.path.relpath(settings.runtime.output_dir)  # so that reports can be moved and compared
+    folder = Path(config.run_dir)
+    (folder / FAILURE).unlink(missing_ok=True)
     try:
         task(config, job)
     except UserError as error:
         print(error, file=sys.stderr)
-        with suppress(OSError):  # Hydra has made the folder; nothing was written into it
-            Path(config.run_dir).rmdir()
         if not job.in_sweep:
+            with suppress(OSError):  # Hydra has made the folder; nothing was written into it
+                folder.rmdir()
             sys.exit(1)
+        _note_failure(folder, str(error))
         # Hydra goes on with the other jobs and ends with exit status 1.
         raise CompactHydraException(str(error)) from error
+    except Exception as error:
+        if job.in_sweep:
+            _note_failure(folder, f"{type(error).__name__}: {error}")
+        raise
     except KeyboardInterrupt:
         print("\nInterrupted; run the same command to go on.", file=sys.stderr)
         sys.exit(130)
+
+
+def _note_failure(folder: Path, cause: str) -> None:
+    """For the table that ends the sweep, and for anyone who looks later."""
+    with suppress(UserError):  # where it cannot be written, the cause above is all there is
+        write_text_atomically(folder / FAILURE, " ".join(cause.split()) + "\n")
 
 
 def build(node: Any, **arguments: Any) -> Any:

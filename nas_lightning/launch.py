@@ -2,27 +2,47 @@
 
 import atexit
 import sys
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+from nas_lightning.run import folder_name
+
+# Here and not in train.py: a launcher's other processes import this module with the callback below, not that file.
+OmegaConf.register_new_resolver("run_folder", folder_name, replace=True)
+
+# conf/hydra/launcher/ names its files as the plugins do, which check them: as wanted here.
+warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/.*' is validated against ConfigStore schema")
 
 
 class Launch(Callback):
     """Refuses an output folder that cannot be made, in one sentence; ends a multirun with one table of its runs.
 
     The table comes when the program ends, so also after a failed job or an interrupt: Hydra calls on_multirun_end only
-    where no job has failed.
+    where no job has failed. A failed job is listed below it with its cause.
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         _make(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _check_one_study(config.hydra.overrides.task)
         folder = Path(config.hydra.sweep.dir)
         _make(folder)
         atexit.register(_print_summary, folder)
+
+
+def _check_one_study(overrides: Sequence[str]) -> None:
+    """Several experiments at once would run without the grids that they name, all in one folder."""
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key.lstrip("+") == "experiment" and "," in value:
+            print(f"{override}: launch one experiment after the other; each names its own grid and folder.", file=sys.stderr)
+            sys.exit(1)
 
 
 def _make(folder: Path) -> None:
@@ -39,6 +59,6 @@ def _print_summary(folder: Path) -> None:
     from nas_lightning.reports.__main__ import main
 
     try:
-        main([str(folder)])
+        main(["summary", str(folder)])
     except (UserError, SystemExit) as error:
         print(error, file=sys.stderr)

@@ -4,10 +4,12 @@ metrics.csv is the record, and a run that goes on is logged from its first epoch
 that are kept before the new ones. So every epoch is there once, also after a kill that lost what W&B had not yet written.
 """
 
+import csv
 import logging
 import os
 import secrets
 import shutil
+import tempfile
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +24,10 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from nas_lightning.errors import UserError
 from nas_lightning.files import write_text_atomically
+from nas_lightning.genotype import Genotype
+from nas_lightning.reports.architecture import plot_beta
+from nas_lightning.reports.cells import draw_cell
+from nas_lightning.reports.runs import read_metrics
 
 log = logging.getLogger("nas_lightning")
 
@@ -93,10 +99,15 @@ class WandbLogger(loggers.WandbLogger):
     decide otherwise. It never asks for anything. Trouble with W&B after this constructor, a wrong key or a lost network
     included, is a warning and costs no epoch of the search.
 
+    Beside the numbers of every epoch it shows, of a search, the derived cell and the heat map of beta each `cell_every`
+    epochs (0 for never); at the end the last epoch as a table, the genotype and the checkpoint as artifacts.
+
     project, entity: where on W&B; entity None is W&B's own default.
     """
 
-    def __init__(self, run: LoggedRun, project: str, entity: str | None = None) -> None:
+    def __init__(self, run: LoggedRun, project: str, entity: str | None = None, cell_every: int = 10) -> None:
+        if isinstance(cell_every, bool) or not isinstance(cell_every, int) or cell_every < 0:
+            raise UserError(f"logger.cell_every must be a whole number of epochs, 0 for no drawings, got {cell_every!r}.")
         self._wandb = _import_wandb()
         self._mode = _mode(self._wandb)
         try:
@@ -107,6 +118,8 @@ class WandbLogger(loggers.WandbLogger):
         self._run, self._entity = run, entity
         self._first_step = 0
         self._closed = False
+        self._cell_every = cell_every
+        self._last: Mapping[str, float | str] = {}
 
     @property
     @rank_zero_experiment
@@ -123,8 +136,9 @@ class WandbLogger(loggers.WandbLogger):
         experiment = self.experiment
         if self._closed or (step is not None and step < self._first_step):
             return
+        self._last = metrics
         try:
-            experiment.log(dict(metrics), step=step, commit=True)
+            experiment.log({**metrics, **self._drawings(step)}, step=step, commit=True)
         except Exception as error:  # whatever it is, the search is worth more than its picture on W&B
             self._closed = True
             log.warning(
@@ -138,6 +152,11 @@ class WandbLogger(loggers.WandbLogger):
             return
         self._closed = True
         folder = Path(self._experiment.settings.sync_dir)
+        if status == "success" and self._mode != "disabled":
+            try:
+                self._log_results(self._experiment)
+            except Exception as error:
+                log.warning("W&B lacks the results of %s (%s); the folder has them.", self._run.folder, _brief(error))
         try:
             self._experiment.finish(exit_code=0 if status == "success" else 1)
         except Exception as error:
@@ -150,6 +169,34 @@ class WandbLogger(loggers.WandbLogger):
                 shutil.rmtree(older, ignore_errors=True)
         if self._mode == "offline":
             log.info("W&B recorded this run offline; to upload it: wandb sync %s", quote(str(folder)))
+
+    def _drawings(self, epoch: int | None) -> dict[str, Any]:
+        """The cell and beta as images, where this epoch is one of each `cell_every`."""
+        file = self._run.folder / "architecture.csv"
+        if self._mode == "disabled" or epoch is None or not self._cell_every or (epoch + 1) % self._cell_every:
+            return {}
+        if not file.exists():  # a network that is trained has none
+            return {}
+        with tempfile.TemporaryDirectory() as place:
+            draw_cell(_genotype(file, epoch), Path(place) / "cell")
+            plot_beta(read_metrics(file), epoch, Path(place) / "beta")
+            return {name: self._wandb.Image(_opened(Path(place) / f"{name}.png")) for name in ("cell", "beta")}
+
+    def _log_results(self, run: Any) -> None:
+        """The last epoch as a table; the genotype and the checkpoint as artifacts named by the run."""
+        file = self._run.folder / "architecture.csv"
+        rows = [[name, str(value)] for name, value in self._last.items()]
+        run.summary["final"] = self._wandb.Table(columns=["metric", "value"], data=rows)
+        if file.exists():
+            artifact = self._wandb.Artifact(f"genotype-{run.id}", type="genotype", metadata=dict(self._last))
+            with artifact.new_file("genotype.json") as text:
+                text.write(_genotype(file, int(self._last["epoch"])).to_json())
+            run.log_artifact(artifact)
+        checkpoint = self._run.folder / "checkpoints" / "last.ckpt"
+        if checkpoint.exists():
+            artifact = self._wandb.Artifact(f"checkpoint-{run.id}", type="checkpoint")
+            artifact.add_file(str(checkpoint), policy="immutable")  # in place, not copied
+            run.log_artifact(artifact)
 
     def _open(self) -> Any:
         if self._mode == "online":
@@ -221,6 +268,22 @@ def _mode(wandb: ModuleType) -> str:
     if not has_key and os.environ.get("WANDB_MODE"):
         raise UserError("WANDB_MODE=online needs an API key; run wandb login, set WANDB_API_KEY, or unset WANDB_MODE.")
     return "online" if has_key else "offline"
+
+
+def _genotype(file: Path, epoch: int) -> Genotype:
+    """The derived architecture of an epoch, from architecture.csv."""
+    with file.open(newline="", encoding="utf-8") as text:
+        found = next(row["architecture"] for row in csv.DictReader(text) if int(row["epoch"]) == epoch)
+    return Genotype.from_json(found, str(file))
+
+
+def _opened(image: Path) -> Any:
+    """Read as a whole, so that its file may go."""
+    from PIL import Image
+
+    with Image.open(image) as opened:
+        opened.load()
+        return opened
 
 
 def _run_id(file: Path) -> str:

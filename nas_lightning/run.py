@@ -16,6 +16,9 @@ import yaml
 from nas_lightning.errors import UserError
 from nas_lightning.files import write_text_atomically
 
+FAILURE = "failed.txt"
+"""In the folder of a sweep's failed job: its cause, one sentence. The next launch of the job removes it."""
+
 # They say where results go or how they are shown, not what is computed.
 _FREE_KEYS = ("run_dir", "logger", "benchmark", "export", "dataset.cache", "data.dataset.cache")
 

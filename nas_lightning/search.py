@@ -47,7 +47,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data: SearchData = build(config.data)
     benchmark: Benchmark | None = build(config.benchmark)
-    callbacks = [TemperatureUpdate(build(config.sched)), ArchitectureLog(benchmark)]
+    callbacks = [TemperatureUpdate(build(config.sched)), ArchitectureLog(benchmark, folder.path / "architecture.csv")]
     module: SupernetModule = build(config.model, num_classes=data.num_classes)
     check_optimizers(module)
     logged = LoggedRun.of(folder.path, folder.config, "search", job.choices)

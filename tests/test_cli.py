@@ -15,15 +15,15 @@ from tests.conftest import ROOT, TOY
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
 
-def start(folder, *arguments, program="train.py"):
+def start(folder, *arguments, program="train.py", **environment):
     return subprocess.Popen(
-        [sys.executable, str(ROOT / program), *arguments], cwd=folder, env=ENVIRONMENT, text=True,
+        [sys.executable, str(ROOT / program), *arguments], cwd=folder, env=ENVIRONMENT | environment, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
 
-def finish(folder, *arguments, program="train.py"):
-    process = start(folder, *arguments, program=program)
+def finish(folder, *arguments, program="train.py", **environment):
+    process = start(folder, *arguments, program=program, **environment)
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err
 
@@ -79,11 +79,46 @@ def test_sweep_goes_on_after_a_failed_job_and_ends_with_a_table(tmp_path):
     assert {(r["relaxation"], r["seed"]) for r in reports} == {(r, s) for r in ("softmax", "sn_s100") for s in (0, 1)}
     assert "relaxation" in out
     assert "sn_s100" in out
+    failed = [line for line in out.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 4
+    assert all(line.endswith(": sched.lam must be a positive number, got -1.") for line in failed)
     times = {path: path.stat().st_mtime_ns for path in sweep.glob("*/report.json")}
     code, out, _ = finish(tmp_path, *arguments)
     assert code == 1
     assert out.count("is finished: skipped") == 4
     assert times == {path: path.stat().st_mtime_ns for path in sweep.glob("*/report.json")}
+
+
+def test_an_experiment_names_its_grid_the_command_line_wins_and_a_failed_job_is_rerun(tmp_path):
+    """The same command twice; in between the cause of the failure is gone."""
+    arguments = ("-m", "experiment=table7_reduced", *TOY, "trainer.max_epochs=1", "seed=3", "logger=wandb")
+    code, out, _ = finish(tmp_path, *arguments, WANDB_MODE="wrong")
+    assert code == 1
+    assert out.count("failed: runs/table7_reduced/") == 2
+    code, out, err = finish(tmp_path, *arguments, WANDB_MODE="offline")
+    assert code == 0, err
+    reports = [json.loads(path.read_text()) for path in tmp_path.glob("runs/table7_reduced/*/report.json")]
+    assert sorted((report["method"], report["seed"]) for report in reports) == [("edd", 3), ("pcd", 3)]
+    assert "failed" not in out
+    assert not list(tmp_path.rglob("failed.txt"))
+
+
+def test_two_experiments_in_one_launch_are_refused(tmp_path):
+    code, _, err = finish(tmp_path, "-m", "experiment=table1,table5")
+    assert code == 1
+    assert err.startswith("experiment=table1,table5: launch one experiment after the other")
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("launcher", "module"), [("submitit_local", "submitit"), ("joblib", "joblib")])
+def test_a_launchers_jobs_run_in_processes_of_their_own_and_failures_are_listed(launcher, module, tmp_path):
+    pytest.importorskip(f"hydra_plugins.hydra_{module}_launcher")
+    code, out, err = finish(tmp_path, "-m", *TOY, f"hydra/launcher={launcher}", "name=sweep", "sched.lam=0.06,-1")
+    assert code == 1
+    assert "Traceback" not in err
+    assert len(list(tmp_path.glob("runs/sweep/*/report.json"))) == 1
+    assert out.count("failed: runs/sweep/") == 1
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,41 @@ def test_experiments_compose_and_name_their_runs(experiment):
     OmegaConf.to_container(config, resolve=True)
 
 
+def grid(experiment):
+    """The values of every key that the experiment sweeps."""
+    params = OmegaConf.load(ROOT / "conf" / "experiment" / f"{experiment}.yaml").get("hydra", {})
+    swept = OmegaConf.to_container(params).get("sweeper", {}).get("params", {}) if params else {}
+    return {key: str(values).split(",") for key, values in swept.items()}
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_value_of_a_studys_grid_composes_and_is_in_effect(experiment):
+    reference = composed(f"experiment={experiment}", "run_dir=x")
+    for key, values in grid(experiment).items():
+        configs = [composed(f"experiment={experiment}", f"{key}={value}", "run_dir=x") for value in values]
+        for config in configs:
+            OmegaConf.to_container(config, resolve=True)
+            assert config.name == reference.name == experiment
+            assert config.space == reference.space
+        assert len({repr(config) for config in configs}) == len(values)
+
+
+def test_the_papers_grids():
+    assert grid("table5") == grid("table5_reduced")
+    assert [len(values) for values in grid("table5").values()] == [3, 3, 3]
+    assert set(grid("fig4_reduced")["method"]) >= {"darts", "lpcd", "pcd", "edd"}
+
+
+@pytest.mark.parametrize("experiment", ["fig4_reduced", "table7_reduced"])
+def test_methods_of_a_reduced_study_differ_in_relaxation_and_temperature_alone(experiment):
+    recipes = set()
+    for method in grid(experiment)["method"]:
+        config = composed(f"experiment={experiment}", f"method={method}", "run_dir=x")
+        del config.relaxation, config.sched, config.model.relaxation, config.lr
+        recipes.add(OmegaConf.to_yaml(config, resolve=True))
+    assert len(recipes) == 1
+
+
 def test_single_choices_override_a_method_and_an_experiment():
     config = composed("experiment=quickstart", "relaxation=softmax", "sched=exponential", "lr=cosine", "run_dir=x")
     assert "Softmax" in config.relaxation._target_

@@ -188,7 +188,7 @@ def test_several_genotypes_and_seeds_give_mean_and_deviation(tmp_path, capsys):
             report = evaluated(tmp_path, *overrides, folder=place)
             (tmp_path / place / "report.json").write_text(json.dumps(report | {"test_accuracy": accuracy}))
     capsys.readouterr()
-    assert reports([str(tmp_path), "--format", "markdown"]) == 0
+    assert reports(["summary", str(tmp_path), "--format", "markdown"]) == 0
     heading, _, *lines = capsys.readouterr().out.splitlines()
     assert heading.startswith("| genotype | n | test (%) | parameters (M) | multiply-adds (M) |")
     assert [line.split(" | ")[:3] for line in lines] == [

@@ -117,6 +117,22 @@ def test_wandb_run_is_named_grouped_tagged_and_holds_the_config(toy, tmp_path):
     assert [record.exit.exit_code for record in run if record.WhichOneof("record_type") == "exit"] == [0]
 
 
+def test_wandb_gets_cell_and_beta_each_k_epochs_a_final_table_and_the_artifacts(toy, tmp_path):
+    toy("run", "logger=wandb", "logger.cell_every=2")
+    (run,) = offline_runs(tmp_path / "run")
+    history = [{"/".join(i.nested_key): json.loads(i.value_json) for i in r.history.item} for r in run if r.history.item]
+    drawn = {row["epoch"]: {key.split("/")[0] for key in row if key.endswith("_type")} for row in history if "epoch" in row}
+    assert drawn == {0: set(), 1: {"cell", "beta"}, 2: set(), 3: {"cell", "beta"}}
+    files = next((tmp_path / "run").glob("wandb/offline-run-*/files/media"))
+    assert len(list(files.glob("images/*.png"))) == 4
+    (table,) = [json.loads(path.read_text()) for path in files.glob("table/*.json")]
+    final = dict(table["data"])
+    assert float(final["entropy"]) == expected(tmp_path / "run")[-1]["entropy"]
+    assert final["architecture"] == expected(tmp_path / "run")[-1]["architecture"]
+    kinds = {r.artifact.type for r in run if r.WhichOneof("record_type") == "artifact"}
+    assert {"genotype", "checkpoint"} <= kinds
+
+
 def test_resumed_run_keeps_its_wandb_run_and_logs_each_epoch_once(toy, tmp_path, monkeypatch):
     """Stopped between the row of epoch 2 and its checkpoint, so that W&B has seen an epoch that runs again; and what W&B
     wrote is cut off, as a kill leaves it."""
@@ -192,6 +208,11 @@ class FakeRun:
         self.log_fails, self.finish_fails = log_fails, finish_fails
         self.steps: list[int] = []
         self.closed: list[int] = []
+        self.summary: dict = {}
+        self.artifacts: list[str] = []
+
+    def log_artifact(self, artifact):
+        self.artifacts.append(artifact.name)
 
     def define_metric(self, name, step_metric=None): ...
 
@@ -220,6 +241,7 @@ def test_online_run_that_goes_on_gets_only_what_wandb_lacks(toy, tmp_path, onlin
     run = online(FakeRun(tmp_path))
     toy("run", "logger=wandb")
     assert run.steps == [2, 3]
+    assert run.artifacts == ["genotype-abc", "checkpoint-abc"]
     assert run.closed == [0]
 
 
@@ -269,6 +291,7 @@ def test_key_in_netrc_means_online(toy, tmp_path, monkeypatch):
         ("onlin", (), "logger=wandb cannot be used"),
         ("shared", (), "WANDB_MODE=shared is not offered"),
         ("offline", ("logger.project=a/b",), "logger.project='a/b' is no name for a W&B project"),
+        ("offline", ("logger.cell_every=-1",), "logger.cell_every must be"),
     ],
 )
 def test_wandb_settings_that_cannot_work_are_one_sentence_and_write_nothing(

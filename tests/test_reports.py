@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
@@ -29,8 +30,10 @@ from nas_lightning.reports import (
     summary_panel,
 )
 from nas_lightning.reports.__main__ import main
+from nas_lightning.reports.architecture import plot_beta, plot_trajectories
 from nas_lightning.reports.cells import _bezier, _layout
-from nas_lightning.reports.tables import group_names, notes, render_csv, render_markdown, render_table
+from nas_lightning.reports.grid import markdown, terminal
+from nas_lightning.reports.tables import as_csv, grid, group_names, notes
 
 ARCHITECTURE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|"
 ALL_FIVE = parse_nb201(ARCHITECTURE)
@@ -162,6 +165,22 @@ def test_a_report_that_is_not_ours_is_broken_with_its_cause(tmp_path, change, ca
     assert [run.cause for run in find_runs(tmp_path)] == [cause]
 
 
+def test_a_failed_job_is_listed_with_its_cause_and_a_run_stopped_in_its_first_epoch_as_unfinished(tmp_path):
+    (tmp_path / "failed").mkdir()
+    (tmp_path / "failed" / "failed.txt").write_text("sched.lam must be a positive number, got -1.\n")
+    (tmp_path / "stopped").mkdir()
+    (tmp_path / "stopped" / "config.yaml").write_text("name: x\nrun_dir: runs/x\n")
+    assert notes(summary(find_runs(tmp_path))) == [
+        f"unfinished: {tmp_path / 'stopped'}: 0 epochs done",
+        f"failed: {tmp_path / 'failed'}: sched.lam must be a positive number, got -1.",
+    ]
+
+
+def test_a_run_below_two_given_folders_counts_once(tmp_path):
+    write_run(tmp_path / "sweep" / "a")
+    assert len(find_runs(tmp_path, tmp_path / "sweep", tmp_path / "sweep" / "a")) == 1
+
+
 @pytest.mark.parametrize("content", [b"[]", b"\xff\xfe", b"", b"[" * 100_000])
 def test_no_content_of_a_report_is_a_crash(tmp_path, content):
     (tmp_path / "report.json").write_bytes(content)
@@ -265,19 +284,19 @@ def test_missing_values_stay_blank_and_a_smaller_n_is_said(tmp_path):
     write_run(tmp_path / "b", 0, overrides=["method=b"], method="b")
     write_run(tmp_path / "c", 1, scores={}, overrides=["method=b"], method="b")
     table = summary(find_runs(tmp_path))
-    a, b = render_markdown(table).splitlines()[2:4]
+    a, b = markdown(grid(table)).splitlines()[2:4]
     assert a == "| a | 1 |  |  |  | 100 |"
     assert b.endswith("| 91.00 (n=1) | 100 ± 1 |")
-    rows = list(csv.DictReader(io.StringIO(render_csv(table))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(table))))
     assert (rows[0]["entropy_nats_mean"], rows[0]["entropy_nats_std"], rows[0]["entropy_nats_n"]) == ("", "", "0")
     assert (rows[1]["cifar10_test_200_percent_mean"], rows[1]["cifar10_test_200_percent_n"]) == ("91.0", "1")
 
 
 def test_other_scores_are_shown_only_without_those_of_200_epochs(tmp_path):
     write_run(tmp_path / "a", scores={"my_score": 12.345})
-    assert "| my_score (%) |" in render_markdown(summary(find_runs(tmp_path)))
+    assert "| my_score (%) |" in markdown(grid(summary(find_runs(tmp_path))))
     write_run(tmp_path / "b", seed=1)
-    assert "my_score" not in render_markdown(summary(find_runs(tmp_path)))
+    assert "my_score" not in markdown(grid(summary(find_runs(tmp_path))))
 
 
 def test_unfinished_broken_and_repeated_runs_are_named_below_the_table(tmp_path):
@@ -303,7 +322,7 @@ def test_the_terminal_table_fits_100_columns_unabridged(tmp_path):
             config={"sched": {"lam": lam}},
         )
     console = Console(width=100, file=io.StringIO())
-    console.print(render_table(summary(find_runs(tmp_path))))
+    console.print(terminal(grid(summary(find_runs(tmp_path)))))
     text = console.file.getvalue()
     assert "94.37 ± 0.00" in text
     assert "ImageNet16-120" in text
@@ -317,38 +336,36 @@ def test_the_command_prints_each_format(tmp_path, capsys):
     for seed in range(2):
         write_run(tmp_path / f"seed={seed}", seed)
     write_run(tmp_path / "stopped", finished=False)
-    for form in ("table", "markdown", "csv"):
-        assert main([str(tmp_path), "--format", form]) == 0
+    for form in ("table", "markdown", "latex", "csv"):
+        assert main(["summary", str(tmp_path), "--format", form]) == 0
         output, errors = capsys.readouterr()
-        assert ("stopped: 6 epochs done" in errors) == (form == "csv")
-        assert ("stopped: 6 epochs done" in output) == (form != "csv")
+        assert ("stopped: 6 epochs done" in errors) == (form in ("latex", "csv"))
+        assert ("stopped: 6 epochs done" in output) == (form in ("table", "markdown"))
     assert float(next(csv.DictReader(io.StringIO(output)))["cifar10_test_200_percent_mean"]) == 91.5
 
 
 @pytest.mark.parametrize("suffix", ["", ".svg", ".png"])
 def test_the_command_draws_svg_and_png_beside_each_other(tmp_path, suffix, monkeypatch):
     drawn = []
-    monkeypatch.setattr("nas_lightning.reports.__main__.plot_comparison", lambda groups, path: drawn.append(path))
+    monkeypatch.setattr("nas_lightning.reports.__main__.plot_comparison", lambda groups, path, name: drawn.append(str(path)))
     write_run(tmp_path / "run")
-    assert main([str(tmp_path), "--figure", f"lam=0.5{suffix}"]) == 0
+    assert main(["figure", "fig4", str(tmp_path), "-o", f"lam=0.5{suffix}"]) == 0
     assert drawn == ["lam=0.5"]
 
 
-def test_a_finished_run_without_its_metrics_is_named_and_left_out_of_table_and_figure(tmp_path, capsys):
+def test_a_finished_run_without_its_metrics_is_named_and_left_out_of_the_figure(tmp_path, capsys):
     for seed in range(2):
         write_run(tmp_path / "runs" / str(seed), seed)
     (tmp_path / "runs" / "1" / "metrics.csv").unlink()
-    assert main([str(tmp_path / "runs"), "--format", "markdown", "--figure", str(tmp_path / "figure")]) == 0
-    output = capsys.readouterr().out
-    assert output.splitlines()[2].startswith("| 1 |")
-    assert f"- broken: {tmp_path / 'runs' / '1'}: " in output
+    assert main(["figure", "fig4", str(tmp_path / "runs"), "-o", str(tmp_path / "figure")]) == 0
+    assert f"broken: {tmp_path / 'runs' / '1'}: " in capsys.readouterr().err
     assert any("(n=1)" in text for text in svg_texts(tmp_path / "figure.svg"))
 
 
 def test_a_folder_without_runs_is_one_sentence_and_status_1(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for name, message in (("nowhere", "is not a folder"), ("empty", "holds no run")):
-        assert main([str(tmp_path / name)]) == 1
+        assert main(["summary", str(tmp_path / name)]) == 1
         output, errors = capsys.readouterr()
         assert output == ""
         assert message in errors
@@ -486,6 +503,131 @@ def test_a_group_whose_runs_differ_in_length_is_averaged_where_all_have_an_epoch
     monkeypatch.setattr(Axes, "plot", recording)
     plot_comparison({"g": find_runs(tmp_path)}, tmp_path / "figure")
     assert drawn == pytest.approx({epoch: 1.609 * 0.7**epoch + 0.5 for epoch in range(4)})
+
+
+def write_architecture(folder, epochs=6, operations=NB201_OPERATIONS, edges=6):
+    """alpha grows for the operation whose index is the edge's; beta is its softmax."""
+    rows = []
+    for epoch in range(epochs):
+        alphas = [[epoch * (o == e % len(operations)) for o in range(len(operations))] for e in range(edges)]
+        row = {"epoch": epoch}
+        for kind in ("alpha", "beta"):
+            for e, alpha in enumerate(alphas):
+                total = sum(map(math.exp, alpha))
+                values = alpha if kind == "alpha" else [math.exp(a) / total for a in alpha]
+                row |= {f"{kind}/cell/{e}/{o}": v for o, v in zip(operations, values, strict=True)}
+        rows.append(row | {"architecture": ALL_FIVE.to_json()})
+    with open(folder / "architecture.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@pytest.mark.parametrize("name", ["fig4a", "fig4b", "temperature", "skips", "cost"])
+def test_each_comparison_is_drawn_by_its_name(name, tmp_path):
+    for seed, method in ((0, "edd"), (1, "edd"), (0, "darts")):
+        write_run(tmp_path / "runs" / f"{method}{seed}", seed, method)
+    assert main(["figure", name, str(tmp_path / "runs"), "-o", str(tmp_path / name)]) == 0
+    texts = svg_texts(tmp_path / f"{name}.svg")
+    assert {"darts (n=1)", "edd (n=2)"} <= set(texts)
+    axis = {
+        "fig4a": "mean entropy (nats)", "fig4b": "discretised validation accuracy (%)", "temperature": "temperature t",
+        "skips": "skip connections", "cost": "CIFAR-10 test accuracy in the table (%)",
+    }  # fmt: skip
+    assert axis[name] in texts
+
+
+def test_trajectories_have_a_panel_for_every_edge_and_a_look_without_colour_for_every_operation(tmp_path):
+    write_architecture(tmp_path)
+    plot_trajectories(read_metrics(tmp_path / "architecture.csv"), "beta", tmp_path / "beta")
+    texts = svg_texts(tmp_path / "beta.svg")
+    assert [text for text in texts if text.startswith("cell, edge")] == [f"cell, edge {edge}" for edge in range(6)]
+    assert set(NB201_OPERATIONS) <= set(texts)
+    svg = (tmp_path / "beta.svg").read_text()
+    dashes = list(re.findall(r"stroke-dasharray: ([^;\"]+)", svg))
+    assert len({tuple(dash.split()) for dash in dashes}) >= 3  # and solid
+    with pytest.raises(UserError, match="no gamma to draw"):
+        plot_trajectories(read_metrics(tmp_path / "architecture.csv"), "gamma", tmp_path / "none")
+
+
+def test_the_heat_map_shows_betas_of_the_epoch(tmp_path):
+    write_architecture(tmp_path, operations=NB201_OPERATIONS[1:])
+    columns = read_metrics(tmp_path / "architecture.csv")
+    plot_beta(columns, 5, tmp_path / "map")
+    high, low = math.exp(5) / (math.exp(5) + 3), 1 / (math.exp(5) + 3)
+    texts = svg_texts(tmp_path / "map.svg")
+    assert texts.count(f"{high:.2f}") == 6
+    assert texts.count(f"{low:.2f}") == 18
+    with pytest.raises(UserError, match="no epoch 6"):
+        plot_beta(columns, 6, tmp_path / "map")
+
+
+def test_the_command_draws_every_runs_trajectories_and_cell(tmp_path):
+    genotype = json.loads(ALL_FIVE.to_json())
+    write_architecture(write_run(tmp_path / "runs" / "a", genotype=genotype))
+    for name in ("alpha", "cells"):
+        assert main(["figure", name, str(tmp_path / "runs"), "-o", str(tmp_path / name)]) == 0
+        assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["quickstart-a.png", "quickstart-a.svg"]
+
+
+# --- the page
+
+
+class Page(HTMLParser):
+    """Every id, every address and the text of a page; AssertionError where tags do not close."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.addresses, self.text, self.open = [], [], "", []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.ids += [values["id"]] if "id" in values else []
+        self.addresses += [v for k, v in attributes if k in ("src", "href", "xlink:href", "data") and v]
+        if tag not in ("meta", "br", "link"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_holds_everything_and_asks_nothing_of_the_network(tmp_path):
+    genotype = json.loads(ALL_FIVE.to_json())
+    for seed in range(2):
+        folder = write_run(tmp_path / "runs" / f"seed={seed} <&>", seed, genotype=genotype)
+        if seed == 0:
+            write_architecture(folder)
+    assert main(["html", str(tmp_path / "runs"), "-o", str(tmp_path / "report.html")]) == 0
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert len(page.ids) == len(set(page.ids))
+    outside = [address for address in page.addresses if not address.startswith("data:image/png;base64,")]
+    assert outside
+    assert all(address.startswith("#") and address[1:] in page.ids for address in outside)
+    assert not re.search(r"<script|@import|url\((?!#)", text)
+    assert set(re.findall(r"https?://[^\"<> )]+", text)) <= {
+        "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink",
+    }  # fmt: skip
+    for part in ("91.50 ± 0.71", "seed=0 <&>", "seed=1 <&>", "nor_conv_1x1", "β after epoch 5", "lam: 0.12", ARCHITECTURE):
+        assert part in page.text, part
+
+
+def test_a_page_without_a_finished_run_is_one_sentence(tmp_path, capsys):
+    write_run(tmp_path / "runs" / "a", finished=False)
+    assert main(["html", str(tmp_path / "runs"), "-o", str(tmp_path / "report.html")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "report.html").exists()
 
 
 # --- the panel

@@ -2,8 +2,9 @@
 
 import pytest
 
+from nas_lightning.reports.grid import markdown
 from nas_lightning.reports.runs import find_runs
-from nas_lightning.reports.tables import render_markdown, summary
+from nas_lightning.reports.tables import grid, summary
 from tests.conftest import ROOT
 
 RESULTS = sorted(path.parent for path in (ROOT / "results").glob("*/README.md"))
@@ -15,7 +16,7 @@ def cells(line):
 
 @pytest.mark.parametrize("folder", RESULTS, ids=lambda folder: folder.name)
 def test_tables_of_the_results_are_queries(folder):
-    rendered = [cells(line) for line in render_markdown(summary(find_runs(folder))).splitlines()[2:] if line.startswith("|")]
+    rendered = [cells(line) for line in markdown(grid(summary(find_runs(folder)))).splitlines()[2:] if line.startswith("|")]
     assert rendered
     document = [cells(line) for line in (folder / "README.md").read_text().splitlines() if line.startswith("|")]
     for row in rendered:
@@ -23,7 +24,7 @@ def test_tables_of_the_results_are_queries(folder):
 
 
 def test_the_readmes_table_is_that_of_the_reduced_figure_4():
-    rendered = [cells(line) for line in render_markdown(summary(find_runs(ROOT / "results" / "fig4_reduced"))).splitlines()[2:]]
+    rendered = [cells(line) for line in markdown(grid(summary(find_runs(ROOT / "results" / "fig4_reduced")))).splitlines()[2:]]
     document = [cells(line) for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|")]
     for method, _, entropy, discretised, cifar10, *_ in (row for row in rendered if len(row) > 5):
         assert [f"`method={method}`", entropy, discretised, cifar10] in document

@@ -54,6 +54,8 @@ def test_interrupted_search_equals_uninterrupted(method, toy, tmp_path, monkeypa
     resumed = toy("stopped", f"method={method}")
     assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
     assert [row["epoch"] for row in rows(tmp_path / "stopped")] == ["0", "1", "2", "3"]
+    ours, theirs = ((tmp_path / name / "architecture.csv").read_bytes() for name in ("stopped", "whole"))
+    assert ours == theirs
     ours, theirs = weights(tmp_path / "stopped"), weights(tmp_path / "whole")
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert resumed["architecture"] == whole["architecture"]
@@ -80,7 +82,7 @@ def test_search_interrupted_before_its_report_only_writes_the_report(toy, tmp_pa
 def test_finished_search_leaves_every_promised_file(toy, tmp_path):
     report = toy("run", "method=edd")
     folder = tmp_path / "run"
-    promised = "config.yaml metrics.csv genotype.json cell.svg cell.png entropy.svg entropy.png report.json"
+    promised = "config.yaml metrics.csv architecture.csv genotype.json cell.svg cell.png entropy.svg entropy.png report.json"
     assert {path.name for path in folder.iterdir()} == {*promised.split(), "checkpoints"}
     assert report == json.loads((folder / "report.json").read_text())
     genotype = Genotype.read(folder / "genotype.json")
@@ -95,6 +97,24 @@ def test_finished_search_leaves_every_promised_file(toy, tmp_path):
     assert {"torch", "pytorch-lightning"} <= set(report["versions"])
     assert report["seconds"] > 0
     assert report["peak_memory_mb"] > 100
+
+
+def test_alpha_and_beta_of_every_epoch_are_kept_and_have_the_logged_entropy(toy, tmp_path):
+    toy("run", "space.none=false")
+    with (tmp_path / "run" / "architecture.csv").open() as file:
+        kept = list(csv.DictReader(file))
+    assert [row["epoch"] for row in kept] == ["0", "1", "2", "3"]
+    operations = ("skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")  # without what is no candidate
+    names = [f"{kind}/cell/{edge}/{operation}" for kind in ("alpha", "beta") for edge in range(6) for operation in operations]
+    assert list(kept[0]) == ["epoch", *names, "architecture"]
+    for row, metrics in zip(kept, rows(tmp_path / "run"), strict=True):
+        for edge in range(6):
+            alpha = torch.tensor([float(row[f"alpha/cell/{edge}/{o}"]) for o in operations], dtype=torch.float64)
+            beta = torch.tensor([float(row[f"beta/cell/{edge}/{o}"]) for o in operations], dtype=torch.float64)
+            assert beta.tolist() == pytest.approx((alpha / float(metrics["temperature"])).softmax(0).tolist(), abs=1e-4)
+            entropy = -torch.special.xlogy(beta, beta).sum().item()
+            assert entropy == pytest.approx(float(metrics[f"entropy/cell/{edge}"]), abs=1e-4)
+        assert str(Genotype.from_json(row["architecture"])) == metrics["architecture"]
 
 
 def test_discrete_accuracy_is_that_of_the_one_hot_per_edge_supernet(toy, tmp_path):

@@ -1,13 +1,19 @@
 """What the search would find if it ended now."""
 
+import json
 import logging
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytorch_lightning as pl
+from torch import Tensor
 
 from nas_lightning.benchmarks import Benchmark
+from nas_lightning.callbacks.metrics import EpochFile, Row
 from nas_lightning.errors import UserError
 from nas_lightning.genotype import Genotype
 from nas_lightning.module import SupernetModule
+from nas_lightning.spaces.base import CellSpec
 
 log = logging.getLogger("nas_lightning")
 
@@ -24,10 +30,18 @@ def look_up(benchmark: Benchmark | None, genotype: Genotype) -> dict[str, float]
 
 
 class ArchitectureLog(pl.Callback):
-    """Logs each epoch's derived architecture: `skip_connects`, and `table/<key>` (percent) where a benchmark is given."""
+    """Logs each epoch's derived architecture: `skip_connects`, and `table/<key>` (percent) where a benchmark is given.
 
-    def __init__(self, benchmark: Benchmark | None) -> None:
+    Writes to `path`, one row an epoch, what the figures of a search need: `alpha/<cell>/<edge>/<operation>` and
+    `beta/...` of every candidate (six digits), and the derived genotype as JSON in `architecture`.
+    """
+
+    def __init__(self, benchmark: Benchmark | None, path: Path) -> None:
         self.benchmark = benchmark
+        self.file = EpochFile(path)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.file.keep(before=trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SupernetModule)
@@ -35,3 +49,22 @@ class ArchitectureLog(pl.Callback):
         chosen = [choice.operation for choices in genotype.cells.values() for choice in choices]
         scores = {f"table/{key}": value for key, value in look_up(self.benchmark, genotype).items()}
         pl_module.log_dict({"skip_connects": float(chosen.count("skip_connect")), **scores}, logger=False)
+        architecture = pl_module.architecture
+        row: Row = {"epoch": trainer.current_epoch}
+        row |= _entries("alpha", {name: alpha.detach().cpu() for name, alpha in architecture.alpha.items()}, architecture.cells)
+        row |= _entries("beta", {name: beta.detach().cpu() for name, beta in architecture.beta().items()}, architecture.cells)
+        row["architecture"] = json.dumps(json.loads(genotype.to_json()), separators=(",", ":"))
+        self.file.rows.append(row)
+        if trainer.is_global_zero:
+            self.file.write()
+
+
+def _entries(kind: str, values: Mapping[str, Tensor], cells: Mapping[str, CellSpec]) -> Row:
+    """values_EO of every cell type, by name; what is no candidate is left out."""
+    return {
+        f"{kind}/{cell}/{edge}/{operation}": float(f"{value:.6g}")
+        for cell, values_EO in values.items()
+        for edge, (row, candidates) in enumerate(zip(values_EO.tolist(), cells[cell].candidates, strict=True))
+        for operation, value, candidate in zip(cells[cell].operations, row, candidates, strict=True)
+        if candidate
+    }

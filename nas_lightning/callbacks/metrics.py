@@ -15,6 +15,28 @@ from nas_lightning.module import SupernetModule
 Row = dict[str, float | str]
 
 
+class EpochFile:
+    """A CSV file with one row an epoch, replaced as a whole by every new row; text is only in the column `architecture`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[Row] = []
+
+    def keep(self, before: int) -> None:
+        """Go on with what the file holds of the epochs below `before`."""
+        self.rows = [row for row in read_rows(self.path) if int(row["epoch"]) < before]
+
+    def write(self) -> None:
+        columns = {name: None for row in self.rows for name in row if name != "architecture"}
+        if any("architecture" in row for row in self.rows):
+            columns["architecture"] = None
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_text_atomically(self.path, text.getvalue())
+
+
 class MetricsFile(pl.Callback):
     """Writes what was logged in an epoch to `path` and to every logger, with the epoch as the step.
 
@@ -24,17 +46,16 @@ class MetricsFile(pl.Callback):
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: list[Row] = []
+        self.file = EpochFile(path)
         self._start = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.rows = [row for row in read_rows(self.path) if int(row["epoch"]) < trainer.current_epoch]
-        for row in self.rows:
+        self.file.keep(before=trainer.current_epoch)
+        for row in self.file.rows:
             _send(row, trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self.rows:  # every epoch was done before: Lightning left out on_train_start
+        if not self.file.rows:  # every epoch was done before: Lightning left out on_train_start
             self.on_train_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -46,9 +67,9 @@ class MetricsFile(pl.Callback):
         row: Row = {"epoch": trainer.current_epoch, **logged, "seconds": time.perf_counter() - self._start}
         if isinstance(pl_module, SupernetModule):
             row["architecture"] = str(pl_module.genotype())
-        self.rows.append(row)
+        self.file.rows.append(row)
         if trainer.is_global_zero:
-            self._write()
+            self.file.write()
             _send(row, trainer)
 
     def _check_finite(self, epoch: int, logged: dict[str, float]) -> None:
@@ -56,19 +77,9 @@ class MetricsFile(pl.Callback):
         for name, value in logged.items():
             if not math.isfinite(value):
                 raise UserError(
-                    f"{name} is {value} in epoch {epoch + 1}: the run in {self.path.parent} has diverged; lower the learning "
-                    "rate (model.weight_optimizer.lr, recipe.optimizer.lr) and start it anew under another name=."
+                    f"{name} is {value} in epoch {epoch + 1}: the run in {self.file.path.parent} has diverged; lower the "
+                    "learning rate (model.weight_optimizer.lr, recipe.optimizer.lr) and start it anew under another name=."
                 )
-
-    def _write(self) -> None:
-        columns = {name: None for row in self.rows for name in row if name != "architecture"}
-        if any("architecture" in row for row in self.rows):
-            columns["architecture"] = None
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text_atomically(self.path, text.getvalue())
 
 
 def _send(row: Row, trainer: pl.Trainer) -> None:

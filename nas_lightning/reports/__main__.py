@@ -1,44 +1,34 @@
-"""`python -m nas_lightning.reports FOLDER`: the summary table of all runs below a folder."""
+"""`python -m nas_lightning.reports COMMAND`: tables, figures and pages from the files of runs."""
 
 import argparse
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from nas_lightning.errors import UserError
-from nas_lightning.reports.figures import plot_comparison
-from nas_lightning.reports.runs import Run, find_runs, read_metrics
-from nas_lightning.reports.tables import (
-    Summary,
-    group_names,
-    notes,
-    render_csv,
-    render_markdown,
-    render_table,
-    summary,
-)
+from nas_lightning.files import write_text_atomically
+from nas_lightning.genotype import Genotype
+from nas_lightning.reports import grid, paper_tables, tables
+from nas_lightning.reports.architecture import plot_trajectories
+from nas_lightning.reports.cells import draw_cell
+from nas_lightning.reports.figures import COMPARISONS, plot_comparison, plot_cost
+from nas_lightning.reports.grid import Grid
+from nas_lightning.reports.page import write_page
+from nas_lightning.reports.runs import Run, find_evaluations, find_runs, read_metrics
+
+_PAPER_ONLY = ("fig2a", "fig2b", "fig3")  # computed, no run needed
+_FORMATS = ("table", "markdown", "latex", "csv")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table to stdout (the notes below a CSV go to stderr); 1 and one sentence on stderr for bad input."""
+    """Run one command; 1 and one sentence on stderr for bad input."""
     options = _parser().parse_args(arguments)
     try:
-        runs, evaluations = find_runs(options.folder), find_runs(options.folder, "evaluation")
-        if not runs and not evaluations:
-            raise UserError(
-                f"{options.folder} holds no run (no report.json, no config.yaml with metrics.csv); "
-                "give the folder of a run or of a sweep."
-            )
-        if options.figure:
-            runs = [_with_readable_metrics(run) for run in runs]
-        for found in (runs, evaluations):
-            if found:
-                _print(summary(found), options.format)
-        if options.figure:
-            plot_comparison(group_names(summary(runs)), _without_suffix(options.figure))
+        options.command(options)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
@@ -46,20 +36,119 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m nas_lightning.reports",
-        description="Summarise searches and evaluations: mean ± standard deviation over seeds.",
+    parser = argparse.ArgumentParser(prog="python -m nas_lightning.reports", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
+        each = commands.add_parser(name, help=help, description=help)
+        each.set_defaults(command=command)
+        each.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="folders; runs are found at any depth")
+        return each
+
+    add("summary", _summary, "searches and evaluations: mean ± standard deviation over seeds of whatever differs").add_argument(
+        "--format", choices=_FORMATS, default="table"
     )
-    parser.add_argument("folder", type=Path, help="folder of a run or of a sweep; runs are found at any depth")
-    parser.add_argument("--format", choices=("table", "markdown", "csv"), default="table")
-    parser.add_argument(
-        "--figure", metavar="PATH", help="also draw entropy, accuracies and skip connections to PATH.svg and PATH.png"
-    )
+    paper = commands.add_parser("table", help="a table of the paper with our runs beside it")
+    paper.set_defaults(command=_table)
+    paper.add_argument("name", choices=("all", *paper_tables.table_names()), metavar="NAME", help="table1 ... table7c, all")
+    paper.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="folders; runs are found at any depth")
+    paper.add_argument("--format", choices=_FORMATS, default="table")
+    paper.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="also write each as Markdown, LaTeX and CSV")
+    figure = commands.add_parser("figure", help="a figure of the paper or of searches, as SVG and PNG")
+    figure.set_defaults(command=_figure)
+    figure.add_argument("name", choices=(*_PAPER_ONLY, *COMPARISONS, "cost", "alpha", "beta", "cells"))
+    figure.add_argument("runs", type=Path, nargs="*", metavar="RUNS", help="folders; fig2a, fig2b and fig3 need none")
+    figure.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="PATH",
+        help="PATH.svg and PATH.png; of alpha, beta and cells a folder with a drawing of every run",
+    )  # fmt: skip
+    page = add("html", _html, "one self-contained HTML page: table, curves, cells and configs of a few runs")
+    page.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     return parser
 
 
+def _summary(options: argparse.Namespace) -> None:
+    evaluations = find_evaluations(*options.runs)
+    for found in (find_runs(*options.runs) if evaluations else _runs(options.runs), evaluations):
+        if found:
+            table = tables.summary(found)
+            _print(tables.grid(table) if table.rows else None, tables.as_csv(table), tables.notes(table), options.format)
+
+
+def _table(options: argparse.Namespace) -> None:
+    runs = _runs(options.runs)
+    evaluations = find_evaluations(*options.runs)
+    names = paper_tables.table_names() if options.name == "all" else (options.name,)
+    shown = 0
+    for name in names:
+        table = paper_tables.paper_table(name)
+        lines = paper_tables.compare(table, runs, evaluations)
+        if options.name == "all" and not any(line.runs for line in lines):
+            continue
+        shown += 1
+        form, text = paper_tables.paper_grid(table, lines), paper_tables.paper_csv(table, lines)
+        notes = paper_tables.paper_notes(table, lines, runs)
+        if options.format != "csv":
+            print(f"{'% ' * (options.format == 'latex')}{table.title}\n")
+        _print(form, text, notes, options.format)
+        if options.output:
+            listed = "".join(f"- {note}\n" for note in notes)
+            write_text_atomically(options.output / f"{name}.md", f"{table.title}\n\n{grid.markdown(form)}\n{listed}")
+            write_text_atomically(options.output / f"{name}.tex", grid.latex(form))
+            write_text_atomically(options.output / f"{name}.csv", text)
+    if not shown:
+        raise UserError("none of these runs stands in a table of the paper; give the name of one to see it.")
+
+
+def _figure(options: argparse.Namespace) -> None:
+    output = Path(_without_suffix(str(options.output)))
+    if options.name in _PAPER_ONLY:
+        return _paper_figure(options.name, output)
+    runs = [_with_readable_metrics(run) for run in _runs(options.runs)]
+    if options.name in ("alpha", "beta", "cells"):
+        return _draw_each(options.name, [run for run in runs if run.report], output)
+    table = tables.summary(runs)
+    groups = tables.group_names(table)
+    if options.name == "cost":
+        plot_cost(groups, output)
+    else:
+        plot_comparison(groups, output, name=options.name)
+    print("".join(f"{note}\n" for note in tables.notes(table)), end="", file=sys.stderr)
+    return None
+
+
+def _html(options: argparse.Namespace) -> None:
+    runs = [_with_readable_metrics(run) for run in _runs(options.runs)]
+    write_page(runs, options.output)
+
+
+def _paper_figure(name: str, output: Path) -> None:
+    from nas_lightning import theory  # loads torch
+    from nas_lightning.reports import paper_figures
+    from nas_lightning.schedules.base import E_A
+
+    if name == "fig2a":
+        paper_figures.plot_gradient_norms(theory.gradient_norms(), output)
+    elif name == "fig2b":
+        paper_figures.plot_schedule_entropies(theory.schedule_entropies(), output)
+    else:
+        paper_figures.plot_schedule_example(theory.schedule_example(), E_A, output)
+
+
+def _draw_each(name: str, runs: Sequence[Run], output: Path) -> None:
+    if not runs:
+        raise UserError("none of these runs is finished; let one end first.")
+    for run in runs:
+        assert run.report is not None
+        path = output / f"{run.report['experiment']}-{run.folder.name}"
+        if name == "cells":
+            draw_cell(Genotype.from_json(json.dumps(run.report["genotype"]), str(run.folder)), path)
+        else:
+            plot_trajectories(read_metrics(run.folder / "architecture.csv"), name, path, run.folder.name)
+
+
 def _with_readable_metrics(run: Run) -> Run:
-    """A finished run whose metrics.csv cannot be read is in no line of the figure, so it must be in no row either."""
+    """A finished run whose metrics.csv cannot be read is in no line of a figure, so it must not count there either."""
     if run.report is None:
         return run
     try:
@@ -69,25 +158,38 @@ def _with_readable_metrics(run: Run) -> Run:
     return run
 
 
-def _print(table: Summary, form: str) -> None:
-    if form == "csv":
-        print(render_csv(table), end="")
-        print("".join(f"{note}\n" for note in notes(table)), end="", file=sys.stderr)
-    elif form == "markdown":
-        print(render_markdown(table), end="")
-    else:
+def _without_suffix(path: str) -> str:
+    return path[:-4] if path.lower().endswith((".svg", ".png")) else path
+
+
+def _runs(folders: Sequence[Path]) -> list[Run]:
+    runs = find_runs(*folders)
+    if not runs:
+        places = " ".join(map(str, folders))
+        raise UserError(
+            f"{places} holds no run (no report.json, no config.yaml with metrics.csv); give the folder of a run or of a sweep."
+        )
+    return runs
+
+
+def _print(form: Grid | None, csv_text: str, notes: Sequence[str], chosen: str) -> None:
+    """Notes go below the table; below CSV and LaTeX, which programs read, to stderr."""
+    if chosen == "table":
         console = Console()
         # A pipe or file has no width of its own: as wide as the table needs.
         if not console.is_terminal:
             console = Console(width=1000)
-        if table.rows:
-            console.print(render_table(table))
-        for note in notes(table):
+        if form:
+            console.print(grid.terminal(form))
+        for note in notes:
             console.print(note, soft_wrap=True, markup=False, highlight=False)
-
-
-def _without_suffix(path: str) -> str:
-    return path[:-4] if path.lower().endswith((".svg", ".png")) else path
+        return
+    if chosen == "markdown":
+        listed = "".join(f"- {note}\n" for note in notes)
+        print(grid.markdown(form) if form else "", end=f"\n{listed}\n" if listed else "\n")
+        return
+    print(csv_text if chosen == "csv" else grid.latex(form) if form else "", end="")
+    print("".join(f"{note}\n" for note in notes), end="", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -47,17 +47,18 @@ class _Panel(NamedTuple):
     column: str
     title: str
     factor: float = 1.0
+    log: bool = False
 
 
 @dataclass(frozen=True)
-class _Look:
+class Look:
     colour: str
     dashes: str
     marker: str
 
 
-_LOOKS = tuple(
-    _Look(colour, dashes, marker)
+LOOKS = tuple(
+    Look(colour, dashes, marker)
     for colour, dashes, marker in zip(
         (BLUE, VERMILLION, GREEN, BLACK, PURPLE, SKY, ORANGE), ("-", "--", "-.", ":") * 2, "osD^vPX", strict=False
     )
@@ -94,34 +95,85 @@ def plot_search(metrics: Metrics, path_without_suffix: str | Path, title: str) -
         save_figure(figure, path_without_suffix, title)
 
 
-def plot_comparison(groups: Mapping[str, Sequence[Run]], path_without_suffix: str | Path, title: str = "") -> None:
-    """Write `<path>.svg` and `<path>.png`: the reduced Figure 4 of arXiv 2306.06855, one line for every group of seeds.
+_ENTROPY = _Panel("entropy", "mean entropy (nats)")
+_DISCRETE = _Panel("discrete_accuracy", "discretised validation accuracy (%)", 100)
+_SKIPS = _Panel("skip_connects", "skip connections")
+# "table" stands for the first data set of SCORE_NAMES that any run has.
+COMPARISONS: Mapping[str, tuple[_Panel | str, ...]] = {
+    "fig4": (_ENTROPY, _DISCRETE, "table", _SKIPS),
+    "fig4a": (_ENTROPY,),
+    "fig4b": (_DISCRETE,),
+    "temperature": (_Panel("temperature", "temperature t", log=True), _Panel("decay", "decay d")),
+    "skips": (_SKIPS,),
+}
+"""Figures with one line for every group of seeds over the epochs; fig4a and fig4b are those of arXiv 2306.06855."""
 
-    Panels: mean entropy (nats), discretised validation accuracy (%), test accuracy (%) of every epoch's architecture in
-    the benchmark's table (left out where no run has one) and the number of skip connections. A line is the mean over a
-    group's runs at the epochs that all of them have, its band their minimum and maximum. UserError when a run's
-    `metrics.csv` cannot be read or no run has an epoch.
+
+def plot_comparison(
+    groups: Mapping[str, Sequence[Run]], path_without_suffix: str | Path, title: str = "", name: str = "fig4"
+) -> None:
+    """Write `<path>.svg` and `<path>.png`: the figure `name` of COMPARISONS, one line for every group of seeds.
+
+    A line is the mean over a group's runs at the epochs that all of them have, its band their minimum and maximum. A
+    panel that no run has values for is left out. UserError when a run's `metrics.csv` cannot be read or nothing is left.
     """
     from matplotlib.figure import Figure
 
-    panels = [panel for panel in _panels(groups) if any(_curves(runs, panel) for runs in groups.values())]
+    panels = [panel for panel in _panels(name, groups) if any(_curves(runs, panel) for runs in groups.values())]
     if not panels:
         raise UserError(f"no run for {path_without_suffix} has an epoch to draw; give a folder with finished searches.")
     with drawing_style():
         columns = min(len(panels), 2)
         rows = math.ceil(len(panels) / columns)
-        figure = Figure(figsize=(4.8 * columns, 3.3 * rows + 0.9), layout="constrained")
+        figure = Figure(figsize=(4.8 * columns + (columns == 1), 3.3 * rows + 0.9), layout="constrained")
         cells = figure.subplots(rows, columns, squeeze=False).flat
         for letter, panel, axes in zip("ABCD", panels, cells, strict=False):
-            _draw_panel(axes, f"{letter}  {panel.title}", panel, groups)
+            _draw_panel(axes, f"{letter}  {panel.title}" if len(panels) > 1 else panel.title, panel, groups)
         for axes in list(figure.axes)[len(panels) :]:
             axes.remove()
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(groups), 3), handlelength=3.5)
+        columns = 3 if max(map(len, labels)) <= 40 else 1
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(groups), columns), handlelength=3.5)
         note = "Thick: mean over n runs; band: minimum to maximum; thin: single runs."
         lines = [title, note if any(len(runs) > 1 for runs in groups.values()) else ""]
         figure.suptitle("\n".join(filter(None, lines)), fontsize=10)
         save_figure(figure, path_without_suffix, title)
+
+
+def plot_cost(groups: Mapping[str, Sequence[Run]], path_without_suffix: str | Path, title: str = "") -> None:
+    """Write `<path>.svg` and `<path>.png`: seconds of search against accuracy, a mark for every run.
+
+    Accuracy (%) is the first data set of SCORE_NAMES that any report has, else that of the discretised supernet.
+    UserError when no finished run has both.
+    """
+    from matplotlib.figure import Figure
+
+    reports = [run.report for runs in groups.values() for run in runs if run.report]
+    score = next((key for key in SCORE_NAMES if any(key in report["scores"] for report in reports)), None)
+    label = f"{SCORE_NAMES[score]} test accuracy in the table (%)" if score else _DISCRETE.title
+    points = {name: [point for run in runs if (point := _cost(run, score))] for name, runs in groups.items()}
+    if not any(points.values()):
+        raise UserError(f"no run for {path_without_suffix} has seconds and an accuracy; give finished searches.")
+    with drawing_style():
+        figure = Figure(figsize=(6.2, 4.4), layout="constrained")
+        axes = figure.subplots()
+        for look, (name, pairs) in zip(LOOKS * (1 + len(points) // len(LOOKS)), points.items(), strict=False):
+            if pairs:
+                seconds, accuracies = zip(*pairs, strict=True)
+                axes.plot(seconds, accuracies, look.marker, color=look.colour, markersize=7, label=f"{name} (n={len(pairs)})")
+        axes.set(xlabel="search (seconds, machines as in the reports)", ylabel=label)
+        figure.legend(loc="outside lower center", ncols=min(len(groups), 3))
+        if title:
+            figure.suptitle(title, fontsize=10)
+        save_figure(figure, path_without_suffix, title)
+
+
+def _cost(run: Run, score: str | None) -> tuple[float, float] | None:
+    if run.report is None:
+        return None
+    accuracy = run.report["scores"].get(score) if score else run.report["final"].get("discrete_accuracy")
+    seconds = run.report.get("seconds")
+    return None if accuracy is None or seconds is None else (seconds, accuracy if score else 100 * accuracy)
 
 
 def _curve(metrics: Metrics, column: str, factor: float = 1.0) -> Curve:
@@ -180,18 +232,13 @@ def _draw_edges(axes: "Axes", metrics: Metrics) -> None:
         axes.plot(list(curve), list(curve.values()), color=GREY, linewidth=0.7, alpha=0.7, label=label)
 
 
-def _panels(groups: Mapping[str, Sequence[Run]]) -> list[_Panel]:
-    """The four panels; the table's is the first data set of SCORE_NAMES that any run has."""
-    panels = [
-        _Panel("entropy", "mean entropy (nats)"),
-        _Panel("discrete_accuracy", "discretised validation accuracy (%)", 100),
-        _Panel("skip_connects", "skip connections"),
-    ]
-    for column, name in _TABLE_COLUMNS.items():
-        table = _Panel(column, f"{name} test accuracy in the table (%)")
-        if any(_curves(runs, table) for runs in groups.values()):
-            return [*panels[:2], table, panels[2]]
-    return panels
+def _panels(name: str, groups: Mapping[str, Sequence[Run]]) -> Iterator[_Panel]:
+    for panel in COMPARISONS[name]:
+        if isinstance(panel, _Panel):
+            yield panel
+            continue
+        tables = (_Panel(column, f"{title} test accuracy in the table (%)") for column, title in _TABLE_COLUMNS.items())
+        yield from [table for table in tables if any(_curves(runs, table) for runs in groups.values())][:1]
 
 
 def _curves(runs: Sequence[Run], panel: _Panel) -> list[Curve]:
@@ -206,19 +253,21 @@ def _draw_panel(axes: "Axes", title: str, panel: _Panel, groups: Mapping[str, Se
         curves = _curves(runs, panel)
         if curves:
             label = f"{name} (n={len(runs)})"
-            _draw_group(axes, curves, label, _LOOKS[index % len(_LOOKS)], index / len(groups))
+            _draw_group(axes, curves, label, LOOKS[index % len(LOOKS)], index / len(groups))
         if len(curves) != len(runs):
             title += f"; {name}: n={len(curves)}"
-    axes.set_title(title, loc="left", fontsize=10, weight="bold")
+    axes.set_title(textwrap.fill(title, 72), loc="left", fontsize=10, weight="bold")
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    if panel.log:
+        axes.set_yscale("log")
     if panel.column in ("entropy", "skip_connects"):
         _start_at_zero(axes)
     if panel.column == "skip_connects":
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _draw_group(axes: "Axes", curves: Sequence[Curve], label: str, look: _Look, offset: float) -> None:
+def _draw_group(axes: "Axes", curves: Sequence[Curve], label: str, look: Look, offset: float) -> None:
     """`offset` in [0, 1) shifts the markers, so that groups do not hide each other's where lines coincide."""
     shared = sorted(set.intersection(*map(set, curves)))
     values = [[curve[epoch] for curve in curves] for epoch in shared]

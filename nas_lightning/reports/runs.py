@@ -1,15 +1,18 @@
-"""Runs on disk: every folder that holds a `report.json` (finished) or `config.yaml` and `metrics.csv` (unfinished)."""
+"""Runs on disk: every folder that holds `report.json` (finished), `failed.txt`, or only `config.yaml` (unfinished)."""
 
 import csv
 import json
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from nas_lightning.errors import UserError
+from nas_lightning.run import FAILURE
 
 SCHEMA = 1
 SCORE_NAMES = {
@@ -32,6 +35,7 @@ _REQUIRED: dict[Kind, dict[str, type]] = {
     "search": {**_EVERY_KIND, "method": str, "final": dict},
     "evaluation": {**_EVERY_KIND, "recipe": str, "params": int, "macs": int},
 }
+_EVALUATION = re.compile(rb'"kind"\s*:\s*"evaluation"')
 _NOT_SEARCHED = {"checkpoints", "wandb"}
 
 
@@ -40,13 +44,15 @@ class Run:
     """One search, or one evaluation of an architecture, on disk.
 
     `report` is the parsed `report.json`, None while the run is unfinished or when the file is broken; `cause` says what
-    is broken, in one sentence, and is empty otherwise; `epochs` is the number of finished epochs (None when broken).
+    is broken, or why the job of a sweep `failed`, in one sentence, and is empty otherwise; `epochs` is the number of
+    finished epochs (None when broken or failed).
     """
 
     folder: Path
     report: dict[str, Any] | None
     cause: str = ""
     epochs: int | None = None
+    failed: bool = False
 
     @cached_property
     def metrics(self) -> dict[str, list[float]]:
@@ -54,16 +60,40 @@ class Run:
         return read_metrics(self.folder / "metrics.csv")
 
 
-def find_runs(folder: str | Path, kind: Kind = "search") -> list[Run]:
-    """Every run of this kind at or below `folder`, sorted by path; unfinished and unreadable ones count as searches.
+def find_runs(*folders: str | Path) -> list[Run]:
+    """Every search at or below `folders`, once each, sorted by path.
 
     A broken file is reported in `Run.cause` instead of raised. The `metrics.csv` of a finished run is not opened.
-    UserError when `folder` is not a folder.
+    UserError when one of `folders` is not a folder.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise UserError(f"{folder} is not a folder; give the folder of a run or of a sweep, such as runs/quickstart.")
-    return sorted(_runs_below(folder, kind), key=lambda run: run.folder)
+    runs = [run for place, files in _places(folders) for run in _run_at(place, files)]
+    return sorted(runs, key=lambda run: run.folder)
+
+
+def find_evaluations(*folders: str | Path) -> list[Run]:
+    """Every evaluation of an architecture at or below `folders`, once each, sorted by path.
+
+    Broken files are left to `find_runs`; one that lacks a value which evaluations have is reported in `Run.cause`.
+    """
+    runs = [run for place, files in _places(folders) if "report.json" in files for run in _evaluation_at(place)]
+    return sorted(runs, key=lambda run: run.folder)
+
+
+def _evaluation_at(place: Path) -> Iterator[Run]:
+    with suppress(OSError, ValueError, AttributeError, RecursionError):
+        content = (place / "report.json").read_bytes()
+        # Most reports are searches: to parse them only to drop them would double the time.
+        if _EVALUATION.search(content) and (report := json.loads(content)).get("kind") == "evaluation":
+            cause = _fault(report, "evaluation")
+            yield Run(place, None, cause=cause) if cause else Run(place, report, epochs=report.get("epochs"))
+
+
+def config_value(report: Mapping[str, Any], key: str) -> Any:
+    """The value at the dotted `key` of the report's config, None where there is none."""
+    node: Any = report["config"]
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
 
 
 def read_metrics(path: str | Path) -> dict[str, list[float]]:
@@ -92,28 +122,43 @@ def read_metrics(path: str | Path) -> dict[str, list[float]]:
     }
 
 
-def _runs_below(folder: Path, kind: Kind) -> Iterator[Run]:
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if name not in _NOT_SEARCHED and not name.startswith(".")]
-        if "report.json" in files:
-            yield from _finished(Path(place), kind)
-        elif kind == "search" and "metrics.csv" in files and "config.yaml" in files:
-            yield _unfinished(Path(place))
+def _places(folders: Sequence[str | Path]) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder at or below `folders`, once, with the names of its files."""
+    seen: set[str] = set()
+    for folder in folders:
+        if not Path(folder).is_dir():
+            raise UserError(f"{folder} is not a folder; give the folder of a run or of a sweep, such as runs/quickstart.")
+        for place, below, files in os.walk(folder):
+            below[:] = [name for name in below if name not in _NOT_SEARCHED and not name.startswith(".")]
+            if len(folders) > 1:
+                if (real := os.path.realpath(place)) in seen:
+                    continue
+                seen.add(real)
+            yield Path(place), files
 
 
-def _finished(folder: Path, kind: Kind) -> Iterator[Run]:
-    """The run of a `report.json`; nothing when it says that it reports something else."""
+def _run_at(place: Path, files: list[str]) -> Iterator[Run]:
+    if "report.json" in files:
+        yield from _finished(place)
+    elif FAILURE in files:
+        yield Run(place, None, cause=(place / FAILURE).read_text(encoding="utf-8", errors="replace").strip(), failed=True)
+    elif "config.yaml" in files and "metrics.csv" in files:
+        yield _unfinished(place)
+    elif "config.yaml" in files and b"\nrun_dir:" in (place / "config.yaml").read_bytes():
+        yield Run(place, None, epochs=0)  # stopped within its first epoch
+
+
+def _finished(folder: Path) -> Iterator[Run]:
+    """The run of a `report.json`; nothing when it says that it reports something else, such as an evaluation."""
     path = folder / "report.json"
     try:
-        with open(path, encoding="utf-8") as file:
-            report = json.load(file)
+        report = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        if kind == "search":
-            yield Run(folder, None, cause=f"report.json cannot be read: {_reason(error)}")
+        yield Run(folder, None, cause=f"report.json cannot be read: {_reason(error)}")
         return
-    if (report.get("kind", "search") if isinstance(report, dict) else "search") != kind:
+    if isinstance(report, dict) and report.get("kind", "search") != "search":
         return
-    cause = _fault(report, kind)
+    cause = _fault(report, "search")
     yield Run(folder, None, cause=cause) if cause else Run(folder, report, epochs=report.get("epochs"))
 
 

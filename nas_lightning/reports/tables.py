@@ -1,39 +1,27 @@
-"""The summary table: finished runs grouped over seeds, as a terminal table, Markdown or CSV."""
+"""The summary table: finished searches, or evaluations, grouped over seeds by whatever else differs among them."""
 
 import csv
 import io
-import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-from rich.text import Text
-
-from nas_lightning.reports.runs import SCORE_NAMES, Run
+from nas_lightning.reports.grid import Grid
+from nas_lightning.reports.runs import SCORE_NAMES, Run, config_value
+from nas_lightning.reports.statistic import Statistic, finite
 
 _FIELDS = ("experiment", "method", "space", "dataset", "recipe")
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A column of numbers: heading, its name in CSV (with the unit), decimals shown, and a report's number (or None)."""
+    """A column of numbers: heading, its name in CSV (with the unit), decimals shown, and its value in a report."""
 
     heading: str
     csv_name: str
     decimals: int
     value: Callable[[Mapping[str, Any]], Any]
-
-
-@dataclass(frozen=True)
-class Statistic:
-    """Mean and sample standard deviation of n values; std is None for n = 1, both are None for n = 0."""
-
-    mean: float | None
-    std: float | None
-    n: int
 
 
 @dataclass(frozen=True)
@@ -47,12 +35,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """`settings` names what differs among the finished runs; `unfinished` and `broken` runs are in no row."""
+    """`settings` names what differs among the finished runs; `unfinished`, `failed` and `broken` runs are in no row."""
 
     settings: tuple[str, ...]
     measures: tuple[Measure, ...]
     rows: tuple[Row, ...]
     unfinished: tuple[Run, ...]
+    failed: tuple[Run, ...]
     broken: tuple[Run, ...]
 
 
@@ -78,7 +67,8 @@ def summary(runs: Sequence[Run]) -> Summary:
         measures=measures,
         rows=tuple(sorted(rows, key=lambda row: [_natural(value) for value in row.settings])),
         unfinished=tuple(run for run in runs if run.report is None and not run.cause),
-        broken=tuple(run for run in runs if run.cause),
+        failed=tuple(run for run in runs if run.failed),
+        broken=tuple(run for run in runs if run.cause and not run.failed),
     )
 
 
@@ -95,30 +85,13 @@ def group_names(table: Summary) -> dict[str, tuple[Run, ...]]:
     return names
 
 
-def render_table(table: Summary) -> Table:
-    """For the terminal; print it on a Rich console."""
-    rich = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for key in table.settings:
-        rich.add_column(Text(key), overflow="fold")
-    rich.add_column("n", justify="right")
-    for measure in table.measures:
-        rich.add_column(Text(measure.heading.replace(" ", "\n")), justify="right", overflow="fold")
-    for row in table.rows:
-        rich.add_row(*(Text(cell) for cell in _cells(row, table.measures)))
-    return rich
+def grid(table: Summary) -> Grid:
+    """Settings, n, and `mean ± std` of every measure."""
+    headings = (*table.settings, "n", *(measure.heading for measure in table.measures))
+    return Grid(headings, tuple(tuple(_cells(row, table.measures)) for row in table.rows), labels=len(table.settings))
 
 
-def render_markdown(table: Summary) -> str:
-    """A Markdown table, followed by the unfinished and broken runs as a list."""
-    headings = [*table.settings, "n", *(measure.heading for measure in table.measures)]
-    alignment = ["---"] * len(table.settings) + ["---:"] * (1 + len(table.measures))
-    lines = [headings, alignment, *(_cells(row, table.measures) for row in table.rows)]
-    text = "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-    listed = "".join(f"- {note}\n" for note in notes(table))
-    return f"{text}\n{listed}" if listed else text
-
-
-def render_csv(table: Summary) -> str:
+def as_csv(table: Summary) -> str:
     """Full precision: settings, n (runs), then mean, std and n (values) of every measure; blank where there is none."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -131,15 +104,16 @@ def render_csv(table: Summary) -> str:
 
 
 def notes(table: Summary) -> list[str]:
-    """A line for every seed that counts twice, unfinished run (with its epochs) and broken run (with the cause)."""
+    """A line for every seed that counts twice, unfinished run (with its epochs), failed and broken run (with the cause)."""
     lines = []
     for row in table.rows:
-        seeds = [run.report["seed"] for run in row.runs if run.report and "seed" in run.report]
-        for seed in sorted({seed for seed in seeds if seeds.count(seed) > 1}):
-            name = ", ".join(filter(None, row.settings)) or "all runs"
-            lines.append(f"repeated: {name}: {seeds.count(seed)} runs have seed {seed}, and n counts each of them")
+        seeds = Counter(run.report["seed"] for run in row.runs if run.report and "seed" in run.report)
+        name = ", ".join(filter(None, row.settings)) or "all runs"
+        for seed in sorted(seed for seed, count in seeds.items() if count > 1):
+            lines.append(f"repeated: {name}: {seeds[seed]} runs have seed {seed}, and n counts each of them")
     for run in table.unfinished:
         lines.append(f"unfinished: {run.folder}: {run.epochs} epoch{'' if run.epochs == 1 else 's'} done")
+    lines += [f"failed: {run.folder}: {run.cause}" for run in table.failed]
     return [*lines, *(f"broken: {run.folder}: {run.cause}" for run in table.broken)]
 
 
@@ -150,18 +124,16 @@ def _overrides(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _is_setting(key: str) -> bool:
-    return key != "seed" and not key.startswith("hydra.")
+    return key not in ("seed", "name", "logger", "run_dir") and not key.startswith(("hydra.", "hydra/", "logger."))
 
 
 def _setting(report: Mapping[str, Any], key: str) -> str:
     """The config's value where it is a single one, so that 0.060 and an untouched default of 0.06 are the same."""
     if key in _FIELDS:
         return str(report.get(key, ""))
-    node: Any = report["config"]
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, dict) else None
-    if isinstance(node, str | int | float):
-        return str(node)
+    value = config_value(report, key)
+    if isinstance(value, str | int | float):
+        return str(value)
     return _overrides(report).get(key, "")
 
 
@@ -172,9 +144,7 @@ def _score_keys(reports: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def _measures(reports: Sequence[Mapping[str, Any]]) -> tuple[Measure, ...]:
-    scores = tuple(
-        Measure(_heading(key), f"{key}_percent", 2, _under("scores", key)) for key in _score_keys(reports)
-    )
+    scores = tuple(Measure(_heading(key), f"{key}_percent", 2, _under("scores", key)) for key in _score_keys(reports))
     seconds = Measure("seconds", "seconds", 0, lambda report: report.get("seconds"))
     if any(report.get("kind") == "evaluation" for report in reports):
         return (
@@ -198,8 +168,8 @@ def _under(part: str, key: str) -> Callable[[Mapping[str, Any]], Any]:
 
 
 def _percent(fraction: Any) -> float | None:
-    finite = _finite(fraction)
-    return None if finite is None else 100 * finite
+    number = finite(fraction)
+    return None if number is None else 100 * number
 
 
 def _heading(score: str) -> str:
@@ -208,33 +178,13 @@ def _heading(score: str) -> str:
 
 def _statistics(runs: Sequence[Run], measures: Sequence[Measure]) -> tuple[Statistic, ...]:
     reports = [run.report for run in runs if run.report is not None]
-    columns = ([_finite(measure.value(report)) for report in reports] for measure in measures)
-    return tuple(_statistic([value for value in column if value is not None]) for column in columns)
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _statistic(values: Sequence[float]) -> Statistic:
-    if not values:
-        return Statistic(None, None, 0)
-    return Statistic(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+    return tuple(Statistic.of([finite(measure.value(report)) for report in reports]) for measure in measures)
 
 
 def _cells(row: Row, measures: Sequence[Measure]) -> list[str]:
     runs = len(row.runs)
-    shown = (_shown(each, measure.decimals, runs) for each, measure in zip(row.statistics, measures, strict=True))
+    shown = (each.shown(measure.decimals, runs) for each, measure in zip(row.statistics, measures, strict=True))
     return [*row.settings, str(runs), *shown]
-
-
-def _shown(statistic: Statistic, decimals: int, runs: int) -> str:
-    """`93.21 ± 0.12`; with the number of values where it is not the row's n."""
-    if statistic.mean is None:
-        return ""
-    spread = "" if statistic.std is None else f" ± {statistic.std:.{decimals}f}"
-    count = "" if statistic.n == runs else f" (n={statistic.n})"
-    return f"{statistic.mean:.{decimals}f}{spread}{count}"
 
 
 def _natural(value: str) -> tuple[int, float, str]:

@@ -1,0 +1,41 @@
+"""Mean and spread of a few values, and how they are written."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """Mean and sample standard deviation of n values; std is None for n = 1, both are None for n = 0.
+
+    >>> Statistic.of([1.0, None, 2.0]).shown(decimals=1, runs=3)
+    '1.5 ± 0.7 (n=2)'
+    """
+
+    mean: float | None
+    std: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Iterable[float | None]) -> "Statistic":
+        """Values that are None are left out."""
+        kept = [value for value in values if value is not None]
+        if not kept:
+            return cls(None, None, 0)
+        return cls(fmean(kept), stdev(kept) if len(kept) > 1 else None, len(kept))
+
+    def shown(self, decimals: int, runs: int) -> str:
+        """`93.21 ± 0.12`, blank without a value; with the number of values where it is not `runs`."""
+        if self.mean is None:
+            return ""
+        spread = "" if self.std is None else f" ± {self.std:.{decimals}f}"
+        count = "" if self.n == runs else f" (n={self.n})"
+        return f"{self.mean:.{decimals}f}{spread}{count}"
+
+
+def finite(value: Any) -> float | None:
+    """`value` as a float, None where it is no finite number."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

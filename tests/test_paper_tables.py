@@ -1,0 +1,151 @@
+"""The paper's tables beside our runs: what is printed, which runs stand where, and the arithmetic."""
+
+import csv
+import io
+import itertools
+import json
+import statistics
+
+import pytest
+from omegaconf import OmegaConf
+
+from nas_lightning.reports.__main__ import main
+from nas_lightning.reports.grid import latex, markdown
+from nas_lightning.reports.paper_tables import compare, paper_csv, paper_grid, paper_notes, paper_table, table_names
+from nas_lightning.reports.runs import Run, find_evaluations, find_runs
+from tests.conftest import ROOT, composed
+
+GROUPS = ("method", "relaxation", "sched")
+
+
+def report(config, choices, scores=None, **changes):
+    return {
+        "schema": 1, "experiment": "toy", "space": "nb201", "dataset": "cifar10", "seed": 0, "overrides": [], "final": {},
+        "scores": scores or {}, "seconds": 10.0, "architecture": "a", "config": config, **choices, **changes,
+    }  # fmt: skip
+
+
+def edd(scores, lam=0.06, relaxation="sn_st1", **changes):
+    choices = {"method": "edd", "relaxation": relaxation, "sched": "edd"}
+    return report({"sched": {"lam": lam}, "space": {"none": True}}, choices, scores, **changes)
+
+
+def runs_of(tmp_path, *reports):
+    for number, each in enumerate(reports):
+        (tmp_path / str(number)).mkdir(parents=True)
+        (tmp_path / str(number) / "report.json").write_text(json.dumps(each))
+    return find_runs(tmp_path)
+
+
+def test_the_copies_hold_every_mean_with_a_spread_of_the_paper_and_agree_with_each_other():
+    tables = {name: paper_table(name) for name in table_names()}
+    printed = [
+        value for table in tables.values() for line in compare(table, []) for value in line.paper if value.std is not None
+    ]
+    assert len(printed) == 173
+    assert [len(table.rows) for table in tables.values()] == [13, 80, 12, 9, 9, 9, 4, 2, 24]
+    lines = {name: {line.labels: line.paper for line in compare(table, [])} for name, table in tables.items()}
+    best = lines["table5"]["sn_softmax", "st=1", "0.06"]
+    assert [value.mean for value in best] == [90.95, 93.80, 71.44, 71.42, 45.14, 45.12]
+    assert best == lines["table7a"]["C10", "EDD"] == lines["table1"]["EDD-DARTS",][1:]
+    for (dataset, space, method, variant), value in lines["table2"].items():
+        if method == "EDD-DARTS":
+            assert value == lines["table7c"][space, dataset, "EDD"], variant
+    assert lines["table3"]["EDD-DARTS",][0] == lines["table6"]["sn_softmax", "s=100", "0.06"][0]
+
+
+@pytest.mark.parametrize("name", table_names())
+def test_every_file_names_its_source(name):
+    first = (ROOT / "nas_lightning" / "reports" / "paper" / f"{name}.csv").read_text().splitlines()[0]
+    assert first.startswith("# Table ")
+    assert "arXiv 2306.06855" in first
+
+
+@pytest.mark.parametrize(
+    ("experiment", "table", "count"),
+    [("table1", "table1", 3), ("table5_reduced", "table5", 9), ("table7", "table7a", 2)],
+)
+def test_every_job_of_a_study_stands_in_one_row_of_its_table(experiment, table, count):
+    study = OmegaConf.load(ROOT / "conf" / "experiment" / f"{experiment}.yaml")
+    params = {key: str(value).split(",") for key, value in study.hydra.sweeper.params.items() if key != "seed"}
+    taken = []
+    for values in itertools.product(*params.values()):
+        overrides = [f"{key}={value}" for key, value in zip(params, values, strict=True)]
+        config = composed(f"experiment={experiment}", *overrides, "run_dir=x")
+        chosen = dict(zip(params, values, strict=True))
+        method = chosen.get("method", "edd")
+        defaults = OmegaConf.load(ROOT / "conf" / "method" / f"{method}.yaml").defaults
+        picked = {key.split("/")[-1]: value for entry in defaults for key, value in entry.items()}
+        choices = {"method": method, **{key: chosen.get(key, picked.get(key)) for key in GROUPS[1:]}}
+        dataset = "folder" if "Folder" in config.dataset._target_ else "cifar10"
+        run = Run(ROOT, report(OmegaConf.to_container(config, resolve=True), choices, dataset=dataset))
+        rows = [line.labels for line in compare(paper_table(table), [run]) if line.runs]
+        assert len(rows) == 1, (overrides, rows)
+        taken += rows
+    assert len(set(taken)) == len(taken) == count
+
+
+def test_mean_spread_n_and_difference_are_those_of_the_runs(tmp_path):
+    values = [93.1, 92.4, 94.0]
+    reports = [edd({"cifar10_test_200": value}, seed=seed) for seed, value in enumerate(values)]
+    runs = runs_of(tmp_path, *reports, edd({"cifar10_test_200": 50.0}, lam=0.24), edd({}, lam=0.5))
+    table = paper_table("table5")
+    rows = list(csv.DictReader(io.StringIO(paper_csv(table, compare(table, runs)))))
+    row = next(row for row in rows if (row["s_setting"], row["lambda"]) == ("st=1", "0.06"))
+    assert (row["n"], row["cifar10_test_n"]) == ("3", "3")
+    assert float(row["cifar10_test_mean"]) == pytest.approx(statistics.fmean(values))
+    assert float(row["cifar10_test_std"]) == pytest.approx(statistics.stdev(values))
+    assert float(row["cifar10_test_paper_mean"]) == 93.80
+    assert float(row["cifar10_test_difference"]) == pytest.approx(statistics.fmean(values) - 93.80)
+    assert row["cifar100_test_mean"] == row["cifar100_test_difference"] == ""
+    single = next(row for row in rows if (row["s_setting"], row["lambda"]) == ("st=1", "0.24"))
+    assert (single["n"], single["cifar10_test_std"]) == ("1", "")
+    assert "not in table5: 1 finished run" in paper_notes(table, compare(table, runs), runs)
+
+
+def test_missing_cells_are_blank_and_rows_without_runs_show_the_paper_alone(tmp_path):
+    runs = runs_of(tmp_path, edd({"cifar10_test_200": 93.0}))
+    table = paper_table("table5")
+    grid = paper_grid(table, compare(table, runs))
+    text = [line.split(" | ") for line in markdown(grid).splitlines()]
+    ours = next(line for line in text if "ours, n=1" in line)
+    assert ours[4:7] == ["", "93.00", ""]
+    assert sum("paper" in line for line in text) == 9
+    assert sum("difference" in line for line in text) == 1
+    assert r"93.80 $\pm$ 0.33" in latex(grid)
+    assert r"sn\_softmax" in latex(grid)
+
+
+def test_runs_of_two_protocols_in_one_row_are_told(tmp_path):
+    runs = runs_of(tmp_path, edd({}), edd({}, experiment="other", dataset="digits"))
+    table = paper_table("table5")
+    notes = paper_notes(table, compare(table, runs), runs)
+    assert "mixed: sn_softmax st=1 0.06 averages over experiment other on digits and experiment toy on cifar10" in notes
+
+
+def test_errors_are_those_of_the_evaluations_of_the_found_architecture(tmp_path):
+    config = {"sched": {"lam": 0.06}}
+    search = report(config, {"method": "edd", "relaxation": "sn_s100", "sched": "edd"}, space="darts")
+    trained = report({}, {"kind": "evaluation", "recipe": "drnas", "params": 3_600_000, "macs": 1}, space="darts")
+    others = [{**trained, "architecture": "b", "test_accuracy": 0.5}, {**trained, "dataset": "svhn", "test_accuracy": 0.5}]
+    evaluations = [{**trained, "test_accuracy": accuracy} for accuracy in (0.97, 0.975)]
+    runs = runs_of(tmp_path, search, *evaluations, *others)
+    assert len(runs) == 1
+    lines = compare(paper_table("table3"), runs, find_evaluations(tmp_path))
+    (line,) = [line for line in lines if line.runs]
+    assert line.labels == ("EDD-DARTS",)
+    assert line.ours[0].mean == pytest.approx(2.75)
+    assert line.ours[1].mean == pytest.approx(3.6)
+    assert line.differences[0] == pytest.approx(2.75 - 2.52)
+
+
+def test_the_command_prints_and_writes_each_form(tmp_path, capsys):
+    runs_of(tmp_path / "runs", edd({"cifar10_test_200": 93.0}))
+    for form in ("table", "markdown", "latex", "csv"):
+        assert main(["table", "table5", str(tmp_path / "runs"), "--format", form]) == 0
+        assert "93.80" in capsys.readouterr().out.replace("93.8,", "93.80,")
+    assert main(["table", "all", str(tmp_path / "runs"), "-o", str(tmp_path / "out")]) == 0
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert written == {f"{name}.{suffix}" for name in ("table1", "table5", "table7a") for suffix in ("md", "tex", "csv")}
+    assert main(["table", "all", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
