@@ -189,7 +189,7 @@ def test_several_genotypes_and_seeds_give_mean_and_deviation(tmp_path, capsys):
             (tmp_path / place / "report.json").write_text(json.dumps(report | {"test_accuracy": accuracy}))
     capsys.readouterr()
     assert reports(["summary", str(tmp_path), "--format", "markdown"]) == 0
-    heading, _, *lines = capsys.readouterr().out.splitlines()
+    heading, _, *lines = filter(None, capsys.readouterr().out.splitlines())
     assert heading.startswith("| genotype | n | test (%) | parameters (M) | multiply-adds (M) |")
     assert [line.split(" | ")[:3] for line in lines] == [
         ["| DARTS_V1", "2", "92.00 ± 2.83"],
