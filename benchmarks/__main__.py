@@ -59,9 +59,10 @@ def _run(args: argparse.Namespace, console: Console) -> None:
     out = args.out or (record.RESULTS / f"{_this_machine()}.json" if whole else None)
     scale = measure.QUICK if args.quick else measure.FULL
     result = measure.run(scale, only, lambda text: print(text, file=sys.stderr), out)
-    _finish("show", result, console)
     if out is not None:
+        result = record.read(out)  # with the digits that the tables are later made from
         console.print(f"Written: {out}")
+    _finish("show", result, console)
     if whole and args.out is None:
         for action in ("plot", "document"):
             _finish(action, result, console)
