@@ -35,8 +35,8 @@ class Scale:
 
 _GROWTH = {"channels": (8, 16, 32), "cells": (1, 3, 5), "batch": (16, 64, 128)}
 FULL = Scale(
-    "full", Size(), 5, Size(cells=3), _GROWTH, 2,
-    ((Size(), 3, 5), (Size(8, 1, 32, 16), 24, 8)), 505, 12, ("space.C=16",), 20_000,
+    "full", Size(), 4, Size(cells=1), _GROWTH, 2,
+    ((Size(), 3, 4), (Size(8, 1, 32, 16), 24, 6)), 505, 12, ("space.C=16",), 10_000,
 )  # fmt: skip
 QUICK = Scale(
     "quick", Size(8, 1, 16), 3, Size(8, 1, 16), {"channels": (4, 8), "cells": (1, 2), "batch": (8, 16)}, 1,
