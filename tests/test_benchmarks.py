@@ -111,11 +111,25 @@ def test_the_document_says_what_the_records_say():
     kept = record.read(CPU_RECORDS[0])
     text = DOCUMENT.read_text()
     assert text == tables.fill(text, tables.document_contents(kept, record.read(record.PUBLISHED)))
-    assert "<!-- begin goals -->\n<!-- end" not in text
+
+
+def test_a_part_that_was_not_measured_is_said_to_be_open():
+    others = record.read(record.PUBLISHED)
+    rows = tables.goals({}, others).rows
+    assert rows[0][0].startswith("nb201 step, time of D-X-Y/AutoDL-Projects")
+    assert [row[0] for row in rows if row[-1] == "not measured yet"] == [
+        f"goals of the part `{part}`" for part in ("half_steps", "overhead", "validation", "growth", "drift", "data")
+    ]
+
+
+def test_a_goal_that_is_not_reached_says_so():
+    share = {"share": {"median": 0.031}}
+    (row,) = (row for row in tables.goals({"overhead": [share]}, record.read(record.PUBLISHED)).rows if "Lightning" in row[0])
+    assert row[2:] == ("3.10 %", "**not met**")
 
 
 @pytest.mark.parametrize("path", CPU_RECORDS, ids=lambda path: path.stem)
-def test_records_are_whole_and_from_a_clean_checkout(path, tmp_path):
+def test_records_are_of_full_size_and_from_a_clean_checkout(path, tmp_path):
     kept = record.read(path)
     assert (kept["scale"], kept["hardware"], kept["dirty"]) == ("full", path.stem, False)
     assert "/work" not in path.read_text()
