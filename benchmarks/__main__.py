@@ -55,15 +55,14 @@ def _run(args: argparse.Namespace, console: Console) -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.profiler")
     torch.set_num_threads(args.threads)
     only = args.only.split(",") if args.only else None
-    result = measure.run(measure.QUICK if args.quick else measure.FULL, only, lambda text: print(text, file=sys.stderr))
     whole = not (args.quick or only)
-    out = args.out or (record.RESULTS / f"{result['hardware']}.json" if whole else None)
+    out = args.out or (record.RESULTS / f"{_this_machine()}.json" if whole else None)
+    scale = measure.QUICK if args.quick else measure.FULL
+    result = measure.run(scale, only, lambda text: print(text, file=sys.stderr), out)
     if out is not None:
-        record.write(result, out)
-        result = record.read(out)
-    _finish("show", result, console)
-    if out is not None:
+        result = record.read(out)  # with the digits that the tables are later made from
         console.print(f"Written: {out}")
+    _finish("show", result, console)
     if whole and args.out is None:
         for action in ("plot", "document"):
             _finish(action, result, console)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from benchmarks import data, loop
 from benchmarks.half_steps import ARCHITECTURE, PRECISIONS, SIDES, WEIGHT_STEPS, HalfSteps, Size
 from benchmarks.memory import profile_step, resident
-from benchmarks.record import Record, heading, load_average
+from benchmarks.record import Record, heading, load_average, write
 from benchmarks.statistics import exponent, interleaved, ratios, spread
 
 
@@ -34,8 +35,8 @@ class Scale:
 
 _GROWTH = {"channels": (8, 16, 32), "cells": (1, 3, 5), "batch": (16, 64, 128)}
 FULL = Scale(
-    "full", Size(), 5, Size(cells=3), _GROWTH, 2,
-    ((Size(), 3, 5), (Size(8, 1, 32, 16), 24, 8)), 505, 12, ("space.C=16",), 20_000,
+    "full", Size(), 4, Size(cells=1), _GROWTH, 2,
+    ((Size(), 3, 4), (Size(8, 1, 32, 16), 24, 6)), 505, 12, ("space.C=16",), 10_000,
 )  # fmt: skip
 QUICK = Scale(
     "quick", Size(8, 1, 16), 3, Size(8, 1, 16), {"channels": (4, 8), "cells": (1, 2), "batch": (8, 16)}, 1,
@@ -134,8 +135,10 @@ def parts(scale: Scale) -> dict[str, Callable[[], Any]]:
     }  # fmt: skip
 
 
-def run(scale: Scale, only: list[str] | None = None, say: Callable[[str], None] = print) -> Record:
-    """Measure; each part's seconds and the machine's load beside it."""
+def run(
+    scale: Scale, only: list[str] | None = None, say: Callable[[str], None] = print, out: Path | None = None
+) -> Record:
+    """Measure; each part's seconds and the machine's load beside it. What is measured so far is written after each part."""
     record = heading(torch.device("cpu")) | {"scale": scale.name, "seconds": {}}
     for name, measure in parts(scale).items():
         if only and name not in only:
@@ -143,5 +146,8 @@ def run(scale: Scale, only: list[str] | None = None, say: Callable[[str], None] 
         start = time.perf_counter()
         record[name] = measure()
         record["seconds"][name] = time.perf_counter() - start
+        record["load_at_end"] = load_average()
+        if out is not None:
+            write(record, out)
         say(f"{name}: {record['seconds'][name]:.0f} s, load {load_average()[0]}")
-    return record | {"load_at_end": load_average()}
+    return record

@@ -39,7 +39,7 @@ class Profile(NamedTuple):
 
 
 def profile_step(step: Callable[[], None]) -> Profile:
-    step()
+    """Of a step that has run before."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as trace:
         step()
     live = peak = 0

@@ -13,20 +13,22 @@ _AXES = {"channels": ("C", "o", "-"), "cells": ("N", "s", "--"), "batch": ("batc
 
 
 def plot(record: Record, path_without_suffix: Path) -> None:
-    """Half steps against the per-edge reference, growth, and an EDD search that gets cheaper as it sharpens."""
+    """Half steps against the per-edge reference, growth, and an EDD search that gets cheaper as it sharpens.
+
+    A panel for each of these parts that the record holds.
+    """
     from matplotlib.figure import Figure
 
     with drawing_style():
-        figure = Figure(figsize=(11, 3.6), layout="constrained")
-        left, middle, right = figure.subplots(1, 3)
-        measured = record["half_steps"]["nb201"]
-        _bars(left, measured)
-        _growth(middle, record["growth"]["nb201"]["axes"])
-        _sharpening(right, record["sharpening"])
+        panels = [(part, draw) for part, draw in _PANELS.items() if part in record]
+        figure = Figure(figsize=(11 / 3 * len(panels), 3.6), layout="constrained")
+        for axes, (part, draw) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+            draw(axes, record[part])
         save_figure(figure, path_without_suffix, "Speed of nas_lightning")
 
 
-def _bars(axes: Any, measured: dict[str, Any]) -> None:
+def _bars(axes: Any, spaces: dict[str, Any]) -> None:
+    measured = spaces["nb201"]
     names = list(_SHORT)
     for offset, (side, precision, label, colour, hatch) in enumerate(
         (
@@ -51,8 +53,8 @@ def _bars(axes: Any, measured: dict[str, Any]) -> None:
     axes.legend(loc="upper left", ncols=3, columnspacing=1.0, handlelength=1.2, fontsize=9)
 
 
-def _growth(axes: Any, curves: dict[str, Any]) -> None:
-    for axis, curve in curves.items():
+def _growth(axes: Any, spaces: dict[str, Any]) -> None:
+    for axis, curve in spaces["nb201"]["axes"].items():
         label, marker, line = _AXES[axis]
         seconds = [point["ours"]["seconds"]["median"] for point in curve["points"]]
         relative = [value / curve["values"][0] for value in curve["values"]]
@@ -95,3 +97,6 @@ def _sharpening(axes: Any, search: dict[str, Any]) -> None:
     share.grid(visible=False)
     lines = [*axes.get_lines(), *share.get_lines()]
     axes.legend(lines, [line.get_label() for line in lines], loc="lower left")
+
+
+_PANELS = {"half_steps": _bars, "growth": _growth, "sharpening": _sharpening}

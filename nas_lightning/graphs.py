@@ -34,11 +34,11 @@ class StepGraphs:
         """What step(*inputs) returns; of a replay, tensors that the next run of `name` overwrites."""
         shapes = tuple(tensor.shape for tensor in inputs)
         if self._shapes.setdefault(name, shapes) != shapes:
-            return step(*inputs)
+            return uncached(step, inputs)
         if name not in self._graphs or self._graphs[name][0] != key:
             self._graphs.pop(name, None)  # its memory goes to the next one
             places = tuple(tensor.clone() for tensor in inputs)
-            self._graphs[name] = key, places, *self._capture(lambda: _uncached(step, places))
+            self._graphs[name] = key, places, *self._capture(lambda: uncached(step, places))
         _, places, replay, outputs = self._graphs[name]
         for place, tensor in zip(places, inputs, strict=True):
             place.copy_(tensor)
@@ -46,8 +46,12 @@ class StepGraphs:
         return outputs
 
 
-def _uncached(step: Step, places: tuple[Tensor, ...]) -> Outputs:
-    """Autocast keeps casts of parameters for the whole step around this one: a capture must hold the cast itself."""
+def uncached(step: Step, places: tuple[Tensor, ...]) -> Outputs:
+    """step(*places) without autocast's cache, which keeps casts of parameters for the whole training step around this one.
+
+    A capture must hold the cast itself, and the half step that comes second must not see the weights from before the first.
+    Lightning 2.6 turns the cache off, versions before and after it do not (its pull requests 20921 and 21616).
+    """
     device = places[0].device.type
     enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
     autocast: AbstractContextManager[object] = torch.autocast(device, dtype, enabled, cache_enabled=False)

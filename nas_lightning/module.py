@@ -20,7 +20,7 @@ from nas_lightning.architecture import Architecture
 from nas_lightning.bilevel import FirstOrder
 from nas_lightning.errors import UserError
 from nas_lightning.genotype import Genotype
-from nas_lightning.graphs import Outputs, Step, StepGraphs, step_graphs
+from nas_lightning.graphs import Outputs, Step, StepGraphs, step_graphs, uncached
 from nas_lightning.relaxations import Relaxation
 from nas_lightning.schedules.base import whole_epochs
 from nas_lightning.spaces import SearchSpace
@@ -245,7 +245,7 @@ class SupernetModule(pl.LightningModule):
     def _run(self, name: str, key: str | None, step: Step, x: Tensor, y: Tensor) -> Any:
         """step(x, y), compiled and as a graph where asked for; eagerly from the first failure of either on."""
         try:
-            return step(x, y) if self._graphs is None else self._graphs.run(name, key, step, x, y)
+            return uncached(step, (x, y)) if self._graphs is None else self._graphs.run(name, key, step, x, y)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:

@@ -130,6 +130,16 @@ def test_capture_holds_the_casts_of_the_parameters():
     assert replayed.tolist() == [[4.0, 4.0]]
 
 
+def test_second_half_step_sees_the_weights_of_the_first_whatever_lightning_caches(monkeypatch):
+    expected = trained(module(), precision="bf16-mixed")
+
+    def cached(plugin):
+        return torch.autocast(plugin.device, torch.bfloat16)
+
+    monkeypatch.setattr(pl.plugins.MixedPrecision, "autocast_context_manager", cached)
+    assert states_equal(trained(module(), precision="bf16-mixed"), expected)
+
+
 def test_graphs_on_a_cpu_are_one_sentence_and_an_eager_run(caplog):
     assert states_equal(trained(module(graphs=True)), trained(module()))
     assert sentences(caplog) == ["trainer.graphs=true needs a CUDA device and this run is on cpu: it goes on without graphs."]
