@@ -39,7 +39,13 @@ def tune(config: DictConfig, job: Job) -> Any:
         _finish(study, trial.number, trial.params, config, job)
     while len(study.trials) < config.tune.trials:
         trial = study.ask()
-        values = {key: trial.suggest_float(key, **dict(span)) for key, span in config.tune.space.items()}
+        try:
+            values = {key: trial.suggest_float(key, **dict(span)) for key, span in config.tune.space.items()}
+        except ValueError as error:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            raise UserError(
+                f"{folder} was begun with another tune.space ({error}); set it back or give name=<another>."
+            ) from error
         _finish(study, trial.number, values, config, job)
     _print(study, folder)
     return study

@@ -19,9 +19,9 @@ def tune(tmp_path, monkeypatch):
     monkeypatch.setattr("nas_lightning.search.draw_cell", lambda *arguments: None)
     monkeypatch.setattr("nas_lightning.search.plot_search", lambda *arguments: None)
 
-    def run(*overrides):
+    def run(*overrides, folder="study"):
         small = (*TOY, "trainer.max_epochs=2", "relaxation=sn_s100")
-        return tune(composed(*small, *overrides, f"run_dir={tmp_path / 'study'}", config="tune"), Job({}, []))
+        return tune(composed(*small, *overrides, f"run_dir={tmp_path / folder}", config="tune"), Job({}, []))
 
     return run
 
@@ -55,8 +55,11 @@ def test_an_interrupted_trial_goes_on_and_a_refused_one_fails_alone(tune, tmp_pa
     study = tune("tune.trials=1")
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"]
     assert len(list((tmp_path / "study").glob("*/report.json"))) == 1
-    study = tune("tune.trials=2", "tune.space={sched.lam:{low:-2.0,high:-1.0,log:false}}")
-    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "FAIL"]
+    negative = "tune.space={sched.lam:{low:-2.0,high:-1.0,log:false}}"
+    with pytest.raises(UserError, match=r"begun with another tune.space"):
+        tune("tune.trials=3", negative)
+    with pytest.raises(UserError, match=r"no trial of .* has ended in a result"):
+        tune("tune.trials=2", negative, folder="negative")
 
 
 @pytest.mark.parametrize(
