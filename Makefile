@@ -29,7 +29,9 @@ types: install
 	$(BIN)/mypy
 
 bench: install
-	$(BIN)/python -m benchmarks.step
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.step_darts
+	$(BIN)/python -m benchmarks.step_darts --partial 4
 
 # The paper's tables with our runs beside them: make tables RUNS=runs
 tables: install

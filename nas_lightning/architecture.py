@@ -3,22 +3,27 @@
 Letters: E edges, O operations.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from nas_lightning.active import ActiveOperations
 from nas_lightning.banks import EdgeWeights
+from nas_lightning.genotype import Genotype
 from nas_lightning.relaxations import Relaxation
 from nas_lightning.schedules import Observation
-from nas_lightning.spaces.base import CellSpec
+from nas_lightning.spaces.base import CellScores, CellSpec
 
 
 class Architecture(nn.Module):
     """Owns alpha_EO of each cell type and turns it into the weights beta of the operations, once per forward.
 
-    alpha starts as 1e-3 * N(0, 1) (arXiv 1806.09055's code), drawn from `generator`. `temperature` is a scalar tensor
-    beside alpha, so that a step never copies it from the host.
+    Where a cell type asks for edge weights it also owns one logit an edge; their softmax, at t = 1 always, runs over the
+    edges into a node (PC-DARTS, arXiv 1907.05737). alpha and these logits start as 1e-3 * N(0, 1) (arXiv 1806.09055's
+    code), drawn from `generator`. `temperature` is a scalar tensor beside alpha, so that a step never copies it from the
+    host.
     """
 
     temperature: Tensor
@@ -33,9 +38,18 @@ class Architecture(nn.Module):
                 for name, spec in self.cells.items()
             }
         )
+        self.edge_logits = nn.ParameterDict(
+            {
+                name: nn.Parameter(1e-3 * torch.randn(len(spec.edges), generator=generator))
+                for name, spec in self.cells.items()
+                if spec.edge_weights
+            }
+        )
         for name, spec in self.cells.items():
             self.register_buffer(f"mask_{name}", spec.mask_EO)
         self.register_buffer("temperature", torch.tensor(1.0))
+        self._host_temperature = 1.0
+        self.active: ActiveOperations | None = None  # before an epoch has begun, all candidates are
 
     def mask(self, cell: str) -> Tensor:
         mask: Tensor = getattr(self, f"mask_{cell}")
@@ -43,47 +57,84 @@ class Architecture(nn.Module):
 
     def set_temperature(self, temperature: float) -> None:
         self.temperature.fill_(temperature)
+        self._host_temperature = temperature
+
+    def start_epoch(self, step_bound: float, skip: bool = True) -> None:
+        """Decide what the weight steps compute; `step_bound` as in ActiveOperations, `skip` false for every candidate."""
+        masks = {name: spec.mask_EO for name, spec in self.cells.items()}
+
+        def support(name: str, alpha: Tensor, drift: float) -> Tensor:
+            if not skip:
+                return masks[name]
+            return self.relaxation.support(alpha, masks[name], self._host_temperature, drift)
+
+        candidates = {name: spec.candidates for name, spec in self.cells.items()}
+        self.active = ActiveOperations(candidates, support, lag=1 if self.temperature.is_cuda else 0)
+        self.active.restart(dict(self.alpha.items()), step_bound)
 
     def beta(self) -> dict[str, Tensor]:
         """beta_EO of each cell type, attached to alpha."""
         return {name: self.relaxation(alpha, self.mask(name), self.temperature) for name, alpha in self.alpha.items()}
 
+    def edge_weights(self, cell: str) -> Tensor | None:
+        """[E], attached to the edges' logits; None where the cell type has none."""
+        if cell not in self.edge_logits:
+            return None
+        into = Counter(target for _, target in self.cells[cell].edges)
+        parts = self.edge_logits[cell].split([into[target] for target in sorted(into)])
+        return torch.cat([torch.softmax(part, 0) for part in parts])
+
+    def _weights(self, active: Mapping[str, Sequence[Sequence[bool]]]) -> dict[str, EdgeWeights]:
+        return {name: EdgeWeights(beta, active[name], self.edge_weights(name)) for name, beta in self.beta().items()}
+
     def relaxed(self) -> dict[str, EdgeWeights]:
         """For the architecture step: every candidate is computed, since dL/dbeta is wanted even where beta is 0."""
-        return {name: EdgeWeights(beta, self.cells[name].candidates) for name, beta in self.beta().items()}
+        return self._weights({name: spec.candidates for name, spec in self.cells.items()})
+
+    def follow(self, step_bound: float) -> None:
+        """To be told after every step of alpha's optimiser, with what start_epoch was told."""
+        if self.active is not None:
+            self.active.follow(dict(self.alpha.items()), step_bound)
 
     @torch.no_grad()
     def constant(self) -> dict[str, EdgeWeights]:
-        """For the weight step: beta as a constant; operations whose beta is exactly 0 are left out.
+        """For the weight step: beta as a constant; operations whose beta is negligible are left out."""
+        return self.relaxed() if self.active is None else self._weights(self.active.lists)
 
-        Leaving them out changes nothing: their output and their weights' gradients are 0. Reading beta on the host costs
-        nothing on a CPU; elsewhere it would stall every step, so there all candidates run.
+    @torch.no_grad()
+    def scores(self) -> dict[str, CellScores]:
+        """What architectures are derived from, for each cell type."""
+        temperature = self.temperature.item()
+        return {
+            name: CellScores(
+                alpha.detach().masked_fill(~self.mask(name), -torch.inf).cpu(),
+                temperature,
+                self.edge_logits[name].detach().cpu() if name in self.edge_logits else None,
+            )
+            for name, alpha in self.alpha.items()
+        }
+
+    @torch.no_grad()
+    def one_hot(self, genotype: Genotype) -> dict[str, EdgeWeights]:
+        """The discretised supernet: weight 1 on the edges and operations of `genotype`, and only those are computed.
+
+        Edges with weights of their own keep them.
         """
-        return {
-            name: EdgeWeights(beta, (beta > 0).tolist() if beta.device.type == "cpu" else self.cells[name].candidates)
-            for name, beta in self.beta().items()
-        }
-
-    @torch.no_grad()
-    def scores(self) -> dict[str, Tensor]:
-        """What architectures are derived from: alpha, -inf where masked. [E, O] on the CPU."""
-        return {
-            name: alpha.detach().masked_fill(~self.mask(name), -torch.inf).cpu() for name, alpha in self.alpha.items()
-        }
-
-    @torch.no_grad()
-    def one_hot(self) -> dict[str, EdgeWeights]:
-        """The discretised architecture: weight 1 on each edge's argmax of alpha, and only that is computed."""
         weights = {}
-        for name, scores in self.scores().items():
-            hard = torch.zeros_like(scores).scatter_(-1, scores.argmax(-1, keepdim=True), 1.0)
-            weights[name] = EdgeWeights(hard.to(self.alpha[name].device), hard.bool().tolist())
+        for name, spec in self.cells.items():
+            hard = torch.zeros_like(self.alpha[name], device="cpu")
+            for choice in genotype.cells[name]:
+                edge = spec.edges.index((choice.source, choice.target))
+                hard[edge, spec.operations.index(choice.operation)] = 1.0
+            weights[name] = EdgeWeights(
+                hard.to(self.alpha[name].device), hard.bool().tolist(), self.edge_weights(name)
+            )
         return weights
 
     @torch.no_grad()
     def observe(self) -> Observation:
         """Entropies (nats, one per edge) of softmax(alpha / t) and softmax(alpha), and the mean of max(alpha, 0)."""
-        scores = self.scores()
+        scores = {name: score.alpha_EO for name, score in self.scores().items()}
         temperature = self.temperature.item()
         positive = torch.cat([s[s > -torch.inf].clamp(min=0) for s in scores.values()])
         return Observation(

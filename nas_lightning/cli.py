@@ -84,5 +84,7 @@ def _quiet_libraries() -> None:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it announces its font cache
+    for exporter in ("onnxscript", "onnx_ir", "torch.onnx"):  # they tell of every rewritten node
+        logging.getLogger(exporter).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

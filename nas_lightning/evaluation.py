@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,17 @@ from rich.table import Table
 from nas_lightning.benchmarks import Benchmark
 from nas_lightning.callbacks import look_up
 from nas_lightning.cli import Job, build
-from nas_lightning.data import TrainData
+from nas_lightning.cost import network_cost
+from nas_lightning.data import ImageNetData, TrainData
 from nas_lightning.errors import UserError
+from nas_lightning.export import check_format, export_network, save_weights
+from nas_lightning.files import write_text_atomically
 from nas_lightning.genotype import Genotype
 from nas_lightning.loggers import LoggedRun
 from nas_lightning.module import NetworkModule
 from nas_lightning.provenance import provenance
+from nas_lightning.reports.cells import draw_cell
+from nas_lightning.reports.model_card import model_card
 from nas_lightning.reports.runs import SCORE_NAMES
 from nas_lightning.run import RunFolder
 from nas_lightning.search import totals
@@ -33,69 +39,80 @@ log = logging.getLogger("nas_lightning")
 def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     """Score the architecture of `config.run` or `config.genotype`; returns the report.
 
-    With config.train it is trained beside the space's baselines (a random architecture, a collapsed one), each in a
-    folder of its own, and the test accuracies of the last epoch are compared. A finished training in the same folder
-    is skipped in a sweep (None) and a UserError alone; scores alone are simply looked up again.
+    With config.train it is trained, beside the space's baselines (a random architecture, a collapsed one) with
+    config.baselines, each in a folder of its own, and the test accuracies of the last epoch are compared. A finished
+    training in the same folder is skipped in a sweep (None), exported with config.export, and a UserError otherwise;
+    scores alone are simply looked up again. Without config.train no image is read.
     """
     _check(config)
     dataset = _take_dataset_of_run(config, job)
     folder = RunFolder(Path(config.run_dir), OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    if config.train and folder.is_finished and (config.export or job.in_sweep):
+        if config.export:
+            _export(config, folder.path)
+        log.info("%s is finished: skipped.", folder.path)
+        return None
     if config.train:
-        if job.in_sweep and folder.is_finished:
-            log.info("%s is finished: skipped.", folder.path)
-            return None
         folder.check()
     space: SearchSpace = build(config.space)
-    candidates = {"found": _genotype(config, space)}
-    if config.train:
-        candidates |= space.baselines(torch.Generator().manual_seed(config.seed))
+    found = _genotype(config, space)
+    _check_unchanged(found, folder.path)
+    drawn = torch.Generator().manual_seed(config.seed)
+    candidates = {"found": found, **(space.baselines(drawn) if config.train and config.baselines else {})}
     benchmark: Benchmark | None = build(config.benchmark)
-    data: TrainData = build(config.data)
-    modules = {name: _module(config, space, genotype, data) for name, genotype in candidates.items()}
-    runs = {name: LoggedRun.of(folder.path / name, folder.config, "train", job.choices) for name in candidates}
-    trainers = {name: make_trainer(config, run) for name, run in runs.items()} if config.train else {}
-    split = data.split_record() if config.train else {}
-    folder.write_config()
-    networks: dict[str, dict[str, Any]] = {}
-    for name, genotype in candidates.items():
-        networks[name] = {
+    data: TrainData | ImageNetData = build(config.data)
+    networks: dict[str, dict[str, Any]] = {
+        name: {
             "architecture": str(genotype),
-            "params": sum(parameter.numel() for parameter in modules[name].network.parameters()),
+            **asdict(network_cost(space, genotype, data.num_classes, data.image_size, config.train)),
             "scores": look_up(benchmark, genotype),
         }
-        if config.train:
-            networks[name] |= _train(trainers[name], folder.path / name, modules[name], data)
+        for name, genotype in candidates.items()
+    }
+    training: dict[str, Any] = {"selection": "table only", **provenance(torch.device("cpu"))}
+    if config.train:
+        training = _train_all(config, job, folder, space, candidates, data, networks)
+    else:
+        folder.write_config()
     report = {
         "schema": 1,
         "kind": "evaluation",
-        "space": job.choices.get("space"),
+        "experiment": str(config.name),
+        **{group: job.choices.get(group) for group in ("space", "recipe")},
         "dataset": dataset,
+        "num_classes": data.num_classes,
+        "image_size": data.image_size,
         "seed": config.seed,
         "overrides": job.overrides,
-        "genotype": json.loads(candidates["found"].to_json()),
+        "genotype": json.loads(found.to_json()),
         **networks["found"],
         "networks": networks,
-        "selection": "test accuracy of the last epoch" if config.train else "table only",
-        "split": split,
-        **provenance(trainers["found"].strategy.root_device if config.train else torch.device("cpu")),
+        **training,
         "config": folder.config,
     }
+    if config.train:
+        write_text_atomically(folder.path / "MODEL_CARD.md", model_card(report, str(folder.path)))
     folder.write_report(report)
-    _print(report, folder.report)
+    _print(report, folder.report, config.mac_limit)
+    if config.export:
+        _export(config, folder.path)
     return report
 
 
 def _check(config: DictConfig) -> None:
-    if not isinstance(config.train, bool):
-        raise UserError(f"train must be true or false, got {config.train!r}.")
+    for key in ("train", "baselines"):
+        if not isinstance(config[key], bool):
+            raise UserError(f"{key} must be true or false, got {config[key]!r}.")
+    check_format(config.export, config.train)
     if (config.run is None) == (config.genotype is None):
-        raise UserError("give either run=<folder of a finished search> or genotype=<genotype.json or architecture text>.")
+        raise UserError("give either run=<folder of a finished search> or genotype=<name, genotype.json or text>.")
     check_run_settings(config)
 
 
 def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
     """Unless dataset= names another, the data set of the search, with what dataset.<key>= changes; returns its name."""
-    if config.run is None or any(override.startswith("dataset=") for override in job.overrides):
+    own = job.choices.get("data", "train") != "train"  # a data module that comes with a data set of its own
+    if config.run is None or own or any(override.startswith("dataset=") for override in job.overrides):
         return job.choices.get("dataset")
     saved = Path(config.run) / "config.yaml"
     try:
@@ -120,43 +137,98 @@ def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
         genotype = Genotype.read(path)
     else:
         return space.parse(config.genotype)
-    if genotype.space != space.name:
-        raise UserError(f"{path} is an architecture of the space {genotype.space!r}, not {space.name}; give space=.")
+    space.check(genotype, str(path))
     return genotype
 
 
-def _module(config: DictConfig, space: SearchSpace, genotype: Genotype, data: TrainData) -> NetworkModule:
+def _check_unchanged(genotype: Genotype, folder: Path) -> None:
+    """The same run= or file may hold another architecture by now: refuse to go on training with it."""
+    trained = folder / "genotype.json"
+    if trained.exists() and any(folder.rglob("last.ckpt")) and Genotype.read(trained) != genotype:
+        raise UserError(
+            f"{folder} holds the interrupted training of another genotype ({trained}); give that one to go on, delete the "
+            "folder to start anew, or give name=<another name>."
+        )
+
+
+def _train_all(
+    config: DictConfig,
+    job: Job,
+    folder: RunFolder,
+    space: SearchSpace,
+    candidates: dict[str, Genotype],
+    data: TrainData | ImageNetData,
+    networks: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Train every candidate, add its numbers to `networks`; returns what the report says about the training."""
+    # Everything that may refuse its settings is built, and the data read, before anything is written.
+    modules = {name: _module(config, space, genotype, data) for name, genotype in candidates.items()}
+    runs = {name: LoggedRun.of(folder.path / name, folder.config, "train", job.choices) for name in candidates}
+    trainers = {name: make_trainer(config, run) for name, run in runs.items()}
+    split = data.split_record()
+    folder.write_config()
+    write_text_atomically(folder.path / "genotype.json", candidates["found"].to_json() + "\n")
+    draw_cell(candidates["found"], folder.path / "cell")
+    for name, module in modules.items():
+        log.info("Training the network in %s.", folder.path / name)
+        rows = fit(trainers[name], folder.path / name, module, data)
+        networks[name] |= {
+            "test_accuracy": rows[-1]["test_accuracy"],
+            "train_accuracy": rows[-1]["train_accuracy"],
+            **totals(rows),
+        }
+    save_weights(modules["found"].network, folder.path)
+    return {
+        "selection": "test accuracy of the last epoch",
+        "split": split,
+        "normalisation": data.normalisation,
+        **provenance(trainers["found"].strategy.root_device),
+    }
+
+
+def _module(
+    config: DictConfig, space: SearchSpace, genotype: Genotype, data: TrainData | ImageNetData
+) -> NetworkModule:
     pl.seed_everything(config.seed, workers=True, verbose=False)  # the same start for each network
-    network = space.network(genotype, data.num_classes)
-    module = NetworkModule(network, build(config.recipe.optimizer), build(config.recipe.scheduler), config.seed)
+    recipe = config.recipe
+    module = NetworkModule(
+        space.network(genotype, data.num_classes),
+        build(recipe.optimizer),
+        build(recipe.scheduler),
+        config.seed,
+        label_smoothing=recipe.label_smoothing,
+        auxiliary_weight=recipe.auxiliary_weight,
+        drop_path=recipe.drop_path,
+    )
     check_optimizers(module)
     return module
 
 
-def _train(trainer: pl.Trainer, folder: Path, module: NetworkModule, data: TrainData) -> dict[str, Any]:
-    log.info("Training the network in %s.", folder)
-    rows = fit(trainer, folder, module, data)
-    return {
-        "test_accuracy": rows[-1]["test_accuracy"],
-        "train_accuracy": rows[-1]["train_accuracy"],
-        **totals(rows),
-    }
+def _export(config: DictConfig, folder: Path) -> None:
+    log.info("Exported to %s.", export_network(folder, config.export))
 
 
-def _print(report: dict[str, Any], place: Path) -> None:
+def _print(report: dict[str, Any], place: Path, mac_limit: int | None) -> None:
     networks = report["networks"]
     scores = report["scores"]
     headings = {key: f"{name} %" for key, name in SCORE_NAMES.items() if key in scores} or {key: key for key in scores}
     trained = "test_accuracy" in report
     table = Table(title=f"{report['space']}, {report['dataset']}", title_justify="left")
     table.add_column("network")
-    for heading in ("parameters", *(["trained here, test %"] if trained else []), *headings.values()):
+    accuracies = ["trained here, test %"] if trained else []
+    for heading in ("parameters", "multiply-adds", *accuracies, *headings.values()):
         table.add_column(heading, justify="right")
     console = Console()
     for name, network in networks.items():
         console.print(f"{name.replace('_', ' ')}: {network['architecture']}", soft_wrap=True, highlight=False)
         accuracy = [f"{100 * network['test_accuracy']:.2f}"] if trained else []
         looked_up = [f"{network['scores'][key]:.2f}" if key in network["scores"] else "" for key in headings]
-        table.add_row(name.replace("_", " "), f"{network['params']:,}", *accuracy, *looked_up)
+        table.add_row(
+            name.replace("_", " "), f"{network['params']:,}", f"{network['macs']:,}", *accuracy, *looked_up
+        )
     console.print(table)
+    if mac_limit is not None:
+        macs = report["macs"]
+        verdict = "within" if macs <= mac_limit else "WARNING: beyond"
+        console.print(f"{macs:,} multiply-adds: {verdict} the limit of {mac_limit:,}.", soft_wrap=True, highlight=False)
     console.print(f"Written to {place}", soft_wrap=True)

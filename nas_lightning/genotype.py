@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,18 +30,25 @@ class Choice:
 class Genotype:
     """The discrete architecture of a search: for every cell type, the chosen operation of each kept edge.
 
-    `space` names the search space; `cells` maps a cell type to its choices, in the space's edge order.
+    `space` names the search space; `cells` maps a cell type to its choices, targets ascending. `concat` maps a cell type
+    to the nodes that its output puts side by side, where these are not all that have inputs.
     """
 
     space: str
     cells: Mapping[str, tuple[Choice, ...]]
+    concat: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def __hash__(self) -> int:
-        return hash((self.space, tuple(sorted(self.cells.items()))))
+        return hash((self.space, tuple(sorted(self.cells.items())), tuple(sorted(self.concat.items()))))
+
+    def output_nodes(self, cell: str) -> tuple[int, ...]:
+        """The nodes that the output of `cell` puts side by side."""
+        return self.concat.get(cell) or tuple(sorted({choice.target for choice in self.cells[cell]}))
 
     def to_json(self) -> str:
         cells = {name: [[c.operation, c.source, c.target] for c in choices] for name, choices in self.cells.items()}
-        return json.dumps({"space": self.space, "cells": cells}, indent=2)
+        concat = {"concat": {name: list(nodes) for name, nodes in self.concat.items()}} if self.concat else {}
+        return json.dumps({"space": self.space, "cells": cells, **concat}, indent=2)
 
     @classmethod
     def from_json(cls, text: str, place: str = "genotype") -> "Genotype":
@@ -50,7 +57,9 @@ class Genotype:
             data: Any = json.loads(text)
             if type(data["space"]) is not str:
                 raise TypeError(f"space {data['space']!r} is not a name")
-            genotype = cls(data["space"], {name: _read_choices(choices) for name, choices in data["cells"].items()})
+            cells = {name: _read_choices(choices) for name, choices in data["cells"].items()}
+            concat = {name: _read_nodes(nodes) for name, nodes in data.get("concat", {}).items()}
+            genotype = cls(data["space"], cells, concat)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise UserError(
                 f"{place} is not a genotype ({type(error).__name__}: {error}); it must hold "
@@ -72,9 +81,16 @@ class Genotype:
         return cls.from_json(text, str(path))
 
     def __str__(self) -> str:
+        """The field's text: the benchmark's string, or `Genotype(normal=[...], normal_concat=range(2, 6), ...)`."""
         if self.space == "nb201":
             return nb201_string(self)
-        return json.dumps({name: [f"{c.operation}@{c.source}" for c in cs] for name, cs in self.cells.items()})
+        parts = []
+        for name, choices in self.cells.items():
+            nodes = self.output_nodes(name)
+            first, last = min(nodes, default=0), max(nodes, default=-1)
+            together = f"range({first}, {last + 1})" if nodes == (*range(first, last + 1),) else str(list(nodes))
+            parts += [f"{name}={[(c.operation, c.source) for c in choices]}", f"{name}_concat={together}"]
+        return f"Genotype({', '.join(parts)})"
 
 
 def _read_choices(rows: Any) -> tuple[Choice, ...]:
@@ -86,6 +102,12 @@ def _read_choices(rows: Any) -> tuple[Choice, ...]:
             raise TypeError(f"{row!r} is not [operation, source, target]")
         choices.append(Choice(operation, source, target))
     return tuple(choices)
+
+
+def _read_nodes(nodes: Any) -> tuple[int, ...]:
+    if type(nodes) is not list or any(type(node) is not int for node in nodes):
+        raise TypeError(f"{nodes!r} is not a list of nodes")
+    return tuple(nodes)
 
 
 def nb201_genotype(operations: tuple[str, ...]) -> Genotype:

@@ -1,8 +1,11 @@
 """LightningModules: the search of an architecture, and the training of a found one from scratch."""
 
-from collections.abc import Callable, Iterable
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -10,13 +13,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric
+from torchvision.ops import StochasticDepth
 
+from nas_lightning.active import step_bound
 from nas_lightning.architecture import Architecture
 from nas_lightning.bilevel import FirstOrder
 from nas_lightning.errors import UserError
 from nas_lightning.genotype import Genotype
+from nas_lightning.graphs import Outputs, Step, StepGraphs, step_graphs, uncached
 from nas_lightning.relaxations import Relaxation
+from nas_lightning.schedules.base import whole_epochs
 from nas_lightning.spaces import SearchSpace
+
+log = logging.getLogger("nas_lightning")
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 SchedulerFactory = Callable[[torch.optim.Optimizer], LRScheduler]
@@ -62,8 +71,9 @@ class _Means(nn.Module):
         self.accuracy = MeanMetric(nan_strategy="disable")
 
     def update(self, loss: Tensor, logits: Tensor, y: Tensor) -> None:
-        self.loss.update(loss.detach(), len(y))
-        self.accuracy.update((logits.detach().argmax(1) == y).float().mean(), len(y))
+        count = loss.detach().new_full((), len(y))  # a fill: a number would be copied to the device, which waits for it
+        self.loss.update(loss.detach(), count)
+        self.accuracy.update((logits.detach().argmax(1) == y).float().mean(), count)
 
     def log(self, module: pl.LightningModule) -> None:
         """Hand both to Lightning, which takes their value at the epoch's end and resets them.
@@ -74,17 +84,35 @@ class _Means(nn.Module):
         module.log_dict(values, on_step=False, on_epoch=True, logger=False)
 
 
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """What is computed within keeps nothing for gradients of the parameters."""
+    parameters = list(module.parameters())
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
 class SupernetModule(pl.LightningModule):
     """Search by bilevel optimisation: the weights on the training half, alpha on the validation half.
 
     A batch is {"train": (x, y), "valid": (x, y)} with x [B, 3, H, W] float and y [B] class indices. Optimisation is
     manual, in the order `bilevel` says; the learning rate changes once an epoch. Each epoch's validation loop measures
-    the discretised supernet: weight 1 on every edge's best operation, nothing else.
+    the discretised supernet: weight 1 on the operations of the derived architecture, nothing else.
 
     weight_clip: largest L2 norm of the weights' gradient, None for no clipping.
     weight_clip_includes_arch: count alpha's gradient in that norm (the last architecture step's plus what the weight
         loss adds), as NAS-Bench-201's programs do; at small temperatures it can dominate and shrink the weight step.
+    arch_start: epochs (int) or fraction of the run (float) in which only the weights are trained: alpha's first step comes
+        after them (PC-DARTS: 15 of 50).
     seed: of the initial alpha, and with the epoch of everything random in an epoch.
+    graphs: replay both half steps as CUDA graphs. compile: compile the cells with torch.compile; all candidates are then
+        computed in every step, for each set of operations would be compiled anew. Where either cannot be had, one
+        sentence says so and the run goes on eagerly.
     """
 
     def __init__(
@@ -99,18 +127,28 @@ class SupernetModule(pl.LightningModule):
         weight_clip: float | None = 5.0,
         weight_clip_includes_arch: bool = False,
         arch_clip: ArchClip | None = None,
+        arch_start: int | float = 0,
         seed: int = 0,
+        graphs: bool = False,
+        compile: bool = False,
     ) -> None:
         super().__init__()
+        if graphs and weight_clip_includes_arch:
+            raise UserError("trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true; set one to false.")
         if weight_clip is not None and not weight_clip > 0:
             raise UserError(f"model.weight_clip must be positive, or null for no clipping, got {weight_clip!r}.")
+        if isinstance(arch_start, bool) or not 0 <= arch_start < (math.inf if isinstance(arch_start, int) else 1):
+            raise UserError(f"model.arch_start must be a number of epochs or a fraction below 1, got {arch_start!r}.")
         self.automatic_optimization = False
         self.space = space
         self.bilevel = bilevel or FirstOrder()
         self.weight_clip = weight_clip
         self.weight_clip_includes_arch = weight_clip_includes_arch
         self.arch_clip = arch_clip or ArchClip()
+        self.arch_start = arch_start
         self.seed = seed
+        self._wants_graphs, self._compiles = graphs, compile
+        self._graphs: StepGraphs | None = None
         self._factories = weight_optimizer, arch_optimizer, weight_scheduler
         self.architecture = Architecture(space.cells, relaxation, torch.Generator().manual_seed(seed))
         self.supernet = space.supernet(num_classes)
@@ -125,49 +163,104 @@ class SupernetModule(pl.LightningModule):
         optimizers = [weight_factory(self.supernet.parameters()), arch_factory(self.architecture.parameters())]
         return optimizers, [] if scheduler_factory is None else [scheduler_factory(optimizers[0])]
 
+    def on_fit_start(self) -> None:
+        self._graphs = step_graphs(self.device) if self._wants_graphs else None
+        if self._compiles:
+            torch._dynamo.config.recompile_limit = 64  # every stage in both half steps; the default 8 leaves some eager
+            for cell in self._cells():
+                cell.compile(dynamic=False)
+
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(epoch_seed(self.seed, self.current_epoch))
+        self.architecture.start_epoch(step_bound(self._arch_optimizer()), skip=not self._compiles)
 
     def training_step(self, batch: dict[str, Batch], batch_idx: int) -> None:
-        if self.bilevel.order == "weights_first":
-            self._weight_step(*batch["train"])
+        trains_alpha = self._trains_alpha()
+        if trains_alpha and self.bilevel.order == "arch_first":
             self._arch_step(*batch["valid"])
-        else:
+        self._weight_step(*batch["train"])
+        if trains_alpha and self.bilevel.order == "weights_first":
             self._arch_step(*batch["valid"])
-            self._weight_step(*batch["train"])
         if self.trainer.is_last_batch:  # logging costs more than a small step, and only the epoch's value is wanted
             self.train_means.log(self)
-            self.valid_means.log(self)
+            if trains_alpha:
+                self.valid_means.log(self)
             rate = self.optimizers()[0].param_groups[0]["lr"]  # type: ignore[index]
-            self.log("weight_lr", rate, on_step=False, on_epoch=True, logger=False)
+            share = self.architecture.active.share  # type: ignore[union-attr]
+            self.log_dict({"weight_lr": rate, "operations_computed": share}, on_step=False, on_epoch=True, logger=False)
+
+    def _trains_alpha(self) -> bool:
+        assert self.trainer.max_epochs is not None
+        return self.current_epoch >= whole_epochs(self.arch_start, self.trainer.max_epochs)
+
+    def _arch_optimizer(self) -> torch.optim.Optimizer:
+        return self.optimizers()[1].optimizer  # type: ignore[index]
+
+    def _cells(self) -> Iterable[nn.Module]:
+        return self.supernet.cells()  # type: ignore[operator]
 
     def _weight_step(self, x: Tensor, y: Tensor) -> None:
-        optimizer = self.optimizers()[0]  # type: ignore[index]
-        optimizer.zero_grad()
+        active = None if self.weight_clip_includes_arch else self.architecture.active
+        loss, logits, *gradients = self._run("weights", str(active and active.lists), self._weight_gradients, x, y)
+        weights = list(self.supernet.parameters())
+        for weight, gradient in zip(weights, gradients, strict=True):
+            # Left out: the gradient is 0, and momentum and weight decay still act.
+            weight.grad = torch.zeros_like(weight) if gradient is None else gradient
+        if self.weight_clip is not None:
+            clipped = weights + list(self.architecture.parameters()) if self.weight_clip_includes_arch else weights
+            nn.utils.clip_grad_norm_(clipped, self.weight_clip)
+        self.optimizers()[0].step()  # type: ignore[index]
+        if active is not None:
+            active.count()
+        self.train_means.update(loss, logits, y)
+
+    def _weight_gradients(self, x: Tensor, y: Tensor) -> Outputs:
+        """Loss, logits and each weight's gradient, None where nothing led to it."""
+        weights = list(self.supernet.parameters())
+        for weight in weights:
+            weight.grad = None
         edges = self.architecture.relaxed() if self.weight_clip_includes_arch else self.architecture.constant()
         logits = self.supernet(x, edges)
         loss = F.cross_entropy(logits, y)
         self.manual_backward(loss)
-        weights = list(self.supernet.parameters())
-        for weight in weights:
-            if weight.grad is None:  # left out at beta 0: the gradient is 0, and momentum and weight decay still act
-                weight.grad = torch.zeros_like(weight)
-        if self.weight_clip is not None:
-            clipped = weights + list(self.architecture.parameters()) if self.weight_clip_includes_arch else weights
-            nn.utils.clip_grad_norm_(clipped, self.weight_clip)
-        optimizer.step()
-        self.train_means.update(loss, logits, y)
+        return loss.detach(), logits.detach(), *(weight.grad for weight in weights)
 
     def _arch_step(self, x: Tensor, y: Tensor) -> None:
-        optimizer = self.optimizers()[1]  # type: ignore[index]
         alphas = list(self.architecture.parameters())
-        logits = self.supernet(x, self.architecture.relaxed())
-        loss = F.cross_entropy(logits, y)
-        for alpha, gradient in zip(alphas, self.bilevel.alpha_gradients(loss, alphas), strict=True):
+        loss, logits, *gradients = self._run("alpha", None, self._alpha_gradients, x, y)
+        for alpha, gradient in zip(alphas, gradients, strict=True):
             alpha.grad = self.trainer.strategy.reduce(gradient, reduce_op="mean")
         self.arch_clip(alphas)
-        optimizer.step()
+        self.optimizers()[1].step()  # type: ignore[index]
+        self.architecture.follow(step_bound(self._arch_optimizer()))
         self.valid_means.update(loss, logits, y)
+
+    def _alpha_gradients(self, x: Tensor, y: Tensor) -> Outputs:
+        with _frozen(self.supernet):
+            logits = self.supernet(x, self.architecture.relaxed())
+        loss = F.cross_entropy(logits, y)
+        gradients = self.bilevel.alpha_gradients(loss, list(self.architecture.parameters()))
+        return loss.detach(), logits.detach(), *gradients
+
+    def _run(self, name: str, key: str | None, step: Step, x: Tensor, y: Tensor) -> Any:
+        """step(x, y), compiled and as a graph where asked for; eagerly from the first failure of either on."""
+        try:
+            return uncached(step, (x, y)) if self._graphs is None else self._graphs.run(name, key, step, x, y)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            if self._graphs is None and not self._compiles:
+                raise
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            wanted = "trainer.graphs=true" if self._graphs is not None else "trainer.compile=true"
+            log.warning("%s failed (%s): the run goes on without.", wanted, reason)
+            if self._graphs is not None:
+                self._graphs = None
+            else:
+                self._compiles = False
+                for cell in self._cells():
+                    cell._compiled_call_impl = None  # nn.Module.compile has no other way back
+            return self._run(name, key, step, x, y)
 
     def on_train_epoch_end(self) -> None:
         scheduler = self.lr_schedulers()
@@ -175,7 +268,7 @@ class SupernetModule(pl.LightningModule):
             scheduler.step()  # type: ignore[union-attr]
 
     def on_validation_epoch_start(self) -> None:
-        self._discrete = self.architecture.one_hot()
+        self._discrete = self.architecture.one_hot(self.genotype())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x, y = batch
@@ -185,7 +278,13 @@ class SupernetModule(pl.LightningModule):
 
 
 class NetworkModule(pl.LightningModule):
-    """Ordinary training of one network from scratch. A batch is (x [B, 3, H, W], y [B]); validation is the test split."""
+    """Ordinary training of one network from scratch. A batch is (x [B, 3, H, W], y [B]); validation is the test split.
+
+    label_smoothing: share of the label's weight that is spread over all classes, in [0, 1); in training only.
+    auxiliary_weight: of the auxiliary head's loss, where the network has such a head.
+    drop_path: probability at the end of training that an edge's output is left out for an image, in [0, 1); it grows
+        linearly, drop_path * epoch / epochs.
+    """
 
     def __init__(
         self,
@@ -193,10 +292,21 @@ class NetworkModule(pl.LightningModule):
         optimizer: OptimizerFactory,
         scheduler: SchedulerFactory | None = None,
         seed: int = 0,
+        label_smoothing: float = 0.0,
+        auxiliary_weight: float = 0.0,
+        drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        for key, value in (("label_smoothing", label_smoothing), ("drop_path", drop_path)):
+            if isinstance(value, str | bool) or not 0 <= value < 1:
+                raise UserError(f"recipe.{key} must be at least 0 and below 1, got {value!r}.")
+        if isinstance(auxiliary_weight, str | bool) or not auxiliary_weight >= 0:
+            raise UserError(f"recipe.auxiliary_weight must be 0 or more, got {auxiliary_weight!r}.")
         self.network = network
         self.seed = seed
+        self.label_smoothing = label_smoothing
+        self.auxiliary_weight = auxiliary_weight
+        self.drop_path = drop_path
         self._factories = optimizer, scheduler
         self.train_means, self.test_means = _Means("train"), _Means("test")
 
@@ -207,11 +317,18 @@ class NetworkModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(epoch_seed(self.seed, self.current_epoch))
+        probability = self.drop_path * self.current_epoch / (self.trainer.max_epochs or 1)
+        for module in self.network.modules():
+            if isinstance(module, StochasticDepth):
+                module.p = probability
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         x, y = batch
-        logits = self.network(x)
-        loss = F.cross_entropy(logits, y)
+        output = self.network(x)
+        logits, auxiliary = output if isinstance(output, tuple) else (output, None)
+        loss = F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)
+        if auxiliary is not None:
+            loss = loss + self.auxiliary_weight * F.cross_entropy(auxiliary, y, label_smoothing=self.label_smoothing)
         self.train_means.update(loss, logits, y)
         if self.trainer.is_last_batch:
             self.train_means.log(self)

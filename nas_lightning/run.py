@@ -4,6 +4,7 @@ Imports no torch: train.py names folders before it loads anything.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha1
@@ -19,7 +20,7 @@ FAILURE = "failed.txt"
 """In the folder of a sweep's failed job: its cause, one sentence. The next launch of the job removes it."""
 
 # They say where results go or how they are shown, not what is computed.
-_FREE_KEYS = ("run_dir", "logger", "benchmark")
+_FREE_KEYS = ("run_dir", "logger", "benchmark", "export", "dataset.cache", "data.dataset.cache")
 
 
 def folder_name(override_dirname: str) -> str:
@@ -29,8 +30,8 @@ def folder_name(override_dirname: str) -> str:
 
 
 def quote_values(arguments: Sequence[str]) -> list[str]:
-    """Put the value of run= and genotype= in Hydra's quotes: its grammar refuses the ~ of a benchmark string and the
-    = and , of a run's folder.
+    """Put the value of run= and genotype= in Hydra's quotes: its grammar refuses the ~ of a benchmark string, the brackets
+    of a Genotype(...) and the = and , of a run's folder.
 
     >>> quote_values(["genotype=|none~0|+|none~0|none~1|", "train=true"])
     ["genotype='|none~0|+|none~0|none~1|'", 'train=true']
@@ -39,14 +40,30 @@ def quote_values(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         key, equals, value = argument.partition("=")
         if key in ("run", "genotype") and value and value[0] not in "'\"":
-            value = ",".join(f"'{text}'" for text in _alternatives(key, value))
+            value = ",".join(_quoted(text) for text in _alternatives(key, value))
         quoted.append(key + equals + value)
     return quoted
 
 
 def _alternatives(key: str, value: str) -> list[str]:
-    """The values of a sweep over `key`: a comma separates them, but for one inside the name of an existing folder."""
-    return [value] if key == "run" and Path(value).exists() else value.split(",")
+    """The values of a sweep over `key`: a comma separates them, but for one inside brackets or an existing path's name."""
+    if os.path.exists(value):  # unlike Path.exists it takes texts longer than any name
+        return [value]
+    parts, depth = [""], 0
+    for character in value:
+        depth += (character in "([") - (character in ")]")
+        if character == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _quoted(text: str) -> str:
+    """As it is where Hydra's grammar takes it so; folder names stay shorter."""
+    if re.fullmatch(r"[\w./-]+", text):
+        return text
+    return "'" + text.replace("\\'", "'").replace("'", "\\'") + "'"
 
 
 class RunFolder:
@@ -83,8 +100,8 @@ class RunFolder:
         write_text_atomically(self.path / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
 
     def _check_same(self, saved: Mapping[str, Any]) -> None:
-        before, now = (_flat({k: v for k, v in c.items() if k not in _FREE_KEYS}) for c in (saved, self.config))
-        different = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+        before, now = _flat(saved), _flat(self.config)
+        different = [key for key in sorted({*before, *now}) if not _is_free(key) and before.get(key) != now.get(key)]
         if different:
             key = different[0]
             more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
@@ -95,6 +112,10 @@ class RunFolder:
 
     def write_report(self, report: Mapping[str, Any]) -> None:
         write_text_atomically(self.report, json.dumps(report, indent=2, allow_nan=False) + "\n")
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in _FREE_KEYS)
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:

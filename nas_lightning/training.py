@@ -19,6 +19,7 @@ from nas_lightning.loggers import LoggedRun
 
 log = logging.getLogger("nas_lightning")
 
+_OURS = ("graphs", "compile")  # keys of config.trainer that the module takes
 _PRECISIONS = (32, "32", "32-true", "bf16-mixed")
 
 
@@ -60,8 +61,9 @@ def check_optimizers(module: pl.LightningModule) -> None:
 def make_trainer(config: DictConfig, run: LoggedRun, callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:
     """config.trainer with config.logger, `callbacks` and ours; nothing is written yet."""
     make_logger: Callable[[LoggedRun], Logger] | None = build(config.logger)
+    settings = {key: value for key, value in config.trainer.items() if key not in _OURS}
     trainer: pl.Trainer = build(
-        config.trainer,
+        settings,
         callbacks=[
             *callbacks,
             Progress(),
@@ -88,6 +90,8 @@ def fit(trainer: pl.Trainer, folder: Path, module: pl.LightningModule, data: pl.
         torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
     try:
         trainer.fit(module, datamodule=data, ckpt_path=last)
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory(trainer, data) from error
     except SystemExit as stop:  # Lightning's answer to Ctrl-C and SIGTERM
         print(
             f"\nInterrupted in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}; "
@@ -97,6 +101,15 @@ def fit(trainer: pl.Trainer, folder: Path, module: pl.LightningModule, data: pl.
         # The exit status that shells and schedulers know each signal by.
         raise SystemExit(143 if isinstance(stop, SIGTERMException) else 130) from None
     return read_rows(folder / "metrics.csv")
+
+
+def _out_of_memory(trainer: pl.Trainer, data: pl.LightningDataModule) -> UserError:
+    device = trainer.strategy.root_device
+    used = f"a peak of {torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB" if device.type == "cuda" else "all there is"
+    return UserError(
+        f"out of memory on {device} at data.batch_size={getattr(data, 'batch_size', '?')} after {used}; give a smaller "
+        "data.batch_size or space.C, or trainer.precision=bf16-mixed, and another name= where an epoch was finished."
+    )
 
 
 def _readable(checkpoint: Path) -> Path | None:

@@ -27,6 +27,13 @@ def composed(*overrides: str, config: str = "train"):
         return compose(config, list(overrides))
 
 
+@pytest.fixture(autouse=True)
+def users_cache(monkeypatch, tmp_path_factory):
+    """Decoded images go into a folder of the test's own."""
+    folder = tmp_path_factory.getbasetemp() / "users_cache"
+    monkeypatch.setattr("nas_lightning.data.cache.user_cache_path", lambda *_, **__: folder)
+
+
 @pytest.fixture
 def toy(tmp_path):
     """toy(folder name, *overrides) -> report of a four-epoch search in tmp_path / folder name."""

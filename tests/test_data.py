@@ -3,9 +3,13 @@
 import io
 import os
 import pickle
+import resource
+import threading
+import time
 import urllib.error
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import MISSING, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,10 +25,12 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from sklearn.datasets import load_digits
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader
 
 from nas_lightning.data import BatchLoader, Cifar10, Cifar100, Digits, Fake, Folder, Images, SearchData, Svhn, TrainData
-from nas_lightning.data.augment import Transform, crop_and_flip, cut_out
-from nas_lightning.data.decode import StreamedImages
+from nas_lightning.data.augment import Transform, crop_and_flip, cut_out_
+from nas_lightning.data.decode import Decoder, StreamedImages, decode_all
 from nas_lightning.data.image_tree import ZipTree, open_tree
 from nas_lightning.data.images import channel_statistics, resize
 from nas_lightning.data.split import split_indices
@@ -76,7 +82,7 @@ def test_crop_and_flip_equal_torchvision_image_by_image() -> None:
 def test_cutout_equals_the_loop_of_the_darts_programs() -> None:
     images = torch.rand(30, 3, 10, 10)
     centre = torch.randint(10, (30, 2), generator=torch.Generator().manual_seed(2))
-    got = cut_out(images, 6, centre)
+    got = cut_out_(images.clone(), 6, centre)
     for image, (y, x), result in zip(images, centre.tolist(), got, strict=True):
         mask = np.ones((10, 10), np.float32)
         mask[np.clip(y - 3, 0, 10) : np.clip(y + 3, 0, 10), np.clip(x - 3, 0, 10) : np.clip(x + 3, 0, 10)] = 0
@@ -91,7 +97,7 @@ def test_transform_pads_with_black_then_normalises_then_cuts_out() -> None:
     expected = torch.stack([tvf.normalize(tvf.convert_image_dtype(image), MEAN, STD) for image in cropped])
     got = transform(images, draw)
     assert got.dtype == torch.float32
-    torch.testing.assert_close(got, cut_out(expected, 4, draw.centre_B2))
+    torch.testing.assert_close(got, cut_out_(expected, 4, draw.centre_B2))
 
 
 def test_plain_transform_only_normalises() -> None:
@@ -173,6 +179,50 @@ def test_sequential_order_keeps_the_order_in_nearly_equal_batches() -> None:
     batches = [y for _, y in loader(17, order="sequential")]
     assert torch.equal(torch.cat(batches), torch.arange(17))
     assert [len(y) for y in batches] == [6, 6, 5]
+
+
+class HostCopies(TorchDispatchMode):
+    """Counts the tensors that go from the CPU to another device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        inputs = [each for each in args if isinstance(each, Tensor)]
+        self.count += isinstance(result, Tensor) and result.device.type != "cpu" and any(x.is_cpu for x in inputs)
+        return result
+
+
+@pytest.mark.parametrize("order", ["shuffled", "replacement", "sequential"])
+def test_an_epoch_on_a_device_needs_the_same_few_copies_however_many_batches_it_has(order: Any) -> None:
+    # Tensors on the meta device have no values: whatever made the host wait for one would raise.
+    device = torch.device("meta")
+    transform, images = Transform(MEAN, STD, padding=2, flip=True, cutout=4), numbered_images(64).to(device)
+    counts = []
+    for batch_size in (32, 32, 4):
+        batches = BatchLoader(
+            images, torch.arange(64), batch_size, transform, 0, lambda: 0, "train", order, 64 // batch_size, device=device
+        )
+        with HostCopies() as copies:
+            assert [x.shape for x, _ in batches] == [(batch_size, 3, 8, 8)] * (64 // batch_size)
+        counts.append(copies.count)
+    # the order and three draws; at the very first the transform's constants as well
+    assert counts[1] == counts[2] == 4
+
+
+def test_streamed_batches_for_a_gpu_are_pinned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[bool] = []
+
+    def recording(*args: Any, pin_memory: bool, **settings: Any) -> Any:
+        asked.append(pin_memory)
+        return DataLoader(*args, **settings)
+
+    monkeypatch.setattr("nas_lightning.data.decode.DataLoader", recording)
+    images = Folder(write_folder(tmp_path, tree_of()), memory_limit_gb=0).load(progress=False).train
+    asked.clear()
+    for device in ("cuda", "cpu"):
+        next(images.to(torch.device(device)).subset(torch.arange(4)).batches([torch.arange(4)], 0))
+    assert asked == [True, False]
 
 
 # --- data sets without files ---
@@ -487,6 +537,174 @@ def test_real_cifar10_zip_is_read_in_place() -> None:
     assert np.array_equal(pixels[0].permute(1, 2, 0).numpy(), expected)
 
 
+# --- decoded images kept on disk ---
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of images of every decoding that takes place."""
+    counts: list[int] = []
+
+    def counting(decoder: Decoder, paths: Any, progress: bool) -> Tensor:
+        counts.append(len(paths))
+        return decode_all(decoder, paths, progress)
+
+    monkeypatch.setattr("nas_lightning.data.cache.decode_all", counting)
+    return counts
+
+
+def pixels_of(root: str, cache: Path | str | None) -> Tensor:
+    images = Folder(root, cache=None if cache is None else str(cache)).load(progress=False).train
+    assert isinstance(images, Images)
+    return images.pixels
+
+
+def streamed_pixels(root: str) -> Tensor:
+    """The reference: every image decoded when it is asked for."""
+    images = Folder(root, memory_limit_gb=0).load(progress=False).train
+    return next(images.batches([torch.arange(len(images))], 0))[0]
+
+
+def warnings_in(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+
+
+@pytest.mark.parametrize("write", [write_folder, write_zip])
+def test_a_set_is_decoded_once_and_every_part_and_size_has_its_own_file(
+    write: Callable[[Path, dict[str, bytes]], str], decoded: list[int], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    root = write(tmp_path / "data", tree_of("train/") | tree_of("test/", {"cat": 2, "dog": 4}))
+    cache = tmp_path / "new" / "cache"
+    for size in (None, 5):
+        expected = Folder(root, image_size=size, memory_limit_gb=0).load(progress=False)
+        for _ in range(2):
+            got = Folder(root, image_size=size, cache=str(cache)).load(progress=False)
+            for part, reference in ((got.train, expected.train), (got.test, expected.test)):
+                assert isinstance(part, Images)
+                assert isinstance(reference, StreamedImages)
+                pixels, labels = next(reference.batches([torch.arange(len(reference))], 0))
+                assert torch.equal(part.pixels, pixels)
+                assert torch.equal(part.labels, labels)
+    assert decoded == [9, 6, 9, 6]
+    assert len(list(cache.iterdir())) == 4
+    assert not warnings_in(caplog)
+
+
+def test_the_users_cache_folder_is_the_default_and_null_keeps_nothing(
+    decoded: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("nas_lightning.data.cache.user_cache_path", lambda name, appauthor: tmp_path / "user" / name)
+    root = write_folder(tmp_path / "data", tree_of())
+    for _ in range(2):
+        pixels_of(root, None)
+    assert not (tmp_path / "user").exists()
+    for _ in range(2):
+        pixels_of(root, "auto")
+    assert decoded == [9, 9, 9]
+    assert len(list((tmp_path / "user" / "nas_lightning").glob("data-*.npz"))) == 1
+
+
+def test_another_image_of_the_same_size_and_time_is_decoded_anew(decoded: list[int], tmp_path: Path) -> None:
+    files = {f"{name}/{i}.bmp": encoded(image(i), "BMP") for i, name in enumerate(("cat", "dog"))}
+    root, cache = write_folder(tmp_path / "data", files), tmp_path / "cache"
+    pixels_of(root, cache)
+    changed = tmp_path / "data" / "dog" / "1.bmp"
+    status = changed.stat()
+    time.sleep(0.02)  # the kernel's clock for files ticks every few milliseconds
+    changed.write_bytes(encoded(image(2), "BMP"))
+    os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (changed.stat().st_size, changed.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert np.array_equal(pixels_of(root, cache)[1].permute(1, 2, 0), np.asarray(image(2)))
+    assert decoded == [2, 2]
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_a_zip_is_known_by_its_content_not_by_its_date(decoded: list[int], tmp_path: Path) -> None:
+    root, cache = write_zip(tmp_path / "data", tree_of()), tmp_path / "cache"
+    pixels_of(root, cache)
+    os.utime(root, (0, 0))
+    Path(root).write_bytes(Path(root).read_bytes())
+    pixels_of(root, cache)
+    assert decoded == [9]
+    write_zip(tmp_path / "data", tree_of() | {"dog/1.png": encoded(image(9))})
+    assert torch.equal(pixels_of(root, cache), streamed_pixels(root))
+    write_zip(tmp_path / "data", tree_of() | {"dog/3.png": encoded(image(9))})
+    assert torch.equal(pixels_of(root, cache), streamed_pixels(root))
+    assert decoded == [9, 9, 10]
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_another_pillow_decodes_anew(decoded: list[int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "data", tree_of())
+    pixels_of(root, tmp_path / "cache")
+    monkeypatch.setattr("PIL.__version__", "0.1")
+    pixels_of(root, tmp_path / "cache")
+    assert decoded == [9, 9]
+
+
+def test_a_cache_file_damaged_anywhere_never_gives_other_pixels(
+    caplog: pytest.LogCaptureFixture, decoded: list[int], tmp_path: Path
+) -> None:
+    root, cache = write_folder(tmp_path / "data", tree_of()), tmp_path / "cache"
+    right = pixels_of(root, cache)
+    (file,) = cache.iterdir()
+    whole = file.read_bytes()
+    damages = [bytes(100), b"", *(whole[:length] for length in range(1, len(whole), 211))]
+    damages += [whole[:at] + bytes([whole[at] ^ 0x10]) + whole[at + 1 :] for at in range(0, len(whole), 11)]
+    remade = 0
+    for damage in damages:
+        decoded.clear(), caplog.clear(), file.write_bytes(damage)
+        assert torch.equal(pixels_of(root, cache), right)
+        if decoded:  # some bytes, such as a time of day, mean nothing
+            remade += 1
+            assert file.read_bytes() != damage
+            assert len(warnings_in(caplog)) <= 1
+    assert remade > 0.9 * len(damages)
+    decoded.clear()
+    pixels_of(root, cache)
+    assert not decoded
+
+
+def test_a_folder_that_cannot_be_written_costs_one_sentence_and_the_cache(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    root = write_folder(tmp_path / "data", tree_of())
+    (tmp_path / "file").write_text("in the way")
+    pixels = pixels_of(root, tmp_path / "file" / "cache")
+    assert torch.equal(pixels, streamed_pixels(root))
+    (message,) = warnings_in(caplog)
+    assert "dataset.cache" in message
+    assert "\n" not in message
+
+
+def test_a_full_disk_leaves_no_file_behind(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    root, cache = write_folder(tmp_path / "data", tree_of()), tmp_path / "cache"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        pixels = pixels_of(root, cache)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert torch.equal(pixels, streamed_pixels(root))
+    assert not list(cache.iterdir())
+    (message,) = warnings_in(caplog)
+    assert f"cannot be kept in {cache} (File too large)" in message
+
+
+def test_runs_at_the_same_time_all_get_the_right_images(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    root, cache = write_zip(tmp_path / "data", tree_of(counts={"a": 40, "b": 40})), tmp_path / "cache"
+    right, barrier = streamed_pixels(root), threading.Barrier(8)
+
+    def run(_: int) -> bool:
+        barrier.wait()
+        return all(torch.equal(pixels_of(root, cache), right) for _ in range(3))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(run, range(8)))
+    assert len(list(cache.iterdir())) == 1
+    assert not warnings_in(caplog)
+
+
 # --- data modules ---
 
 
@@ -549,6 +767,8 @@ def test_training_from_scratch_uses_all_training_images_and_cutout() -> None:
         (lambda: Cifar10(normalisation="own"), "dataset.normalisation='own'"),  # type: ignore[arg-type]
         (lambda: Folder(), "dataset.root=PATH"),
         (lambda: Folder("x", memory_limit_gb=-1), "dataset.memory_limit_gb=-1"),
+        (lambda: Folder("x", cache=""), "dataset.cache=''"),
+        (lambda: Folder("x", cache=True), "dataset.cache=True"),  # type: ignore[arg-type]
     ],
 )
 def test_nonsense_settings_are_refused_in_one_sentence(make: Callable[[], Any], message: str) -> None:
@@ -624,3 +844,14 @@ def test_every_dataset_yaml_builds_and_names_all_settings_with_their_defaults(pa
         module = instantiate(whole.data, _convert_="all")
         assert isinstance(module, SearchData | TrainData)
         assert (module.seed, module.dataset.name) == (3, path.stem)
+
+
+@pytest.mark.parametrize(("asked", "got"), [(7, 7), (10_000, 30)])
+def test_discretised_accuracy_is_measured_on_evenly_spaced_validation_images(asked, got):
+    data = SearchData(Fake(train_images=60, image_size=8), split="index", discrete_images=asked)
+    loader = data.val_dataloader()
+    labels = torch.cat([y for _, y in loader])
+    part = data.parts[1]
+    expected = part[torch.tensor([i * 30 // got for i in range(got)])]
+    assert torch.equal(labels, data.splits.train.labels[expected])
+    assert data.split_record()["discrete_images"] == got

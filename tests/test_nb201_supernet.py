@@ -8,7 +8,7 @@ from benchmarks.reference import ReferenceSupernet
 from nas_lightning.banks import EdgeWeights
 from nas_lightning.errors import UserError
 from nas_lightning.genotype import NB201_OPERATIONS, nb201_genotype
-from nas_lightning.spaces import NB201
+from nas_lightning.spaces import NB201, CellScores
 
 ALL = [[True] * 5] * 6
 
@@ -142,7 +142,7 @@ def test_network_computes_what_the_one_hot_supernet_computes(seed):
     space = NB201(C=4, N=1)
     supernet = space.supernet(10).double()
     hot = one_hot_beta(torch.Generator().manual_seed(seed))
-    genotype = space.derive({"cell": hot})
+    genotype = space.derive({"cell": CellScores(hot, 1.0)})
     network = space.network(genotype, 10).double()
     for part in ("stem", "reductions", "head", "classifier"):
         getattr(network, part).load_state_dict(getattr(supernet, part).state_dict(), strict=False)
@@ -160,7 +160,7 @@ def test_network_computes_what_the_one_hot_supernet_computes(seed):
 
 def test_derive_takes_each_edges_best_operation():
     e, o = torch.arange(6.0)[:, None], torch.arange(5.0)
-    assert str(NB201().derive({"cell": torch.cos(7 * e + 3 * o)})) == (
+    assert str(NB201().derive({"cell": CellScores(torch.cos(7 * e + 3 * o), 1.0)})) == (
         "|none~0|+|avg_pool_3x3~0|avg_pool_3x3~1|+|skip_connect~0|skip_connect~1|nor_conv_3x3~2|"
     )
 

@@ -125,8 +125,8 @@ def test_runs_of_two_protocols_in_one_row_are_told(tmp_path):
 
 def test_errors_are_those_of_the_evaluations_of_the_found_architecture(tmp_path):
     config = {"sched": {"lam": 0.06}}
-    search = report(config, {"method": "edd", "relaxation": "sn_s100", "sched": "edd_ds"}, space="darts")
-    trained = {"kind": "evaluation", "architecture": "a", "dataset": "cifar10", "params": 3_600_000}
+    search = report(config, {"method": "edd", "relaxation": "sn_s100", "sched": "edd"}, space="darts")
+    trained = report({}, {"kind": "evaluation", "recipe": "drnas", "params": 3_600_000, "macs": 1}, space="darts")
     others = [{**trained, "architecture": "b", "test_accuracy": 0.5}, {**trained, "dataset": "svhn", "test_accuracy": 0.5}]
     evaluations = [{**trained, "test_accuracy": accuracy} for accuracy in (0.97, 0.975)]
     runs = runs_of(tmp_path, search, *evaluations, *others)

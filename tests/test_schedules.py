@@ -62,15 +62,21 @@ def random_observations(epochs, seed=0, cells=("normal", "reduce")):
 
 
 @functools.cache
-def compose_text(group, name, overrides):
+def compose_text(group, name, space, overrides):
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return OmegaConf.to_yaml(hydra.compose(overrides=[f"+{group}={name}", "+trainer.max_epochs=50", *overrides]))
+        added = [f"+protocol={space}", f"+{group}={name}", "+trainer.max_epochs=50"]
+        return OmegaConf.to_yaml(hydra.compose(overrides=[*added, *overrides]))
 
 
 def compose(group, name, epochs=50, overrides=()):
-    """One option of a config group, built as the program builds it, with nothing but the run's length beside it."""
-    config = OmegaConf.create(compose_text(group, name, overrides))
+    """One option of a config group, built as the program builds it, with the run's length and its space's protocol.
+
+    name: the option, `option@space` for another space than NAS-Bench-201; presets of a space go with it.
+    """
+    option, _, space = name.partition("@")
+    space = space or (option[-2:] if option[-3:-1] == "_s" else "nb201")
+    config = OmegaConf.create(compose_text(group, option, space, overrides))
     config.trainer.max_epochs = epochs
     return hydra.utils.instantiate(OmegaConf.to_container(config, resolve=True)[group], _convert_="all")
 
@@ -99,7 +105,7 @@ def test_yaml_numbers_are_the_classes_defaults():
     assert compose("sched", "constant") == Constant()
     assert compose("sched", "linear") == Linear(epochs=50)
     assert compose("sched", "exponential") == Exponential(epochs=50)
-    assert compose("sched", "cyclic_ds") == Cyclic(epochs=50)
+    assert compose("sched", "cyclic@darts") == Cyclic(epochs=50)
     assert compose("sched", "cyclic_linear") == CyclicLinear(epochs=50)
     assert compose("sched", "edd") == EntropyDynamicDecay(epochs=50)
 
@@ -107,7 +113,7 @@ def test_yaml_numbers_are_the_classes_defaults():
 def test_presets_differ_from_their_parents_only_as_published():
     edd, pcd = EntropyDynamicDecay(epochs=50), Cyclic(epochs=50)
     expected = {
-        "edd_ds": replace(edd, warmup=0.1),
+        "edd@darts": replace(edd, warmup=0.1),
         "edd_literal": replace(edd, **LITERAL, late_lambda_mult=1.0),
         "edd_untempered": replace(edd, entropy_source="untempered"),
         "edd_released": replace(edd, lam=0.24, entropy_cells="normal", e_a_value=0.000399, t0exp="one"),
@@ -175,7 +181,7 @@ LPCD_FINAL = (0.90005, 0.80010, 0.70015, 0.60020, 0.50025, 0.40030, 0.30035, 0.2
     [
         ("cyclic", 5, PCD_CYCLE, PCD),
         ("cyclic_c100", 10, PCD_CYCLE, PCD),
-        ("cyclic_ds", 0, PCD_CYCLE, PCD),
+        ("cyclic@darts", 0, PCD_CYCLE, PCD),
         ("cyclic_s2", 0, PCD_CYCLE, PCD),
         ("cyclic_linear", 0, LPCD_CYCLE, LPCD_FINAL),
         ("cyclic_linear_c100", 10, LPCD_CYCLE, LPCD_FINAL),
@@ -255,7 +261,7 @@ def test_edd_with_other_scale_constants_gives_the_tabulated_ends(options, first,
     [
         ("edd", 50, [10, 15, 20, 25, 30, 35, *range(40, 50)]),
         ("edd_released", 50, [10, 15, 20, 25, 30, 35, *range(40, 50)]),
-        ("edd_ds", 50, [5, 10, 15, 20, 25, 30, 35, *range(40, 50)]),
+        ("edd@darts", 50, [5, 10, 15, 20, 25, 30, 35, *range(40, 50)]),
         ("edd_s3", 50, [5, 10, 15, 20, 25, 30, 35, *range(40, 50)]),
         ("edd_literal", 50, list(range(1, 50))),
         ("edd", 20, [4, 6, 8, 10, 12, 14, 16, 17, 18, 19]),

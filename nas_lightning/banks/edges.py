@@ -13,18 +13,23 @@ class EdgeWeights:
     """The weights beta of one cell type for one forward pass, and which operations that pass computes.
 
     beta_EO: [E, O]; attached to alpha where alpha's gradient is wanted, else a constant.
+    edge_E: weight of each edge as a whole, or None; it multiplies beta, and what passes the operations by.
     active: host-side booleans [E][O]; an operation that is not active is left out as if its beta were 0. They live on
         the host so that choosing what to run never waits for a device.
     """
 
-    def __init__(self, beta_EO: Tensor, active: Sequence[Sequence[bool]]) -> None:
-        self.beta_EO = beta_EO
+    def __init__(self, beta_EO: Tensor, active: Sequence[Sequence[bool]], edge_E: Tensor | None = None) -> None:
+        self.beta_EO = beta_EO if edge_E is None else beta_EO * edge_E[:, None]
         self.active = active
+        self.edge_E = edge_E
         self._vectors: dict[tuple[int, tuple[int, ...], int], Tensor] = {}
 
     def running(self, edges: Sequence[int], operation: int) -> tuple[int, ...]:
         """Positions within `edges` on which `operation` is computed."""
         return tuple(position for position, edge in enumerate(edges) if self.active[edge][operation])
+
+    def edge(self, edge: int) -> Tensor | None:
+        return None if self.edge_E is None else self.edge_E[edge]
 
     def scalar(self, edge: int, operation: int) -> Tensor:
         return self.beta_EO[edge, operation]

@@ -51,7 +51,7 @@ class ArchitectureLog(pl.Callback):
         pl_module.log_dict({"skip_connects": float(chosen.count("skip_connect")), **scores}, logger=False)
         architecture = pl_module.architecture
         row: Row = {"epoch": trainer.current_epoch}
-        row |= _entries("alpha", architecture.scores(), architecture.cells)
+        row |= _entries("alpha", {name: alpha.detach().cpu() for name, alpha in architecture.alpha.items()}, architecture.cells)
         row |= _entries("beta", {name: beta.detach().cpu() for name, beta in architecture.beta().items()}, architecture.cells)
         row["architecture"] = json.dumps(json.loads(genotype.to_json()), separators=(",", ":"))
         self.file.rows.append(row)

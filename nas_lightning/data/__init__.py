@@ -4,6 +4,7 @@ from nas_lightning.data.datamodules import SearchData, TrainData
 from nas_lightning.data.digits import Digits
 from nas_lightning.data.fake import Fake
 from nas_lightning.data.folder import Folder
+from nas_lightning.data.imagenet import ImageNet, ImageNetData
 from nas_lightning.data.images import Dataset, Images, ImageSet, Splits
 from nas_lightning.data.loader import BatchLoader
 from nas_lightning.data.torchvision_sets import Cifar10, Cifar100, Svhn
@@ -16,6 +17,8 @@ __all__ = [
     "Digits",
     "Fake",
     "Folder",
+    "ImageNet",
+    "ImageNetData",
     "ImageSet",
     "Images",
     "SearchData",

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas_lightning.data.images import Colour
+from nas_lightning.data.images import Colour, copy_ahead
 
 
 class Draw(NamedTuple):
@@ -23,7 +23,7 @@ class Draw(NamedTuple):
     centre_B2: Tensor
 
     def to(self, device: torch.device) -> "Draw":
-        return Draw(*(tensor.to(device) for tensor in self))
+        return Draw(*(copy_ahead(tensor, device) for tensor in self))
 
     def split(self, sizes: list[int]) -> "list[Draw]":
         return [Draw(*parts) for parts in zip(*(tensor.split(sizes) for tensor in self), strict=True)]
@@ -54,7 +54,7 @@ class Transform:
         if self.padding or self.flip:
             images_B3HW = crop_and_flip(images_B3HW, self.padding, draw.shift_B2, draw.flip_B)
         normalised = normalise(images_B3HW, self.mean, self.std)
-        return cut_out(normalised, self.cutout, draw.centre_B2) if self.cutout else normalised
+        return cut_out_(normalised, self.cutout, draw.centre_B2) if self.cutout else normalised
 
 
 def crop_and_flip(images_B3HW: Tensor, padding: int, shift_B2: Tensor, flip_B: Tensor) -> Tensor:
@@ -81,12 +81,12 @@ def _scale_and_offset(mean: Colour, std: Colour, device: torch.device) -> tuple[
     return 1 / (255 * std_311), -mean_311 / std_311
 
 
-def cut_out(images_B3HW: Tensor, length: int, centre_B2: Tensor) -> Tensor:
-    """Set rows and columns [centre - length/2, centre + length/2) of each image to 0."""
+def cut_out_(images_B3HW: Tensor, length: int, centre_B2: Tensor) -> Tensor:
+    """Set rows and columns [centre - length/2, centre + length/2) of each image to 0, in place."""
     height, width = images_B3HW.shape[-2:]
     row_BH = torch.arange(height, device=images_B3HW.device) - centre_B2[:, :1]
     column_BW = torch.arange(width, device=images_B3HW.device) - centre_B2[:, 1:]
     half = length // 2
     in_row = (row_BH >= -half) & (row_BH < half)
     in_column = (column_BW >= -half) & (column_BW < half)
-    return images_B3HW.masked_fill((in_row[:, :, None] & in_column[:, None, :])[:, None], 0.0)
+    return images_B3HW.masked_fill_((in_row[:, :, None] & in_column[:, None, :])[:, None], 0.0)

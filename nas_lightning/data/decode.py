@@ -5,7 +5,7 @@ import os
 import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -107,7 +107,8 @@ def decode_all(decoder: Decoder, paths: Sequence[PurePosixPath], progress: bool)
         Progress(*columns, transient=True, disable=not (progress and get_console().is_terminal)) as bar,
         ThreadPoolExecutor(_threads(decoder.tree, paths)) as pool,
     ):
-        task = bar.add_task(f"Decoding {decoder.tree.place.name}", total=len(paths))
+        what = f"Decoding {decoder.tree.place.name} ({pixels.nbytes / 1e9:.2f} GB in memory)"
+        task = bar.add_task(what, total=len(paths))
         chunks = [pool.submit(fill, start) for start in range(0, len(paths), _CHUNK)]
         try:
             for chunk in as_completed(chunks):
@@ -128,13 +129,15 @@ def _threads(tree: ImageTree, paths: Sequence[PurePosixPath]) -> int:
 class StreamedImages(TorchDataset[Any]):
     """Images decoded each time they are needed, for sets that do not fit in memory.
 
-    labels: int64 [N]. An image that cannot be decoded raises UserError when its batch comes up.
+    labels: int64 [N]. An image that cannot be decoded raises UserError when its batch comes up. Each worker holds up to
+    two batches ready, B*3*S*S bytes each. pinned: batches come in page-locked memory, from which a GPU copies unawaited.
     """
 
     decoder: Decoder
     paths: tuple[PurePosixPath, ...]
     labels: Tensor
     classes: tuple[str, ...]
+    pinned: bool = False
 
     @property
     def side(self) -> int:
@@ -157,6 +160,7 @@ class StreamedImages(TorchDataset[Any]):
             batch_sampler=[index_B.tolist() for index_B in indices],
             collate_fn=_as_is,
             num_workers=num_workers,
+            pin_memory=self.pinned,
             generator=torch.Generator(),  # else the workers' seeds are drawn from the global random state
         )
         for batch in loader:
@@ -166,10 +170,10 @@ class StreamedImages(TorchDataset[Any]):
 
     def subset(self, indices: Tensor) -> "StreamedImages":
         paths = tuple(self.paths[index] for index in indices.tolist())
-        return StreamedImages(self.decoder, paths, self.labels[indices], self.classes)
+        return replace(self, paths=paths, labels=self.labels[indices])
 
     def to(self, device: torch.device) -> "StreamedImages":
-        return self
+        return replace(self, pinned=device.type == "cuda")
 
 
 def _as_is(batch: Any) -> Any:

@@ -1,16 +1,20 @@
 """A user's own images: a tree of class folders, or a zip of one."""
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePosixPath
 
 import torch
 
-from nas_lightning.data.decode import Decoder, StreamedImages, decode_all, native_side
+from nas_lightning.data.cache import cache_folder, check_cache, decode_once
+from nas_lightning.data.decode import Decoder, StreamedImages, native_side
 from nas_lightning.data.image_tree import ImageTree, open_tree
 from nas_lightning.data.images import Images, ImageSet, Splits, channel_statistics, check_settings
 from nas_lightning.data.split import check_fraction, hold_out
 from nas_lightning.errors import UserError
+
+_log = logging.getLogger(__name__)
 
 _TRAIN = ("train",)
 _TEST = ("test", "val")
@@ -29,7 +33,10 @@ class Folder:
     test_fraction: without either of those, the share of the images that is held out as test images; null for none.
     image_size: centre square scaled to this side in pixels; null keeps images that all have one size.
     flip: whether a mirrored image still belongs to its class.
-    memory_limit_gb: decoded training plus test images above this many 10^9 bytes are decoded batch by batch.
+    memory_limit_gb: decoded training plus test images above this many 10^9 bytes are decoded batch by batch; below,
+        they take N*3*S*S bytes, and with test_fraction twice that while loading.
+    cache: folder that keeps decoded images which fit in memory for the next run: `auto` is the user's cache folder, null
+        keeps nothing.
     """
 
     root: str = ""
@@ -39,12 +46,14 @@ class Folder:
     padding: int | None = None
     flip: bool = True
     memory_limit_gb: float = 4.0
+    cache: str | None = "auto"
     name: str = "folder"
 
     def __post_init__(self) -> None:
         if not self.root:
             raise UserError("dataset=folder needs images; give a folder or zip with <class>/<image> as dataset.root=PATH.")
         check_settings(self.image_size, self.padding)
+        check_cache(self.cache)
         if self.memory_limit_gb < 0:
             raise UserError(
                 f"dataset.memory_limit_gb={self.memory_limit_gb} is negative; give 0 to keep nothing in memory."
@@ -64,7 +73,13 @@ class Folder:
         classes = tuple(self._train_files)
         test_tree, test_files = self._test_files(classes)
         files = [*self._train_files.values(), *test_files.values()]
-        streamed = sum(map(len, files)) * 3 * self.side**2 > self.memory_limit_gb * 1e9
+        gigabytes = sum(map(len, files)) * 3 * self.side**2 / 1e9
+        streamed = gigabytes > self.memory_limit_gb
+        if streamed:
+            _log.info(
+                "%s would take %.2f GB in memory, over dataset.memory_limit_gb=%s: it is decoded batch by batch, "
+                "by as many processes a loader as data.num_workers says.", self.root, gigabytes, self.memory_limit_gb,
+            )  # fmt: skip
         train = self._image_set(self._tree, self._train_files, classes, streamed, progress)
         test: ImageSet | None = None
         if test_files:
@@ -121,4 +136,4 @@ class Folder:
         decoder = Decoder(tree, self.side, resize=self.image_size is not None)
         if streamed:
             return StreamedImages(decoder, paths, labels, classes)
-        return Images(decode_all(decoder, paths, progress), labels, classes)
+        return Images(decode_once(decoder, paths, cache_folder(self.cache), progress), labels, classes)

@@ -84,6 +84,10 @@ class ImageTree(ABC):
     def read(self, path: PurePosixPath) -> bytes:
         """The file's bytes; UserError if the file system or the archive fails."""
 
+    @abstractmethod
+    def stamp(self, path: PurePosixPath) -> tuple[int, ...]:
+        """Numbers that change when the file's content does, had without reading the file."""
+
 
 class DirectoryTree(ImageTree):
     def __init__(self, place: Path) -> None:
@@ -94,6 +98,18 @@ class DirectoryTree(ImageTree):
             return (self.place / path).read_bytes()
         except OSError as error:
             raise _unreadable(self.place, path, error) from error
+
+    def stamp(self, path: PurePosixPath) -> tuple[int, ...]:
+        """Size in bytes, modification and change time in ns.
+
+        Copying and unpacking tools set the modification time at will; the change time is the kernel's own, so that
+        another file of the same size does not pass for this one.
+        """
+        try:
+            status = (self.place / path).stat()
+        except OSError as error:
+            raise _unreadable(self.place, path, error) from error
+        return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class ZipTree(ImageTree):
@@ -111,6 +127,11 @@ class ZipTree(ImageTree):
         # RuntimeError: encrypted; NotImplementedError: a compression method that Python lacks.
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
             raise _unreadable(self.place, path, error) from error
+
+    def stamp(self, path: PurePosixPath) -> tuple[int, ...]:
+        """CRC-32 and size of the content, as the zip's directory has them: the same wherever the zip is moved."""
+        member = self._open.archive().getinfo(str(path))
+        return member.CRC, member.file_size
 
 
 @dataclass

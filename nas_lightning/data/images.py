@@ -12,7 +12,7 @@ from nas_lightning.errors import UserError
 
 Colour = tuple[float, float, float]
 
-_STATISTICS_CHUNK = 1024
+_STATISTICS_PIXELS = 2**20  # at once; each becomes an int64
 
 
 class ImageSet(Protocol):
@@ -36,13 +36,13 @@ class ImageSet(Protocol):
     def subset(self, indices: Tensor) -> "ImageSet": ...
 
     def to(self, device: torch.device) -> "ImageSet":
-        """Keep the images on `device`, if they are held in memory at all."""
+        """Keep the images on `device`, if they are held in memory at all; else make batches ready for copying there."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images held as one tensor. pixels: uint8 [N, 3, S, S]; labels: int64 [N]."""
+    """Images held as one tensor, N*3*S*S bytes. pixels: uint8 [N, 3, S, S]; labels: int64 [N]."""
 
     pixels: Tensor
     labels: Tensor
@@ -57,9 +57,9 @@ class Images:
 
     def batches(self, indices: Sequence[Tensor], num_workers: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Slices of the tensor; there is nothing that workers could do."""
-        for index_B in indices:
-            on_device = index_B.to(self.labels.device, non_blocking=True)
-            yield self.pixels[on_device], self.labels[on_device]
+        order_N = copy_ahead(torch.cat(list(indices)), self.labels.device)
+        for index_B in order_N.split([len(index_B) for index_B in indices]):
+            yield self.pixels[index_B], self.labels[index_B]
 
     def subset(self, indices: Tensor) -> "Images":
         return Images(self.pixels[indices], self.labels[indices], self.classes)
@@ -101,6 +101,11 @@ class Dataset(Protocol):
         ...
 
 
+def copy_ahead(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on `device`; a GPU is given the copy to do in its turn, from page-locked memory, and not waited for."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def check_settings(image_size: int | None, padding: int | None) -> None:
     """Reject nonsense in the two settings that all data sets share."""
     if image_size is not None and (not isinstance(image_size, int) or image_size < 1):
@@ -125,7 +130,7 @@ def channel_statistics(images: ImageSet, at_most: int | None = None) -> tuple[Co
     count = len(images) if at_most is None else min(at_most, len(images))
     sample = torch.arange(count) * len(images) // count
     histogram = torch.zeros(3, 256, dtype=torch.float64)
-    for pixels, _ in images.batches(sample.split(_STATISTICS_CHUNK), num_workers=0):
+    for pixels, _ in images.batches(sample.split(max(1, _STATISTICS_PIXELS // images.side**2)), num_workers=0):
         for channel in range(3):
             histogram[channel] += torch.bincount(pixels[:, channel].flatten(), minlength=256)
     value = torch.arange(256) / 255

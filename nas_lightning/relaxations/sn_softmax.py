@@ -22,6 +22,13 @@ class Relaxation(Protocol):
 
     def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor: ...
 
+    def support(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: float, drift: float) -> Tensor:
+        """bool [E, O]: where beta is not negligible, were every alpha to move by up to `drift`.
+
+        Negligible is less than half the distance from 1 to the next number: a sum of weights that is 1 stays 1 without it.
+        """
+        ...
+
 
 def _softmax(logits: Tensor, temperature: Tensor) -> Tensor:
     # bf16 and fp16 hold neither alpha / t (up to 1e4) nor the gaps between logits (1e-4): float32 at least.
@@ -83,6 +90,13 @@ def _candidates(alpha_EO: Tensor, mask_EO: Tensor) -> Tensor:
     return alpha_EO.masked_fill(~mask_EO, -torch.inf)
 
 
+def _softmax_support(logits: Tensor, temperature: float, drift: float) -> Tensor:
+    # beta <= exp(-gap / t)
+    gap = logits.amax(-1, keepdim=True) - logits
+    negligible = -math.log(torch.finfo(torch.promote_types(logits.dtype, torch.float32)).eps / 2)
+    return gap - 2 * drift <= negligible * temperature
+
+
 def _is_finite_above(value: object, bound: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and bound < value < math.inf
 
@@ -93,6 +107,9 @@ class Softmax:
 
     def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor:
         return sn_softmax(_candidates(alpha_EO, mask_EO), temperature)
+
+    def support(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: float, drift: float) -> Tensor:
+        return _softmax_support(_candidates(alpha_EO, mask_EO), temperature, drift)
 
 
 @dataclass(frozen=True)
@@ -125,3 +142,6 @@ class SnSoftmax:
     def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor:
         second = self.second_temperature if self.scale is None else self.scale * temperature
         return sn_softmax(_candidates(alpha_EO, mask_EO), temperature, second)
+
+    def support(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: float, drift: float) -> Tensor:
+        return _softmax_support(_candidates(alpha_EO, mask_EO), temperature, drift)

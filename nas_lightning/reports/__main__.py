@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="folders; runs are found at any depth")
         return each
 
-    add("summary", _summary, "mean ± standard deviation over seeds of whatever differs").add_argument(
+    add("summary", _summary, "searches and evaluations: mean ± standard deviation over seeds of whatever differs").add_argument(
         "--format", choices=_FORMATS, default="table"
     )
     paper = commands.add_parser("table", help="a table of the paper with our runs beside it")
@@ -68,8 +68,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _summary(options: argparse.Namespace) -> None:
-    table = tables.summary(_runs(options.runs))
-    _print(tables.grid(table) if table.rows else None, tables.as_csv(table), tables.notes(table), options.format)
+    evaluations = find_evaluations(*options.runs)
+    for found in (find_runs(*options.runs) if evaluations else _runs(options.runs), evaluations):
+        if found:
+            table = tables.summary(found)
+            _print(tables.grid(table) if table.rows else None, tables.as_csv(table), tables.notes(table), options.format)
 
 
 def _table(options: argparse.Namespace) -> None:

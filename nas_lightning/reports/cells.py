@@ -48,6 +48,8 @@ _STROKES = {
     "sep_conv_5x5": Stroke(SKY, 4.2),
     "dil_conv_3x3": Stroke(VERMILLION, 2.6, (4, 1.5), "dashed"),
     "dil_conv_5x5": Stroke(ORANGE, 3.4, (2, 1), "dashed"),
+    "sep_conv_7x7": Stroke(SKY, 5.4, (6, 1), "dashed"),
+    "noise": Stroke(GREY, 1.4, (1, 1), "dotted"),
 }
 _UNKNOWN = Stroke(GREY, 2.2, (7, 2), "dashed")
 _OUTPUT = {"nb201": 3}  # The spaces whose output is one of the genotype's own nodes.
@@ -84,6 +86,9 @@ def draw_cell(genotype: Genotype, path_without_suffix: str | Path) -> None:
             axes.axis("off")
             heading = f"{genotype.space} · {name}"
             axes.text(0.15 - _MARGIN, top - 0.12, heading, va="top", fontsize=11, weight="bold", color=BLACK)
+            if genotype.space not in _OUTPUT:
+                together = f"output: nodes {', '.join(map(str, genotype.output_nodes(name)))} side by side"
+                axes.text(width - _MARGIN - 0.15, top - 0.12, together, va="top", ha="right", fontsize=9.5, color=BLACK)
             _draw_row(axes, arrows, nodes, _OUTPUT.get(genotype.space))
         save_figure(figure, path_without_suffix, title=str(genotype))
 

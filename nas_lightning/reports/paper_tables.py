@@ -80,11 +80,13 @@ def paper_table(name: str) -> PaperTable:
     return PaperTable(name, settings["title"], settings["where"], settings["labels"], measures, rows)
 
 
-def compare(table: PaperTable, runs: Sequence[Run], evaluations: Sequence[Report] = ()) -> list[Line]:
+def compare(table: PaperTable, runs: Sequence[Run], evaluations: Sequence[Run] = ()) -> list[Line]:
     """Our finished `runs` beside every row of the paper's table; a row without runs has only blanks beside it."""
     by_place: dict[tuple[str, str], list[Report]] = defaultdict(list)
-    for report in evaluations:
-        by_place[str(report.get("architecture")), str(report.get("dataset"))].append(report)
+    for evaluation in evaluations:
+        if evaluation.report is not None:
+            place = str(evaluation.report.get("architecture")), str(evaluation.report["dataset"])
+            by_place[place].append(evaluation.report)
     candidates = [run for run in runs if run.report is not None and _matches(run.report, table.where)]
     lines = []
     for row in table.rows:

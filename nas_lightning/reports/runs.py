@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nas_lightning.errors import UserError
 from nas_lightning.run import FAILURE
@@ -22,15 +22,18 @@ SCORE_NAMES = {
 }
 """The scores that reports show first: test accuracy in percent after 200 epochs, in the order of the field's tables."""
 
-_REQUIRED: dict[str, type | tuple[type, ...]] = {
+Kind = Literal["search", "evaluation"]
+_EVERY_KIND: dict[str, type] = {
     "experiment": str,
-    "method": str,
     "space": str,
     "dataset": str,
     "overrides": list,
     "config": dict,
-    "final": dict,
     "scores": dict,
+}
+_REQUIRED: dict[Kind, dict[str, type]] = {
+    "search": {**_EVERY_KIND, "method": str, "final": dict},
+    "evaluation": {**_EVERY_KIND, "recipe": str, "params": int, "macs": int},
 }
 _EVALUATION = re.compile(rb'"kind"\s*:\s*"evaluation"')
 _NOT_SEARCHED = {"checkpoints", "wandb"}
@@ -38,7 +41,7 @@ _NOT_SEARCHED = {"checkpoints", "wandb"}
 
 @dataclass(frozen=True)
 class Run:
-    """One search on disk.
+    """One search, or one evaluation of an architecture, on disk.
 
     `report` is the parsed `report.json`, None while the run is unfinished or when the file is broken; `cause` says what
     is broken, or why the job of a sweep `failed`, in one sentence, and is empty otherwise; `epochs` is the number of
@@ -67,17 +70,22 @@ def find_runs(*folders: str | Path) -> list[Run]:
     return sorted(runs, key=lambda run: run.folder)
 
 
-def find_evaluations(*folders: str | Path) -> list[dict[str, Any]]:
-    """The `report.json` of every evaluation at or below `folders`; files that cannot be read are left out."""
-    found = []
-    for place, files in _places(folders):
-        if "report.json" in files:
-            with suppress(OSError, ValueError, AttributeError, RecursionError):
-                content = (place / "report.json").read_bytes()
-                # Most reports are searches: to parse them only to drop them would double the time.
-                if _EVALUATION.search(content) and (report := json.loads(content)).get("kind") == "evaluation":
-                    found.append(report)
-    return found
+def find_evaluations(*folders: str | Path) -> list[Run]:
+    """Every evaluation of an architecture at or below `folders`, once each, sorted by path.
+
+    Broken files are left to `find_runs`; one that lacks a value which evaluations have is reported in `Run.cause`.
+    """
+    runs = [run for place, files in _places(folders) if "report.json" in files for run in _evaluation_at(place)]
+    return sorted(runs, key=lambda run: run.folder)
+
+
+def _evaluation_at(place: Path) -> Iterator[Run]:
+    with suppress(OSError, ValueError, AttributeError, RecursionError):
+        content = (place / "report.json").read_bytes()
+        # Most reports are searches: to parse them only to drop them would double the time.
+        if _EVALUATION.search(content) and (report := json.loads(content)).get("kind") == "evaluation":
+            cause = _fault(report, "evaluation")
+            yield Run(place, None, cause=cause) if cause else Run(place, report, epochs=report.get("epochs"))
 
 
 def config_value(report: Mapping[str, Any], key: str) -> Any:
@@ -150,7 +158,7 @@ def _finished(folder: Path) -> Iterator[Run]:
         return
     if isinstance(report, dict) and report.get("kind", "search") != "search":
         return
-    cause = _fault(report)
+    cause = _fault(report, "search")
     yield Run(folder, None, cause=cause) if cause else Run(folder, report, epochs=report.get("epochs"))
 
 
@@ -162,14 +170,14 @@ def _unfinished(folder: Path) -> Run:
         return Run(folder, None, cause=str(error).replace(f"{folder}{os.sep}", ""))
 
 
-def _fault(report: Any) -> str:
+def _fault(report: Any, kind: Kind) -> str:
     """What keeps `report` from being one of ours, or an empty string."""
     if not isinstance(report, dict):
         return "report.json does not hold an object"
     if report.get("schema") != SCHEMA:
         return f"report.json has schema {report.get('schema')!r}, this version reads {SCHEMA}"
-    for key, kind in _REQUIRED.items():
-        if not isinstance(report.get(key), kind):
+    for key, required in _REQUIRED[kind].items():
+        if not isinstance(report.get(key), required):
             return f"report.json has no valid `{key}`"
     if not all(isinstance(override, str) for override in report["overrides"]):
         return "report.json has no valid `overrides`"

@@ -1,9 +1,9 @@
-"""The summary table: finished runs grouped over seeds by whatever else differs among them."""
+"""The summary table: finished searches, or evaluations, grouped over seeds by whatever else differs among them."""
 
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,16 +11,17 @@ from nas_lightning.reports.grid import Grid
 from nas_lightning.reports.runs import SCORE_NAMES, Run, config_value
 from nas_lightning.reports.statistic import Statistic, finite
 
-_FIELDS = ("experiment", "method", "space", "dataset")
+_FIELDS = ("experiment", "method", "space", "dataset", "recipe")
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A column of numbers: heading, its name in CSV (with the unit), and decimals shown."""
+    """A column of numbers: heading, its name in CSV (with the unit), decimals shown, and its value in a report."""
 
     heading: str
     csv_name: str
     decimals: int
+    value: Callable[[Mapping[str, Any]], Any]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Summary:
 def summary(runs: Sequence[Run]) -> Summary:
     """Group the finished runs by every setting that differs among them, the seed excepted.
 
-    Settings are the experiment, method, space and data set, and the overrides of the command line; a run that does not
+    Settings are the experiment, method, space, data set and recipe, and the overrides of the command line; a run that does not
     override a setting shows the value of its resolved config, or a blank when that is not a single value.
     """
     finished = [run for run in runs if run.report is not None]
@@ -56,14 +57,14 @@ def summary(runs: Sequence[Run]) -> Summary:
     candidates = [*_FIELDS, *(key for key in keys if key not in _FIELDS and _is_setting(key))]
     values = {key: [_setting(report, key) for report in reports] for key in candidates}
     settings = tuple(key for key, column in values.items() if len(set(column)) > 1)
-    scores = _score_keys(reports)
+    measures = _measures(reports)
     groups: dict[tuple[str, ...], list[Run]] = {}
     for index, run in enumerate(finished):
         groups.setdefault(tuple(values[key][index] for key in settings), []).append(run)
-    rows = [Row(group, tuple(members), _statistics(members, scores)) for group, members in groups.items()]
+    rows = [Row(group, tuple(members), _statistics(members, measures)) for group, members in groups.items()]
     return Summary(
         settings=settings,
-        measures=_measures(scores),
+        measures=measures,
         rows=tuple(sorted(rows, key=lambda row: [_natural(value) for value in row.settings])),
         unfinished=tuple(run for run in runs if run.report is None and not run.cause),
         failed=tuple(run for run in runs if run.failed),
@@ -129,7 +130,7 @@ def _is_setting(key: str) -> bool:
 def _setting(report: Mapping[str, Any], key: str) -> str:
     """The config's value where it is a single one, so that 0.060 and an untouched default of 0.06 are the same."""
     if key in _FIELDS:
-        return str(report[key])
+        return str(report.get(key, ""))
     value = config_value(report, key)
     if isinstance(value, str | int | float):
         return str(value)
@@ -142,32 +143,42 @@ def _score_keys(reports: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(key for key in SCORE_NAMES if key in present) or tuple(present)
 
 
-def _measures(scores: Sequence[str]) -> tuple[Measure, ...]:
+def _measures(reports: Sequence[Mapping[str, Any]]) -> tuple[Measure, ...]:
+    scores = tuple(Measure(_heading(key), f"{key}_percent", 2, _under("scores", key)) for key in _score_keys(reports))
+    seconds = Measure("seconds", "seconds", 0, lambda report: report.get("seconds"))
+    if any(report.get("kind") == "evaluation" for report in reports):
+        return (
+            Measure("test (%)", "test_accuracy_percent", 2, lambda report: _percent(report.get("test_accuracy"))),
+            *scores,
+            Measure("parameters (M)", "params_millions", 3, lambda report: report["params"] / 1e6),
+            Measure("multiply-adds (M)", "macs_millions", 1, lambda report: report["macs"] / 1e6),
+            seconds,
+        )
+    discrete = _under("final", "discrete_accuracy")
     return (
-        Measure("entropy (nats)", "entropy_nats", 3),
-        Measure("discretised (%)", "discrete_accuracy_percent", 2),
-        *(Measure(_heading(key), f"{key}_percent", 2) for key in scores),
-        Measure("seconds", "seconds", 0),
+        Measure("entropy (nats)", "entropy_nats", 3, _under("final", "entropy")),
+        Measure("discretised (%)", "discrete_accuracy_percent", 2, lambda report: _percent(discrete(report))),
+        *scores,
+        seconds,
     )
+
+
+def _under(part: str, key: str) -> Callable[[Mapping[str, Any]], Any]:
+    return lambda report: report[part].get(key)
+
+
+def _percent(fraction: Any) -> float | None:
+    number = finite(fraction)
+    return None if number is None else 100 * number
 
 
 def _heading(score: str) -> str:
     return f"{SCORE_NAMES[score]} test (%)" if score in SCORE_NAMES else f"{score} (%)"
 
 
-def _statistics(runs: Sequence[Run], scores: Sequence[str]) -> tuple[Statistic, ...]:
-    columns = zip(*(_numbers(run.report, scores) for run in runs if run.report is not None), strict=True)
-    return tuple(Statistic.of(column) for column in columns)
-
-
-def _numbers(report: Mapping[str, Any], scores: Sequence[str]) -> Iterator[float | None]:
-    """A run's value for every measure, in the order of `_measures`; None where it is missing."""
-    fraction = finite(report["final"].get("discrete_accuracy"))
-    yield finite(report["final"].get("entropy"))
-    yield None if fraction is None else 100 * fraction
-    for key in scores:
-        yield finite(report["scores"].get(key))
-    yield finite(report.get("seconds"))
+def _statistics(runs: Sequence[Run], measures: Sequence[Measure]) -> tuple[Statistic, ...]:
+    reports = [run.report for run in runs if run.report is not None]
+    return tuple(Statistic.of([finite(measure.value(report)) for report in reports]) for measure in measures)
 
 
 def _cells(row: Row, measures: Sequence[Measure]) -> list[str]:

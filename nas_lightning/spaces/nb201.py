@@ -1,6 +1,6 @@
 """The NAS-Bench-201 space (arXiv 2001.00326): one cell type with 6 edges of 5 operations, 15,625 architectures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
 import torch
@@ -11,7 +11,7 @@ from nas_lightning.banks import EdgeWeights
 from nas_lightning.errors import UserError
 from nas_lightning.genotype import NB201_EDGES, NB201_OPERATIONS, Genotype, nb201_genotype, parse_nb201
 from nas_lightning.network import DiscreteCell, ReluConvBn
-from nas_lightning.spaces.base import CellSpec
+from nas_lightning.spaces.base import CellScores, CellSpec
 from nas_lightning.supernet import RelaxedCell
 
 
@@ -68,13 +68,22 @@ class NB201Supernet(_Skeleton):
     """All 15,625 networks in one. Batch norms use batch statistics always: the activations of a relaxed and of a
     discretised supernet differ too much for shared running statistics."""
 
-    def __init__(self, spec: CellSpec, channels: int, cells_per_stage: int, num_classes: int, conv_bias: bool) -> None:
-        super().__init__(channels, cells_per_stage, num_classes, lambda width: RelaxedCell(spec, width, conv_bias))
+    def __init__(
+        self, spec: CellSpec, channels: int, cells_per_stage: int, num_classes: int, conv_bias: bool, partial: int
+    ) -> None:
+        def cell(width: int) -> RelaxedCell:
+            return RelaxedCell(spec, width, conv_bias, partial)
+
+        super().__init__(channels, cells_per_stage, num_classes, cell)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.track_running_stats = False
                 module.running_mean = module.running_var = module.num_batches_tracked = None
         self.to(memory_format=torch.channels_last)
+
+    def cells(self) -> Iterator[nn.Module]:
+        """The relaxed cells, which hold nearly all of the work."""
+        return (module for module in self.modules() if isinstance(module, RelaxedCell))
 
     def forward(self, x: Tensor, weights: Mapping[str, EdgeWeights]) -> Tensor:
         """[B, 3, H, W] and the weights of cell type "cell" -> logits [B, num_classes]."""
@@ -84,40 +93,52 @@ class NB201Supernet(_Skeleton):
 class NB201:
     """NAS-Bench-201 with C channels in the first stage and N cells a stage (the benchmark: C=16, N=5).
 
-    none: whether `none` is a candidate. conv_bias: give the search cells' convolutions the (idle) bias of
+    none: whether `none` is a candidate. partial: K; the operations act on 1/K of the channels (PC-DARTS; without
+    edge_weights as in DrNAS), 1 for all. edge_weights: each edge is weighted by a softmax over the edges into its node.
+    conv_bias: give the search cells' convolutions the (idle) bias of
     AutoDL-Projects, see `StackedConv`.
     """
 
     name = "nb201"
 
-    def __init__(self, C: int = 16, N: int = 5, none: bool = True, conv_bias: bool = False) -> None:
-        for key, value in (("C", C), ("N", N)):
+    def __init__(
+        self, C: int = 16, N: int = 5, none: bool = True, conv_bias: bool = False, partial: int = 1, edge_weights: bool = False
+    ) -> None:
+        for key, value in (("C", C), ("N", N), ("partial", partial)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise UserError(f"space.{key} must be a whole number of at least 1, got {value!r}.")
-        for key, flag in (("none", none), ("conv_bias", conv_bias)):
+        for key, flag in (("none", none), ("conv_bias", conv_bias), ("edge_weights", edge_weights)):
             if not isinstance(flag, bool):
                 raise UserError(f"space.{key} must be true or false, got {flag!r}.")
         self.channels = C
         self.cells_per_stage = N
         self.conv_bias = conv_bias
+        self.partial = partial
         row = tuple(none or operation != "none" for operation in NB201_OPERATIONS)
-        self.cells = {"cell": CellSpec(NB201_EDGES, NB201_OPERATIONS, (row,) * len(NB201_EDGES))}
+        self.cells = {"cell": CellSpec(NB201_EDGES, NB201_OPERATIONS, (row,) * len(NB201_EDGES), edge_weights)}
 
     def supernet(self, num_classes: int) -> NB201Supernet:
-        return NB201Supernet(self.cells["cell"], self.channels, self.cells_per_stage, num_classes, self.conv_bias)
+        return NB201Supernet(
+            self.cells["cell"], self.channels, self.cells_per_stage, num_classes, self.conv_bias, self.partial
+        )
 
     def network(self, genotype: Genotype, num_classes: int) -> NB201Network:
-        if genotype.space != self.name:
-            raise UserError(f"the genotype is of the space {genotype.space!r}, not nb201; set space={genotype.space}.")
+        self.check(genotype, "the genotype")
         return NB201Network(genotype, self.channels, self.cells_per_stage, num_classes)
 
-    def derive(self, scores: Mapping[str, Tensor]) -> Genotype:
-        """The best-scored operation of every edge, `none` included where it is a candidate (arXiv 2306.06855, eq. 2)."""
-        best = scores["cell"].argmax(-1).tolist()
+    def derive(self, scores: Mapping[str, CellScores]) -> Genotype:
+        """The largest alpha of every edge, `none` included where it is a candidate (arXiv 2306.06855, eq. 2)."""
+        best = scores["cell"].alpha_EO.argmax(-1).tolist()
         return nb201_genotype(tuple(NB201_OPERATIONS[operation] for operation in best))
 
     def parse(self, text: str) -> Genotype:
         return parse_nb201(text)
+
+    def check(self, genotype: Genotype, place: str) -> None:
+        if genotype.space != self.name:
+            raise UserError(
+                f"{place} is an architecture of the space {genotype.space!r}, not nb201; set space={genotype.space}."
+            )
 
     def baselines(self, generator: torch.Generator) -> dict[str, Genotype]:
         kept = self.cells["cell"].candidates[0]

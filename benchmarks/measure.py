@@ -1,0 +1,153 @@
+"""All of `make bench`, part by part, at full size, quickly, or tiny for the tests."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import data, loop
+from benchmarks.half_steps import ARCHITECTURE, PRECISIONS, SIDES, WEIGHT_STEPS, HalfSteps, Size
+from benchmarks.memory import profile_step, resident
+from benchmarks.record import Record, heading, load_average, write
+from benchmarks.statistics import exponent, interleaved, ratios, spread
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured. `growth`: what is varied -> its values, about the size `growth_from`."""
+
+    name: str
+    size: Size
+    rounds: int
+    growth_from: Size
+    growth: Mapping[str, tuple[int, ...]]
+    growth_rounds: int
+    overhead: tuple[tuple[Size, int, int], ...]  # size, batches an epoch, epochs
+    drift_epochs: int
+    sharpening_epochs: int
+    sharpening: tuple[str, ...]
+    images: int
+    subprocesses: bool = True
+
+
+_GROWTH = {"channels": (8, 16, 32), "cells": (1, 3, 5), "batch": (16, 64, 128)}
+FULL = Scale(
+    "full", Size(), 4, Size(cells=1), _GROWTH, 2,
+    ((Size(), 3, 4), (Size(8, 1, 32, 16), 24, 6)), 505, 12, ("space.C=16",), 10_000,
+)  # fmt: skip
+QUICK = Scale(
+    "quick", Size(8, 1, 16), 3, Size(8, 1, 16), {"channels": (4, 8), "cells": (1, 2), "batch": (8, 16)}, 1,
+    ((Size(8, 1, 16, 16), 4, 3),), 40, 6, ("space.C=4", "data.train_images=128"), 2000,
+)  # fmt: skip
+TINY = Scale(
+    "tiny", Size(4, 1, 4, 8), 1, Size(4, 1, 4, 8), {"channels": (4, 8), "cells": (1, 2), "batch": (2, 4)}, 1,
+    ((Size(4, 1, 4, 8), 1, 1),), 12, 4, ("space.C=4", "dataset.image_size=8", "data.train_images=32"), 200, False,
+)  # fmt: skip
+
+
+def compare(space: str, size: Size, rounds: int, in_processes: bool) -> dict[str, Any]:
+    """precision -> half step -> seconds, ratio, memory and calls of both sides; and the bilevel steps they add up to."""
+    return {precision: _compare(space, size, precision, rounds, in_processes) for precision in PRECISIONS}
+
+
+def _compare(space: str, size: Size, precision: str, rounds: int, in_processes: bool) -> dict[str, Any]:
+    steps = HalfSteps(space, size, precision).run
+    names = list(steps["ours"])
+    times = interleaved({f"{side}/{name}": steps[side][name] for name in names for side in SIDES}, rounds)
+    rises = {side: resident(space, size, precision, side) if in_processes else {} for side in SIDES}
+    rows: dict[str, Any] = {}
+    for name in names:
+        ours, theirs = (times[f"{side}/{name}"] for side in SIDES)
+        rows[name] = _row(ours, theirs)
+        for side in SIDES:
+            allocated, calls = profile_step(steps[side][name])
+            rows[name][side] |= {"allocated_mb": allocated, "resident_mb": rises[side].get(name), "calls": calls}
+    for name, kind in WEIGHT_STEPS.items():
+        both = [
+            [a + b for a, b in zip(times[f"{side}/{name}"], times[f"{side}/{ARCHITECTURE}"], strict=True)] for side in SIDES
+        ]
+        rows[f"bilevel step, {kind}"] = _row(*both)
+    return rows
+
+
+def _row(ours: list[float], theirs: list[float]) -> dict[str, Any]:
+    return {"ours": {"seconds": spread(ours)}, "reference": {"seconds": spread(theirs)}, "ratio": ratios(theirs, ours)}
+
+
+def growth(space: str, scale: Scale) -> dict[str, Any]:
+    """Bilevel step (dense beta, float32) over each of C, N and batch: seconds, MB, ratio, and exponents fitted to them."""
+    axes: dict[str, Any] = {}
+    for axis, values in scale.growth.items():
+        points = [_point(space, replace(scale.growth_from, **{axis: value}), scale.growth_rounds) for value in values]
+        axes[axis] = {
+            "values": list(values),
+            "points": points,
+            "exponent_seconds": exponent(values, [point["ours"]["seconds"]["median"] for point in points]),
+            "exponent_memory": exponent(values, [point["allocated_mb"] for point in points]),
+        }
+    return {"from": asdict(scale.growth_from), "axes": axes}
+
+
+def _point(space: str, size: Size, rounds: int) -> dict[str, Any]:
+    steps = HalfSteps(space, size, "float32").run
+    dense = next(iter(WEIGHT_STEPS))
+
+    def bilevel(side: str) -> None:
+        steps[side][dense]()
+        steps[side][ARCHITECTURE]()
+
+    times = interleaved({side: lambda side=side: bilevel(side) for side in SIDES}, rounds)  # type: ignore[misc]
+    peak = max(profile_step(steps["ours"][name]).allocated_mb for name in (dense, ARCHITECTURE))
+    return _row(times["ours"], times["reference"]) | {"allocated_mb": peak}
+
+
+def bfloat16_gain(size: Size, rounds: int) -> dict[str, Any]:
+    """Our bilevel step in float32 and under bf16 autocast, interleaved."""
+    sides = {precision: HalfSteps("nb201", size, precision).run["ours"] for precision in PRECISIONS}
+    dense = next(iter(WEIGHT_STEPS))
+    steps = {f"{p}/{name}": sides[p][name] for name in (dense, ARCHITECTURE) for p in PRECISIONS}
+    times = interleaved(steps, rounds)
+    wide, narrow = (
+        [a + b for a, b in zip(times[f"{p}/{dense}"], times[f"{p}/{ARCHITECTURE}"], strict=True)] for p in PRECISIONS
+    )
+    return {"float32_s": spread(wide), "bfloat16_s": spread(narrow), "ratio": ratios(wide, narrow)}
+
+
+def parts(scale: Scale) -> dict[str, Callable[[], Any]]:
+    """Name in the record -> what measures it."""
+    return {
+        "half_steps": lambda: {"nb201": {"size": asdict(scale.size)} | compare(
+            "nb201", scale.size, scale.rounds, scale.subprocesses
+        )},
+        "bfloat16": lambda: bfloat16_gain(scale.size, scale.rounds),
+        "growth": lambda: {"nb201": growth("nb201", scale)},
+        "validation": lambda: loop.validation_share(scale.size, scale.rounds),
+        "overhead": lambda: [
+            loop.lightning_overhead(size, batches, epochs, "trainer.accelerator=cpu")
+            for size, batches, epochs in scale.overhead
+        ],
+        "drift": lambda: loop.drift(scale.drift_epochs, max(2, scale.drift_epochs // 10)),
+        "sharpening": lambda: loop.sharpening(scale.sharpening_epochs, "trainer.accelerator=cpu", *scale.sharpening),
+        "data": lambda: data.measure(images=scale.images, workers=2, passes=2, large_images=scale.images // 40),
+    }  # fmt: skip
+
+
+def run(
+    scale: Scale, only: list[str] | None = None, say: Callable[[str], None] = print, out: Path | None = None
+) -> Record:
+    """Measure; each part's seconds and the machine's load beside it. What is measured so far is written after each part."""
+    record = heading(torch.device("cpu")) | {"scale": scale.name, "seconds": {}}
+    for name, measure in parts(scale).items():
+        if only and name not in only:
+            continue
+        start = time.perf_counter()
+        record[name] = measure()
+        record["seconds"][name] = time.perf_counter() - start
+        record["load_at_end"] = load_average()
+        if out is not None:
+            write(record, out)
+        say(f"{name}: {record['seconds'][name]:.0f} s, load {load_average()[0]}")
+    return record

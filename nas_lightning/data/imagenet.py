@@ -1,0 +1,223 @@
+"""ImageNet, or any image folder, at full resolution: torchvision's transforms in worker processes.
+
+Letters: B batch, S side in pixels.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytorch_lightning as pl
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from nas_lightning.data.images import Colour
+from nas_lightning.data.loader import stream_seed
+from nas_lightning.errors import UserError
+
+MEAN: Colour = (0.485, 0.456, 0.406)
+STD: Colour = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ImageNet:
+    """`root` holds train/<class>/<image> and val/<class>/<image>, with the same classes in both.
+
+    num_classes: of the folder (ImageNet: 1000); known here, so that networks can be counted without the images.
+    image_size: side S of the images that the network sees. resize: side to which the short side of a test image is
+    scaled before its centre is cut out. colour_jitter: of brightness, contrast, saturation and hue.
+    """
+
+    root: str = ""
+    num_classes: int = 1000
+    image_size: int = 224
+    resize: int = 256
+    colour_jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.2)
+
+    name: ClassVar[str] = "imagenet"
+
+    def __post_init__(self) -> None:
+        for key, value in (("num_classes", self.num_classes), ("image_size", self.image_size), ("resize", self.resize)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 2:
+                raise UserError(f"dataset.{key} must be a whole number of at least 2, got {value!r}.")
+        if self.resize < self.image_size:
+            raise UserError(f"dataset.resize={self.resize} must not be below dataset.image_size={self.image_size}.")
+        if len(self.colour_jitter) != 4 or not all(0 <= jitter <= 1 for jitter in self.colour_jitter):
+            raise UserError(f"dataset.colour_jitter must be four numbers from 0 to 1, got {[*self.colour_jitter]}.")
+
+    @property
+    def side(self) -> int:
+        return self.image_size
+
+    def train_transform(self) -> Callable[[Image.Image], Tensor]:
+        *others, hue = self.colour_jitter
+        return v2.Compose(
+            [
+                v2.RandomResizedCrop(self.image_size),
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(*others, hue=min(hue, 0.5)),
+                *self._to_normalised(),
+            ]
+        )
+
+    def test_transform(self) -> Callable[[Image.Image], Tensor]:
+        return v2.Compose([v2.Resize(self.resize), v2.CenterCrop(self.image_size), *self._to_normalised()])
+
+    def _to_normalised(self) -> list[Any]:
+        return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+
+
+class _Labelled(TorchDataset[Any]):
+    """(transformed image, label). An image that cannot be decoded is a UserError as a value: see `_collate`."""
+
+    def __init__(self, folder: ImageFolder, transform: Callable[[Image.Image], Tensor]) -> None:
+        self.folder = folder
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.folder)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | UserError:
+        path, label = self.folder.samples[index]
+        try:
+            with Image.open(path) as image:
+                return self.transform(image.convert("RGB")), label
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            return UserError(f"the image {path} cannot be decoded ({error}); repair or remove it.")
+
+
+def _collate(items: list[tuple[Tensor, int] | UserError]) -> tuple[Tensor, Tensor] | UserError:
+    """An exception would leave the worker wrapped in its traceback; as a value it stays a sentence."""
+    images, labels = [], []
+    for item in items:
+        if isinstance(item, UserError):
+            return item
+        images.append(item[0])
+        labels.append(item[1])
+    return torch.stack(images), torch.tensor(labels)
+
+
+class _EpochLoader:
+    """(float32 [B, 3, S, S], int64 [B]): a new order and new workers each epoch, all seeded by (seed, epoch, role)."""
+
+    def __init__(
+        self, images: _Labelled, batch_size: int, num_workers: int, seed: int, epoch: Callable[[], int], shuffled: bool
+    ) -> None:
+        self.images = images
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.epoch = epoch
+        self.shuffled = shuffled
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.images), self.batch_size)
+        return whole + (rest > 0 and not self._drops_single(rest))
+
+    def _drops_single(self, rest: int) -> bool:
+        return self.shuffled and rest == 1  # batch statistics need two images
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        # A generator function: Lightning makes iterators before it has advanced (or restored) its epoch.
+        role = "imagenet-train" if self.shuffled else "imagenet-test"
+        loader: DataLoader[Any] = DataLoader(
+            self.images,
+            self.batch_size,
+            shuffle=self.shuffled,
+            num_workers=self.num_workers,
+            collate_fn=_collate,
+            pin_memory=torch.cuda.is_available(),
+            drop_last=self._drops_single(len(self.images) % self.batch_size),
+            generator=torch.Generator().manual_seed(stream_seed(self.seed, self.epoch(), role)),
+        )
+        for batch in loader:
+            if isinstance(batch, UserError):
+                raise batch
+            yield batch
+
+
+class ImageNetData(pl.LightningDataModule):
+    """Training images by RandomResizedCrop, flip and colour jitter; test images (val/) by resize and centre crop.
+
+    num_workers: processes that decode and transform. With the same number a run that goes on is the same to the bit.
+    """
+
+    def __init__(
+        self, dataset: ImageNet, batch_size: int = 128, seed: int = 0, num_workers: int = 8, test_batch_size: int = 256
+    ) -> None:
+        super().__init__()
+        for key, value, least in (
+            ("batch_size", batch_size, 2), ("num_workers", num_workers, 0), ("test_batch_size", test_batch_size, 1)
+        ):  # fmt: skip
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise UserError(f"data.{key}={value} is no whole number of at least {least}; give one.")
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.seed = seed
+        self.num_workers = num_workers
+        self.test_batch_size = test_batch_size
+
+    @property
+    def num_classes(self) -> int:
+        return self.dataset.num_classes
+
+    @property
+    def image_size(self) -> int:
+        return self.dataset.side
+
+    @property
+    def normalisation(self) -> tuple[Colour, Colour]:
+        """Mean and standard deviation of each channel, of values in [0, 1]."""
+        return MEAN, STD
+
+    @cached_property
+    def folders(self) -> tuple[ImageFolder, ImageFolder]:
+        """Training and test images; UserError where a folder or a class is missing."""
+        train, test = (_open(self.dataset.root, part) for part in ("train", "val"))
+        for ours, theirs, part in ((train, test, "val"), (test, train, "train")):
+            missing = sorted({*ours.classes} - {*theirs.classes})
+            if missing:
+                raise UserError(
+                    f"{Path(self.dataset.root) / part} lacks {len(missing)} of the classes ({', '.join(missing[:5])}"
+                    f"{', ...' if len(missing) > 5 else ''}); train and val must have the same class folders."
+                )
+        if len(train.classes) != self.dataset.num_classes:
+            raise UserError(
+                f"{Path(self.dataset.root) / 'train'} has {len(train.classes)} class folders, but dataset.num_classes="
+                f"{self.dataset.num_classes}; complete the folder or set dataset.num_classes={len(train.classes)}."
+            )
+        return train, test
+
+    def split_record(self) -> dict[str, Any]:
+        """What the report says about the split."""
+        train, test = self.folders
+        return {"mode": "train/val", "train_images": len(train), "test_images": len(test)}
+
+    def train_dataloader(self) -> _EpochLoader:
+        images = _Labelled(self.folders[0], self.dataset.train_transform())
+        return _EpochLoader(images, self.batch_size, self.num_workers, self.seed, self._epoch, shuffled=True)
+
+    def val_dataloader(self) -> _EpochLoader:
+        images = _Labelled(self.folders[1], self.dataset.test_transform())
+        return _EpochLoader(images, self.test_batch_size, self.num_workers, self.seed, self._epoch, shuffled=False)
+
+    def _epoch(self) -> int:
+        return 0 if self.trainer is None else self.trainer.current_epoch
+
+
+def _open(root: str, part: str) -> ImageFolder:
+    place = Path(root) / part
+    if not root or not place.is_dir():
+        raise UserError(f"dataset.root={root!r} has no folder {part}/; give the folder with train/<class>/ and val/<class>/.")
+    try:
+        return ImageFolder(str(place))
+    except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{place} is no folder of class folders with images ({reason}); complete or correct it.") from error

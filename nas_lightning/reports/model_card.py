@@ -1,0 +1,66 @@
+"""The model card: what a trained network is, how it was made, and how to use it, from its report."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_KEYS = (
+    "dataset", "num_classes", "architecture", "params", "macs", "epochs", "seed", "device", "threads", "seconds",
+)  # fmt: skip
+_CARD = """\
+# {title}
+
+An image classifier for {dataset} ({num_classes} classes), found by architecture search or given by hand, and trained from
+scratch with nas_lightning.
+
+```
+{architecture}
+```
+
+| | |
+| --- | --- |
+| test accuracy | {accuracy:.2f} % (last epoch, {test_images:,} images) |
+| training accuracy | {train_accuracy:.2f} % (last epoch, augmented) |
+| parameters | {params:,} |
+| multiply-adds | {macs:,} for one image of {side}x{side} (convolutions and linear layers) |
+| training images | {train_images:,} |
+| recipe | {recipe}, {epochs} epochs, batch {batch}, seed {seed} |
+| hardware | {device}, {threads} CPU threads, {seconds:.0f} s |
+| software | torch {torch}, nas_lightning {version}, commit {commit} |
+
+One run with one seed; `report.json` has every setting. Nothing is known about images of another kind than {dataset}'s.
+
+## Use
+
+```python
+import nas_lightning
+
+network = nas_lightning.load("{folder}")  # a plain nn.Module in eval mode
+logits = network(images)  # float32 [B, 3, {side}, {side}]
+```
+
+`images` are RGB in [0, 1], less the mean {mean}, over the standard deviation {std}, each per channel.
+"""
+
+
+def model_card(report: Mapping[str, Any], folder: str) -> str:
+    """Markdown for the folder of a finished training; `report` has the keys of an evaluation's report.json."""
+    config = report["config"]
+    mean, std = ([round(value, 5) for value in values] for values in report["normalisation"])
+    commit = report["commit"] or "unknown"
+    return _CARD.format(
+        title=f"{report['space']} network for {report['dataset']}",
+        accuracy=100 * report["test_accuracy"],
+        train_accuracy=100 * report["train_accuracy"],
+        test_images=report["split"]["test_images"],
+        train_images=report["split"]["train_images"],
+        side=report["image_size"],
+        recipe=report["recipe"],
+        batch=config["data"]["batch_size"],
+        torch=report["versions"]["torch"],
+        version=report["versions"]["nas-lightning"],
+        commit=commit + (" with local changes" if report["dirty"] else ""),
+        mean=mean,
+        std=std,
+        folder=folder,
+        **{key: report[key] for key in _KEYS},
+    )

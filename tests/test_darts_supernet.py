@@ -1,0 +1,287 @@
+"""The DARTS space's supernet by operation banks is the plain mixed operation, exactly, in every subspace and by halves."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from benchmarks.reference import ReferenceSupernet
+from benchmarks.reference_darts import ReferenceDartsSupernet, shuffle
+from nas_lightning.architecture import Architecture
+from nas_lightning.banks import EdgeWeights, darts
+from nas_lightning.cli import Job
+from nas_lightning.errors import UserError
+from nas_lightning.relaxations import Softmax
+from nas_lightning.search import search
+from nas_lightning.spaces import DARTS, NB201
+from tests.conftest import composed
+from tests.test_nb201_supernet import relative_error
+from tests.test_search import interrupt, rows, weights
+
+SETTINGS = {
+    "darts": {},
+    "s1": {"candidates": "s1"},
+    "s2": {"candidates": "s2"},
+    "s3": {"candidates": "s3"},
+    "s4": {"candidates": "s4"},
+    "partial": {"partial": 4, "edge_weights": True, "none": True},
+}
+
+
+def betas(spec, kind, generator):
+    """[E, O] of zeros where masked: random, one-hot, or random with about half of the entries 0."""
+    random = torch.rand(spec.mask_EO.shape, generator=generator, dtype=torch.float64) * spec.mask_EO
+    best = F.one_hot(random.argmax(-1), random.shape[1]).double()
+    if kind == "one_hot":
+        return best
+    if kind == "sparse":  # at least one operation an edge, as any relaxation leaves
+        return random * ((torch.rand(random.shape, generator=generator) < 0.5) | (best > 0))
+    return random
+
+
+def noise_pattern(x, stride):
+    shape = x[:, :, ::stride, ::stride].shape
+    return torch.arange(shape.numel(), dtype=x.dtype).cos().reshape(shape)
+
+
+@pytest.fixture(params=list(SETTINGS))
+def pair(request, monkeypatch):
+    """(space, supernet, reference, x, y); 4 cells on 12x8 images: sizes 6x4, where sub-grids exist, and 3x2, where not."""
+    monkeypatch.setattr(darts, "noise_like", noise_pattern)  # both sides draw the same
+    torch.manual_seed(0)
+    space = DARTS(C=4, num_cells=4, **SETTINGS[request.param])
+    supernet = space.supernet(5).double()
+    x, y = torch.randn(4, 3, 12, 8, dtype=torch.float64), torch.randint(5, (4,))
+    return space, supernet, ReferenceDartsSupernet(supernet, space.cells), x, y
+
+
+def edge_weights(space):
+    if not space.cells["normal"].edge_weights:
+        return None
+    return {cell: torch.rand(14, dtype=torch.float64) for cell in space.cells}
+
+
+def as_edges(space, beta, edge, skip_zeros=False):
+    return {
+        cell: EdgeWeights(
+            beta[cell],
+            (beta[cell] > 0).tolist() if skip_zeros else spec.candidates,
+            None if edge is None else edge[cell],
+        )
+        for cell, spec in space.cells.items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["random", "one_hot"])
+def test_architecture_step_equals_per_edge_reference(pair, kind):
+    space, supernet, reference, x, y = pair
+    generator = torch.Generator().manual_seed(1)
+    beta = {cell: betas(spec, kind, generator).requires_grad_() for cell, spec in space.cells.items()}
+    edge = edge_weights(space)
+    leaves = [*beta.values(), *(e.requires_grad_() for e in (edge or {}).values())]
+    theirs = reference(x, beta, edge)
+    expected = torch.autograd.grad(F.cross_entropy(theirs, y), leaves)
+    supernet.requires_grad_(False)
+    ours = supernet(x, as_edges(space, beta, edge))
+    gradients = torch.autograd.grad(F.cross_entropy(ours, y), leaves)
+    assert relative_error(ours, theirs) < 1e-10
+    for gradient, wanted in zip(gradients, expected, strict=True):
+        assert wanted.norm() > 0
+        assert relative_error(gradient, wanted) < 1e-10
+
+
+@pytest.mark.parametrize(("kind", "skip_zeros"), [("random", False), ("one_hot", True), ("sparse", False), ("sparse", True)])
+def test_weight_step_equals_per_edge_reference(pair, kind, skip_zeros):
+    """Every weight's gradient, with operations of zero beta computed or left out."""
+    space, supernet, reference, x, y = pair
+    generator = torch.Generator().manual_seed(2)
+    beta = {cell: betas(spec, kind, generator) for cell, spec in space.cells.items()}
+    edge = edge_weights(space)
+    F.cross_entropy(reference(x, beta, edge), y).backward()
+    shared = {name: p.grad.clone() for name, p in supernet.named_parameters() if p.grad is not None}
+    assert len(shared) == 5  # convolution, batch norm; linear
+    scale = max(gradient.norm() for gradient in shared.values())
+    supernet.zero_grad()
+    F.cross_entropy(supernet(x, as_edges(space, beta, edge, skip_zeros)), y).backward()
+    for name, wanted in shared.items():
+        assert (supernet.get_parameter(name).grad - wanted).norm() <= 1e-10 * scale, name
+    pairs = reference.stacked_pairs(supernet)
+    assert len(pairs) == len(list(supernet.layers.parameters()))
+    for kernels, stacked in pairs:
+        wanted = torch.cat([torch.zeros_like(k) if k.grad is None else k.grad for k in kernels])
+        gradient = torch.zeros_like(stacked) if stacked.grad is None else stacked.grad
+        # On the scale of the whole too: before a batch norm of one channel a gradient is 0 but for rounding.
+        assert (gradient - wanted).norm() <= 1e-10 * max(wanted.norm(), 1e-3 * scale)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("height", [4, 9])
+def test_separable_convolutions_on_a_cpu_have_the_plain_gradients(stride, size, height):
+    generator = torch.Generator().manual_seed(0)
+
+    def leaf(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
+
+    x, depthwise, pointwise = leaf(3, 6, height, 7), leaf(6, 1, size, size), leaf(6, 3, 1, 1)
+    plain = F.conv2d(F.conv2d(x, depthwise, None, stride, size // 2, 1, 6), pointwise, groups=2)
+    ours = darts._SeparableOnCpu.apply(x, depthwise, pointwise, 2, stride)
+    g = torch.randn(plain.shape, generator=generator, dtype=torch.float64)
+    assert relative_error(ours, plain) < 1e-12
+    leaves = (x, depthwise, pointwise)
+    for gradient, wanted in zip(
+        torch.autograd.grad(ours, leaves, g), torch.autograd.grad(plain, leaves, g), strict=True
+    ):
+        assert relative_error(gradient, wanted) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("settings", "classes", "weights", "logits"),
+    [
+        ({"none": True}, 10, 1_930_618, (8, 0)),
+        ({"none": True}, 100, 1_953_748, (8, 0)),
+        ({}, 10, 1_930_618, (7, 0)),
+        ({"candidates": "s1"}, 10, 405_146, (None, 0)),
+        ({"candidates": "s1"}, 100, 428_276, (None, 0)),
+        ({"none": True, "partial": 4, "edge_weights": True}, 10, 299_578, (8, 14)),
+        ({"none": True, "partial": 4, "edge_weights": True}, 100, 322_708, (8, 14)),
+    ],
+    ids=str,
+)
+def test_supernet_has_the_published_number_of_weights_and_logits(settings, classes, weights, logits):
+    with torch.device("meta"):
+        supernet = DARTS(**settings).supernet(classes)
+    assert sum(p.numel() for p in supernet.parameters()) == weights
+    architecture = Architecture(DARTS(**settings).cells, Softmax(), torch.Generator())
+    operations, edges = logits
+    for cell, alpha in architecture.alpha.items():
+        assert alpha.shape == (14, operations or alpha.shape[1])
+        assert architecture.mask(cell).sum() == 14 * (operations or 2)
+    assert sum(p.numel() for p in architecture.edge_logits.values()) == 2 * edges
+
+
+@pytest.mark.parametrize("partial", [1, 4])
+def test_partial_nb201_has_drnas_number_of_weights(partial):
+    with torch.device("meta"):
+        supernet = NB201(partial=partial).supernet(10)
+    assert sum(p.numel() for p in supernet.parameters()) == {1: 1_686_106, 4: 174_106}[partial]
+
+
+@pytest.mark.parametrize("with_edges", [False, True])
+def test_partial_nb201_cell_mixes_a_part_and_shuffles(with_edges):
+    """Against the per-edge cell on C/K channels, joined with the rest edge by edge."""
+    torch.manual_seed(0)
+    partial, channels = 2, 8
+    cell = NB201(C=channels, N=1, partial=partial).supernet(3).double().stages[0][0]
+    narrow = NB201(C=channels // partial, N=1).supernet(3).double()
+    narrow.stages[0][0].load_state_dict(cell.state_dict())
+    edges_of = ReferenceSupernet(narrow).stages[0][0].edges
+    beta = torch.rand(6, 5, dtype=torch.float64).requires_grad_()
+    edge = torch.rand(6, dtype=torch.float64).requires_grad_() if with_edges else None
+    x = torch.randn(3, channels, 6, 6, dtype=torch.float64)
+    mixed = channels // partial
+    nodes = [x]
+    for node in (1, 2, 3):
+        total = torch.zeros_like(x)
+        for e, (source, target) in enumerate(NB201().cells["cell"].edges):
+            if target == node:
+                h = nodes[source]
+                out = shuffle(torch.cat([edges_of[e](h[:, :mixed], beta[e]), h[:, mixed:]], 1), partial)
+                total = total + (out if edge is None else edge[e] * out)
+        nodes.append(total)
+    ours = cell(x, EdgeWeights(beta, [[True] * 5] * 6, edge))
+    assert relative_error(ours, nodes[3]) < 1e-12
+    leaves = [beta] if edge is None else [beta, edge]
+    g = torch.randn_like(x)
+    for gradient, wanted in zip(
+        torch.autograd.grad(ours, leaves, g), torch.autograd.grad(nodes[3], leaves, g), strict=True
+    ):
+        assert relative_error(gradient, wanted) < 1e-12
+
+
+def test_edge_weights_are_a_softmax_over_the_edges_into_a_node():
+    architecture = Architecture(DARTS(edge_weights=True).cells, Softmax(), torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        architecture.edge_logits["normal"].copy_(torch.arange(14.0).sin())
+    architecture.set_temperature(0.1)  # theirs is always 1
+    ours = architecture.relaxed()["normal"]
+    by_hand = []
+    for node in (2, 3, 4, 5):
+        edges = [e for e, (_, target) in enumerate(DARTS().cells["normal"].edges) if target == node]
+        logits = [torch.tensor(float(e)).sin() for e in edges]
+        by_hand += [(logit.exp() / sum(other.exp() for other in logits)).item() for logit in logits]
+    assert ours.edge_E.tolist() == pytest.approx(by_hand)
+    assert torch.allclose(ours.beta_EO.sum(-1), ours.edge_E)
+    assert torch.equal(architecture.scores()["normal"].edge_E, architecture.edge_logits["normal"].detach())
+
+
+def test_masked_operations_have_no_weights_and_are_not_computed():
+    supernet = DARTS(C=4, num_cells=3, candidates="s2").supernet(2)
+    names = {name for cell in supernet.layers for bank in cell.banks for name in bank.kinds}
+    assert names == {"sep_conv_3x3", "skip_connect"}  # the latter as factorised reduction
+
+
+def test_channels_that_partial_does_not_divide_are_one_sentence():
+    for space in (lambda: DARTS(C=6, partial=4), lambda: NB201(C=6, partial=4).supernet(2)):
+        with pytest.raises(UserError, match=r"space\.partial=4") as raised:
+            space()
+        assert "\n" not in str(raised.value)
+
+
+TOY = (
+    "dataset=fake", "space.C=4", "space.num_cells=3", "data.batch_size=16", "data.train_images=16",
+    "data.valid_images=16", "dataset.image_size=8", "trainer.max_epochs=3", "trainer.accelerator=cpu",
+    "model.arch_optimizer.lr=0.01",
+)  # fmt: skip
+
+
+def toy(folder, *overrides):
+    config = composed(*overrides, *TOY, f"run_dir={folder}")
+    return search(config, Job({"method": "edd", "space": "darts", "dataset": "fake"}, list(overrides)))
+
+
+@pytest.mark.parametrize("choices", [("space=darts", "method=edd_pc"), ("space=s4",)], ids=str)
+def test_interrupted_darts_search_equals_uninterrupted(choices, tmp_path, monkeypatch):
+    """S4's noise is drawn anew in each epoch from (seed, epoch)."""
+    whole = toy(tmp_path / "whole", *choices)
+    interrupt(monkeypatch, epoch=1)
+    with pytest.raises(SystemExit):
+        toy(tmp_path / "stopped", *choices)
+    resumed = toy(tmp_path / "stopped", *choices)
+    assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
+    ours, theirs = weights(tmp_path / "stopped"), weights(tmp_path / "whole")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert resumed["architecture"] == whole["architecture"]
+    assert (tmp_path / "whole" / "cell.svg").exists()
+
+
+def test_alpha_rests_until_its_start(tmp_path):
+    toy(tmp_path / "run", "space=s2", "method=pc_darts", "model.arch_start=2")
+    entropies = [float(row["entropy/normal/0"]) for row in rows(tmp_path / "run")]
+    assert entropies[0] == entropies[1] != entropies[2]
+    assert [row["valid_accuracy"] != "" for row in rows(tmp_path / "run")] == [False, False, True]
+
+
+@pytest.mark.parametrize("value", [-1, 1.0, 1.5, True])
+def test_nonsense_as_the_start_of_alpha_is_refused(value, tmp_path):
+    with pytest.raises(UserError, match=r"model.arch_start must be"):
+        toy(tmp_path / "run", "space=darts", f"model.arch_start={value}")
+
+
+def test_the_readmes_line_composes_to_the_authors_recipe():
+    config = composed("space=darts", "dataset=cifar10", "sched=edd", "run_dir=x")
+    assert (config.data.batch_size, config.bilevel.order, config.sched.warmup) == (80, "arch_first", 0.1)
+    assert config.benchmark is None
+    optimizer = config.model.weight_optimizer
+    assert (optimizer.lr, optimizer.nesterov, optimizer.weight_decay, config.lr) == (0.025, False, 3e-4, None)
+    assert config.model.arch_optimizer.weight_decay == 0
+    assert composed("space=s2", "run_dir=x").data.batch_size == 192
+    assert composed("space=darts", "bilevel=weights_first", "run_dir=x").bilevel.order == "weights_first"
+
+
+@pytest.mark.parametrize("space", ["darts", "nb201"])
+def test_partial_channel_methods_bring_their_recipe(space):
+    config = composed(f"space={space}", "method=edd_pc", "run_dir=x")
+    assert (config.space.partial, config.space.edge_weights, config.data.batch_size) == (4, True, 256)
+    assert (config.model.weight_optimizer.lr, config.lr.eta_min, config.model.arch_start) == (0.1, 0, 0.3)
+    assert config.model.arch_optimizer.lr == 6e-4
+    assert config.sched.warmup == pytest.approx((15 + 5) / 50)
