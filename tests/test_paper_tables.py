@@ -63,7 +63,10 @@ def test_every_file_names_its_source(name):
 
 @pytest.mark.parametrize(
     ("experiment", "table", "count"),
-    [("table1", "table1", 3), ("table5_reduced", "table5", 9), ("table7", "table7a", 2)],
+    [
+        ("table1", "table1", 3), ("table5_reduced", "table5", 9), ("table7", "table7a", 2), ("table3", "table3", 2),
+        ("table7_ds", "table7b", 2),
+    ],
 )
 def test_every_job_of_a_study_stands_in_one_row_of_its_table(experiment, table, count):
     study = OmegaConf.load(ROOT / "conf" / "experiment" / f"{experiment}.yaml")
@@ -78,7 +81,8 @@ def test_every_job_of_a_study_stands_in_one_row_of_its_table(experiment, table, 
         picked = {key.split("/")[-1]: value for entry in defaults for key, value in entry.items()}
         choices = {"method": method, **{key: chosen.get(key, picked.get(key)) for key in GROUPS[1:]}}
         dataset = "folder" if "Folder" in config.dataset._target_ else "cifar10"
-        run = Run(ROOT, report(OmegaConf.to_container(config, resolve=True), choices, dataset=dataset))
+        space = config.space.get("candidates", "nb201")
+        run = Run(ROOT, report(OmegaConf.to_container(config, resolve=True), choices, dataset=dataset, space=space))
         rows = [line.labels for line in compare(paper_table(table), [run]) if line.runs]
         assert len(rows) == 1, (overrides, rows)
         taken += rows

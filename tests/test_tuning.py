@@ -1,0 +1,75 @@
+"""A study of hyperparameters: trials, their folders, going on after an interrupt."""
+
+import json
+
+import pytest
+from omegaconf import OmegaConf
+
+from nas_lightning.callbacks import Progress
+from nas_lightning.cli import Job
+from nas_lightning.errors import UserError
+from tests.conftest import TOY, composed
+
+
+@pytest.fixture
+def tune(tmp_path, monkeypatch):
+    pytest.importorskip("optuna")
+    from nas_lightning.tuning import tune
+
+    monkeypatch.setattr("nas_lightning.search.draw_cell", lambda *arguments: None)
+    monkeypatch.setattr("nas_lightning.search.plot_search", lambda *arguments: None)
+
+    def run(*overrides, folder="study"):
+        small = (*TOY, "trainer.max_epochs=2", "relaxation=sn_s100")
+        return tune(composed(*small, *overrides, f"run_dir={tmp_path / folder}", config="tune"), Job({}, []))
+
+    return run
+
+
+def test_each_trial_is_a_search_with_its_values_and_more_trials_go_on_with_the_study(tune, tmp_path):
+    first = tune("tune.trials=1")
+    study = tune("tune.trials=2")
+    assert study.trials[0].params == first.trials[0].params != study.trials[1].params
+    reports = {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "study").glob("*/report.json")}
+    assert len(reports) == 2
+    for trial in study.trials:
+        name = ",".join(f"{key}={value:.4g}" for key, value in trial.params.items())
+        report = reports[name]
+        assert trial.value == report["final"]["discrete_accuracy"]
+        for key, value in trial.params.items():
+            assert OmegaConf.select(OmegaConf.create(report["config"]), key) == pytest.approx(value, rel=1e-3)
+
+
+def test_an_interrupted_trial_goes_on_and_a_refused_one_fails_alone(tune, tmp_path, monkeypatch):
+    original, armed = Progress.on_train_batch_end, [True]
+
+    def stopped(self, trainer, *arguments):
+        original(self, trainer, *arguments)
+        if armed and trainer.current_epoch == 1:
+            armed.clear()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "on_train_batch_end", stopped)
+    with pytest.raises(SystemExit):
+        tune("tune.trials=1")
+    study = tune("tune.trials=1")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"]
+    assert len(list((tmp_path / "study").glob("*/report.json"))) == 1
+    negative = "tune.space={sched.lam:{low:-2.0,high:-1.0,log:false}}"
+    with pytest.raises(UserError, match=r"begun with another tune.space"):
+        tune("tune.trials=3", negative)
+    with pytest.raises(UserError, match=r"no trial of .* has ended in a result"):
+        tune("tune.trials=2", negative, folder="negative")
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("relaxation=softmax", "tune.space names relaxation.scale"),
+        ("tune.trials=0", "tune.trials must be"),
+        ("tune.space={sched.lam:{low:1.0,high:0.5}}", "tune.space.sched.lam is no range"),
+    ],
+)
+def test_a_study_that_cannot_be_is_one_sentence(override, sentence, tune):
+    with pytest.raises(UserError, match=sentence):
+        tune(override)

@@ -1,0 +1,23 @@
+"""Search for lambda, s and warm-up by Optuna: python tune.py experiment=quickstart relaxation=sn_s100 (see conf/tune.yaml)."""
+
+import sys
+
+import hydra
+from omegaconf import DictConfig
+
+import nas_lightning.launch  # noqa: F401  # what the configs need of Hydra
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="tune")
+def main(config: DictConfig) -> None:
+    from nas_lightning.cli import run_job  # torch is imported here, so that --help and completion stay fast
+    from nas_lightning.tuning import tune
+
+    run_job(tune, config)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
