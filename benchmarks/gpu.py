@@ -150,7 +150,7 @@ def measure_modes(plan: Plan, modes: Sequence[str], batch: int, precision: str) 
         except Exception as error:  # a mode that cannot be had is a row without numbers
             rows[mode] = {"failed": _sentence(error)}
     turns = {f"{mode}/{half}": lambda s=steps, h=half: s.timed(h) for mode, steps in made.items() for half in HALVES}
-    times = interleaved(turns, plan.rounds)
+    times = interleaved(turns, plan.rounds).wall
     for mode, steps in made.items():
         for half in HALVES:
             seconds = times[f"{mode}/{half}"]
