@@ -165,7 +165,7 @@ def test_a_part_that_fails_does_not_end_the_proof(monkeypatch, tmp_path):
     assert found["synchronisations"]["graphed"] == {"batches": 2, "places": []}
     assert found["resumption"] == {"epochs": 4, "tensors_that_differ": []}
     (searched,) = (value for name, value in found.items() if name.startswith("search"))
-    assert (searched["epochs"], searched["still_graphed"]) == (2, True)
+    assert (searched["epochs"], searched["still_graphed"], searched["captures"]) == (2, True, 2)
     assert json.loads((tmp_path / "gpu.json").read_text())["gradients"].keys() == found["gradients"].keys()
     found |= {"half_steps": {}, "compiled": {}}
     assert "tensors that differ after resuming" in {row[0] for table in gpu.tables(found) for row in table.rows}
