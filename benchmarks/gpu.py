@@ -17,8 +17,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ from benchmarks.statistics import Numbers, interleaved, spread
 from benchmarks.tables import Table, between, number
 from nas_lightning.active import step_bound
 from nas_lightning.cli import build
-from nas_lightning.graphs import Outputs, StepGraphs, capture_on_cuda
+from nas_lightning.graphs import Capture, Outputs, StepGraphs, capture_on_cuda
 
 _LAUNCHES = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch", "cudaMemcpy", "cudaMemset")
 HALVES = ("weights", "alpha")
@@ -150,7 +150,7 @@ def measure_modes(plan: Plan, modes: Sequence[str], batch: int, precision: str) 
         except Exception as error:  # a mode that cannot be had is a row without numbers
             rows[mode] = {"failed": _sentence(error)}
     turns = {f"{mode}/{half}": lambda s=steps, h=half: s.timed(h) for mode, steps in made.items() for half in HALVES}
-    times = interleaved(turns, plan.rounds)
+    times = interleaved(turns, plan.rounds).wall
     for mode, steps in made.items():
         for half in HALVES:
             seconds = times[f"{mode}/{half}"]
@@ -332,7 +332,8 @@ def search(plan: Plan, batch: int) -> Record:
         start = time.perf_counter()
         made.data.prepare_data()
         loaded = time.perf_counter()
-        rows = made.fit()
+        with _capture_times() as captures:
+            rows = made.fit()
         fitted = time.perf_counter()
     epochs = [float(row["seconds"]) for row in rows]
     wanted = ("entropy", "discrete_accuracy", "train_accuracy", "valid_accuracy", "operations_computed")
@@ -344,9 +345,28 @@ def search(plan: Plan, batch: int) -> Record:
         "final": {name: rows[-1][name] for name in wanted},
         "scores": {name: value for name, value in rows[-1].items() if name.startswith("table/")},
         "architecture": rows[-1]["architecture"],
-        "still_graphed": made.module._graphs is not None,
+        "still_graphed": made.module._graphs is not None, "captures": len(captures), "captures_s": sum(captures),
         "peak_mb": torch.cuda.max_memory_allocated() / 1e6 if plan.device == "cuda" else None,
     }  # fmt: skip
+
+
+@contextmanager
+def _capture_times() -> Iterator[list[float]]:
+    """Seconds of each capture: one for every new set of computed operations."""
+    seconds: list[float] = []
+    captured = StepGraphs.__init__
+
+    def timed(self: StepGraphs, capture: Capture) -> None:
+        def counted(step: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+            start = time.perf_counter()
+            result = capture(step)
+            seconds.append(time.perf_counter() - start)
+            return result
+
+        captured(self, counted)
+
+    with mock.patch.object(StepGraphs, "__init__", timed):
+        yield seconds
 
 
 def overhead(plan: Plan) -> Record:
@@ -424,7 +444,7 @@ def tables(record: Record) -> list[Table]:
         facts.append((f"Lightning's overhead %, {mode}", between(value["share"], 100) if mode != "failed" else value))
     for name, value in record.items():
         if name.startswith("search"):
-            keys = ("failed", "epochs", "seconds", "peak_mb", "still_graphed", "architecture", "scores")
+            keys = ("failed", "epochs", "seconds", "peak_mb", "still_graphed", "captures", "architecture", "scores")
             facts.append((name, ", ".join(f"{key} {value[key]}" for key in keys if key in value)))
     return [*made, Table("gpu-facts", "The rest", ("", ""), facts)]
 

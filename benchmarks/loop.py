@@ -123,32 +123,46 @@ class BareModule(SupernetModule):
             F.cross_entropy(self.supernet(x, discrete), y)
 
 
+class Clocks(NamedTuple):
+    """Seconds on the wall, and of this process's threads on the processors."""
+
+    wall: float
+    processor: float
+
+    @classmethod
+    def now(cls) -> "Clocks":
+        return cls(time.perf_counter(), time.process_time())
+
+    def since(self, start: "Clocks") -> "Clocks":
+        return Clocks(self.wall - start.wall, self.processor - start.processor)
+
+
 class _Interleaved(pl.Callback):
     """Runs one bare epoch before each of the trainer's; the first callback, so that all the rest counts as the trainer's."""
 
     def __init__(self, bare_epoch: Callable[[], None]) -> None:
         self.bare_epoch = bare_epoch
-        self.bare: list[float] = []
-        self.trainers: list[float] = []
-        self._start: float | None = None
+        self.bare: list[Clocks] = []
+        self.trainers: list[Clocks] = []
+        self._start: Clocks | None = None
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         device = trainer.strategy.root_device
         synchronise(device)
-        now = time.perf_counter()
+        now = Clocks.now()
         if self._start is not None:
-            self.trainers.append(now - self._start)
+            self.trainers.append(now.since(self._start))
         self.bare_epoch()
         synchronise(device)
-        self._start = time.perf_counter()
-        self.bare.append(self._start - now)
+        self._start = Clocks.now()
+        self.bare.append(self._start.since(now))
 
 
 def lightning_overhead(size: Size, batches: int, epochs: int, *overrides: str) -> dict[str, Any]:
     """Whole epochs of the trainer against whole epochs of a bare loop over the same half steps, optimisers and loaders.
 
     The epochs alternate, the first pair does not count. `share`: the trainer's time less the bare loop's, over the latter,
-    pair by pair.
+    pair by pair; `epoch_ms`: the difference of an epoch in processor time.
     """
     settings = [*fake_search(size, batches, epochs + 2), *overrides]
     with tempfile.TemporaryDirectory() as scratch:
@@ -164,16 +178,17 @@ def lightning_overhead(size: Size, batches: int, epochs: int, *overrides: str) -
         build_search(Path(scratch) / "trainer", *settings, callbacks=[turns]).fit()
     # The last epoch has no epoch after it whose start would end its time.
     pairs = list(zip(turns.trainers, turns.bare, strict=False))[1:]
-    shares = [(trainer - bare) / bare for trainer, bare in pairs]
     return {
         "channels": size.channels, "cells": size.cells, "batch": size.batch, "batches": batches, "epochs": len(pairs),
-        "trainer_s": spread([trainer for trainer, _ in pairs]), "bare_s": spread([bare for _, bare in pairs]),
-        "share": spread(shares), "per_batch_ms": statistics.median(t - b for t, b in pairs) / batches * 1e3,
+        "trainer_s": spread([trainer.wall for trainer, _ in pairs]), "bare_s": spread([bare.wall for _, bare in pairs]),
+        "share": spread([trainer.wall / bare.wall - 1 for trainer, bare in pairs]),
+        "processor_share": spread([trainer.processor / bare.processor - 1 for trainer, bare in pairs]),
+        "epoch_ms": statistics.median(trainer.processor - bare.processor for trainer, bare in pairs) * 1e3,
     }  # fmt: skip
 
 
 def validation_share(size: Size, rounds: int) -> dict[str, Any]:
-    """Seconds of one validation batch and of a dense bilevel step, and from them the validation's part of an epoch."""
+    """The validation's part of an epoch, from the processor seconds of one batch of it and of the half steps."""
     steps = HalfSteps("nb201", size, "float32")
     images = min(_VALID_BATCH, size.batch * 4)
     ours = steps.run["ours"]
@@ -184,11 +199,11 @@ def validation_share(size: Size, rounds: int) -> dict[str, Any]:
 
     chosen = {name: ours[name] for name in ("weight step, dense beta", "weight step, one-hot beta", ARCHITECTURE)}
     times = interleaved({**chosen, "validation": lambda: steps.validate(images)}, rounds)
-    dense, one_hot, alpha, validation = times.values()
+    dense, one_hot, alpha, validation = times.processor.values()
     return {
         "images": _DISCRETE_IMAGES,
         "of": _EPOCH_IMAGES,
-        "images_per_s": images / statistics.median(validation),
+        "images_per_s": images / statistics.median(times.wall["validation"]),
         "share_dense": spread([share(*row) for row in zip(dense, alpha, validation, strict=True)]),
         "share_one_hot": spread([share(*row) for row in zip(one_hot, alpha, validation, strict=True)]),
     }

@@ -37,7 +37,7 @@ def _bars(axes: Any, spaces: dict[str, Any]) -> None:
             ("ours", "bfloat16", "ours, bf16", "#B9D6EA", "///"),
         )
     ):
-        rows = [measured[precision][name][side]["seconds"] for name in names]
+        rows = [measured[precision][name][side]["processor_seconds"] for name in names]
         medians = [row["median"] for row in rows]
         errors = [[row["median"] - row["q1"] for row in rows], [row["q3"] - row["median"] for row in rows]]
         places = [index + (offset - 1) * 0.27 for index in range(len(names))]
@@ -46,7 +46,7 @@ def _bars(axes: Any, spaces: dict[str, Any]) -> None:
         )
     axes.set_xticks(range(len(names)), [_SHORT[name] for name in names])
     size = measured["size"]
-    axes.set(title=f"Half step, C={size['channels']}, N={size['cells']}, batch {size['batch']}", ylabel="seconds")
+    axes.set(title=f"Half step, C={size['channels']}, N={size['cells']}, batch {size['batch']}", ylabel="processor seconds")
     axes.grid(axis="x", visible=False)
     axes.set_axisbelow(True)
     axes.set_ylim(top=axes.get_ylim()[1] * 1.35)  # room for the legend
@@ -56,7 +56,7 @@ def _bars(axes: Any, spaces: dict[str, Any]) -> None:
 def _growth(axes: Any, spaces: dict[str, Any]) -> None:
     for axis, curve in spaces["nb201"]["axes"].items():
         label, marker, line = _AXES[axis]
-        seconds = [point["ours"]["seconds"]["median"] for point in curve["points"]]
+        seconds = [point["ours"]["processor_seconds"]["median"] for point in curve["points"]]
         relative = [value / curve["values"][0] for value in curve["values"]]
         axes.plot(
             relative, [value / seconds[0] for value in seconds], marker=marker, linestyle=line, color=BLACK, markersize=5,

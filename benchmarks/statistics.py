@@ -4,24 +4,32 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 Step = Callable[[], None]
 Numbers = dict[str, float]
 
 
-def seconds(step: Step) -> float:
-    start = time.perf_counter()
-    step()
-    return time.perf_counter() - start
+class Times(NamedTuple):
+    """Step -> seconds of each round: on the wall, and of this process's threads on the processors.
+
+    The second says what was worked, whatever else ran on the machine; threads that wait passively do not count.
+    """
+
+    wall: dict[str, list[float]]
+    processor: dict[str, list[float]]
 
 
-def interleaved(steps: Mapping[str, Step], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each step in each round, all steps taking their turn in a round; one round before does not count."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
+def interleaved(steps: Mapping[str, Step], rounds: int) -> Times:
+    """All steps take their turn in a round; one round before does not count."""
+    times = Times({name: [] for name in steps}, {name: [] for name in steps})
     for _ in range(rounds + 1):
         for name, step in steps.items():
-            times[name].append(seconds(step))
-    return {name: row[1:] for name, row in times.items()}
+            wall, processor = time.perf_counter(), time.process_time()
+            step()
+            times.wall[name].append(time.perf_counter() - wall)
+            times.processor[name].append(time.process_time() - processor)
+    return Times(*({name: row[1:] for name, row in each.items()} for each in times))
 
 
 def spread(values: Sequence[float]) -> Numbers:

@@ -30,7 +30,7 @@ def test_steps_take_turns_and_the_first_round_does_not_count():
     order = []
     times = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2)
     assert "".join(order) == "ababab"
-    assert [len(row) for row in times.values()] == [2, 2]
+    assert [len(row) for clock in times for row in clock.values()] == [2, 2, 2, 2]
 
 
 def test_spread_ratio_and_exponent_of_known_numbers():
@@ -123,7 +123,7 @@ def test_a_part_that_was_not_measured_is_said_to_be_open():
 
 
 def test_a_goal_that_is_not_reached_says_so():
-    share = {"share": {"median": 0.031}}
+    share = {"processor_share": {"median": 0.031}}
     (row,) = (row for row in tables.goals({"overhead": [share]}, record.read(record.PUBLISHED)).rows if "Lightning" in row[0])
     assert row[2:] == ("3.10 %", "**not met**")
 
@@ -136,7 +136,7 @@ def test_records_are_of_full_size_and_from_a_clean_checkout(path, tmp_path):
     plot(kept, tmp_path / "performance")
     assert {file.name for file in tmp_path.iterdir()} == {"performance.svg", "performance.png"}
     for side in SIDES:
-        assert kept["half_steps"]["nb201"]["float32"][ARCHITECTURE][side]["seconds"]["median"] > 0
+        assert kept["half_steps"]["nb201"]["float32"][ARCHITECTURE][side]["processor_seconds"]["median"] > 0
 
 
 PLAN = replace(gpu.QUICK, size=TINY, fit_batches=4)
@@ -165,7 +165,7 @@ def test_a_part_that_fails_does_not_end_the_proof(monkeypatch, tmp_path):
     assert found["synchronisations"]["graphed"] == {"batches": 2, "places": []}
     assert found["resumption"] == {"epochs": 4, "tensors_that_differ": []}
     (searched,) = (value for name, value in found.items() if name.startswith("search"))
-    assert (searched["epochs"], searched["still_graphed"]) == (2, True)
+    assert (searched["epochs"], searched["still_graphed"], searched["captures"]) == (2, True, 2)
     assert json.loads((tmp_path / "gpu.json").read_text())["gradients"].keys() == found["gradients"].keys()
     found |= {"half_steps": {}, "compiled": {}}
     assert "tensors that differ after resuming" in {row[0] for table in gpu.tables(found) for row in table.rows}
