@@ -56,7 +56,8 @@ def build_search(folder: Path, *overrides: str, callbacks: Sequence[pl.Callback]
     torch.manual_seed(config.seed)
     data: SearchData = build(config.data)
     module: SupernetModule = build(config.model, num_classes=data.num_classes)
-    own = [TemperatureUpdate(build(config.sched)), ArchitectureLog(build(config.benchmark))]
+    record = ArchitectureLog(build(config.benchmark), folder / "architecture.csv")
+    own = [TemperatureUpdate(build(config.sched)), record]
     run = LoggedRun.of(folder, OmegaConf.to_container(config, resolve=True), "search", {})  # type: ignore[arg-type]
     trainer = make_trainer(config, run, [*callbacks, *own])
     for own_callback in trainer.callbacks:  # type: ignore[attr-defined]

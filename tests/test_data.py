@@ -28,7 +28,19 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 
-from nas_lightning.data import BatchLoader, Cifar10, Cifar100, Digits, Fake, Folder, Images, SearchData, Svhn, TrainData
+from nas_lightning.data import (
+    BatchLoader,
+    Cifar10,
+    Cifar100,
+    Digits,
+    Fake,
+    Folder,
+    ImageNetData,
+    Images,
+    SearchData,
+    Svhn,
+    TrainData,
+)
 from nas_lightning.data.augment import Transform, crop_and_flip, cut_out_
 from nas_lightning.data.decode import Decoder, StreamedImages, decode_all
 from nas_lightning.data.image_tree import ZipTree, open_tree
@@ -837,12 +849,14 @@ def test_every_dataset_yaml_builds_and_names_all_settings_with_their_defaults(pa
     settings = {f.name: f.default for f in fields(kind)}
     assert {key for key in config if key != "_target_"} == set(settings)
     for name, default in settings.items():
-        assert default is MISSING or config[name] == default
+        assert default is MISSING or config[name] == (list(default) if isinstance(default, tuple) else default)
     for data in sorted((CONF / "data").glob("*.yaml")):
+        if (data.stem == "imagenet") != (path.stem == "imagenet"):  # its images go through a module of their own
+            continue
         root = {"root": str(tmp_path)} if "root" in config else {}
         whole = OmegaConf.create({"seed": 3, "dataset": OmegaConf.merge(config, root), "data": OmegaConf.load(data)})
         module = instantiate(whole.data, _convert_="all")
-        assert isinstance(module, SearchData | TrainData)
+        assert isinstance(module, SearchData | TrainData | ImageNetData)
         assert (module.seed, module.dataset.name) == (3, path.stem)
 
 
