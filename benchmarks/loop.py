@@ -119,7 +119,7 @@ class BareModule(SupernetModule):
 
     @torch.inference_mode()
     def _validate(self, data: SearchData) -> None:
-        discrete = self.architecture.one_hot()
+        discrete = self.architecture.one_hot(self.genotype())
         for x, y in data.val_dataloader():
             F.cross_entropy(self.supernet(x, discrete), y)
 
