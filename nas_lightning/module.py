@@ -166,7 +166,7 @@ class SupernetModule(pl.LightningModule):
     def on_fit_start(self) -> None:
         self._graphs = step_graphs(self.device) if self._wants_graphs else None
         if self._compiles:
-            torch._dynamo.config.recompile_limit = 64  # every stage in both half steps; the default 8 leaves some eager
+            torch._dynamo.config.cache_size_limit = 64  # every stage in both half steps; the default 8 leaves some eager
             for cell in self._cells():
                 cell.compile(dynamic=False)
 
