@@ -15,10 +15,15 @@ from tests.conftest import ROOT, TOY
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
 
+def hear_ctrl_c():
+    """A shell's background jobs, and so the whole suite in one, ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(folder, *arguments, program="train.py", **environment):
     return subprocess.Popen(
         [sys.executable, str(ROOT / program), *arguments], cwd=folder, env=ENVIRONMENT | environment, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=hear_ctrl_c,
     )  # fmt: skip
 
 
