@@ -20,9 +20,9 @@ class _DataModule(pl.LightningDataModule):
     def __init__(self, dataset: Dataset, batch_size: int, seed: int, num_workers: int, progress: bool) -> None:
         super().__init__()
         self.dataset = dataset
-        self.batch_size = _at_least("data.batch_size", batch_size, 1)
+        self.batch_size = at_least("data.batch_size", batch_size, 1)
         self.seed = seed
-        self.num_workers = _at_least("data.num_workers", num_workers, 0)
+        self.num_workers = at_least("data.num_workers", num_workers, 0)
         self.progress = progress
 
     @property
@@ -133,8 +133,8 @@ class SearchData(_DataModule):
         self.train_fraction = train_fraction
         self.train_images = train_images
         self.valid_images = valid_images
-        self.discrete_images = _at_least("data.discrete_images", discrete_images, 2)
-        self.valid_batch_size = _at_least("data.valid_batch_size", valid_batch_size, 1)
+        self.discrete_images = at_least("data.discrete_images", discrete_images, 2)
+        self.valid_batch_size = at_least("data.valid_batch_size", valid_batch_size, 1)
 
     @cached_property
     def parts(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -207,7 +207,7 @@ class TrainData(_DataModule):
         if cutout < 0 or cutout % 2:
             raise UserError(f"data.cutout={cutout} is no side of a cutout square; give an even number, or 0 for none.")
         self.cutout = cutout
-        self.test_batch_size = _at_least("data.test_batch_size", test_batch_size, 1)
+        self.test_batch_size = at_least("data.test_batch_size", test_batch_size, 1)
 
     @cached_property
     def _test_images(self) -> ImageSet:
@@ -241,7 +241,8 @@ class TrainData(_DataModule):
         return self.val_dataloader()
 
 
-def _at_least(setting: str, value: int, least: int) -> int:
+def at_least(setting: str, value: int, least: int) -> int:
+    """`value`, or UserError where it is no whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise UserError(f"{setting}={value} is no whole number of at least {least}; give one.")
     return value

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from nas_lightning.data.datamodules import at_least
 from nas_lightning.data.images import Colour
 from nas_lightning.data.loader import stream_seed
 from nas_lightning.errors import UserError
@@ -153,16 +154,11 @@ class ImageNetData(pl.LightningDataModule):
         self, dataset: ImageNet, batch_size: int = 128, seed: int = 0, num_workers: int = 8, test_batch_size: int = 256
     ) -> None:
         super().__init__()
-        for key, value, least in (
-            ("batch_size", batch_size, 2), ("num_workers", num_workers, 0), ("test_batch_size", test_batch_size, 1)
-        ):  # fmt: skip
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise UserError(f"data.{key}={value} is no whole number of at least {least}; give one.")
         self.dataset = dataset
-        self.batch_size = batch_size
+        self.batch_size = at_least("data.batch_size", batch_size, 2)
         self.seed = seed
-        self.num_workers = num_workers
-        self.test_batch_size = test_batch_size
+        self.num_workers = at_least("data.num_workers", num_workers, 0)
+        self.test_batch_size = at_least("data.test_batch_size", test_batch_size, 1)
 
     @property
     def num_classes(self) -> int:

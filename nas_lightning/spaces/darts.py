@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from nas_lightning.darts_genotype import check_darts, known_genotype, parse_darts
+from nas_lightning.darts_genotype import NETWORK_OPERATIONS, check_darts, known_genotype, parse_darts
 from nas_lightning.darts_network import DartsNetwork, Stem
 from nas_lightning.errors import UserError
 from nas_lightning.genotype import Choice, Genotype
@@ -18,17 +18,7 @@ from nas_lightning.spaces.base import CellScores, CellSpec
 from nas_lightning.spaces.darts_supernet import DartsSupernet
 from nas_lightning.spaces.derive import DeriveRule, Exact
 
-OPERATIONS = (
-    "none",
-    "noise",
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
-)
+OPERATIONS = ("none", *(name for name in NETWORK_OPERATIONS if name != "sep_conv_7x7"))
 EDGES = tuple((source, target) for target in range(2, 6) for source in range(target))
 
 CandidateSet = Literal["darts", "s1", "s2", "s3", "s4"]
