@@ -244,12 +244,16 @@ class _Epochs(pl.Callback):
 def drift(epochs: int, window: int) -> dict[str, Any]:
     """Steps of a tiny search that stays as it is (softmax at t = 1), after 5 epochs and at the end.
 
-    Both ends are medians over `window` epochs. Processor seconds count what this process did, whatever else ran.
+    Both ends are medians over `window` epochs. Processor seconds count what this process did, whatever else ran. On one
+    thread: a second would wait most of such small steps, for as long as what else runs lets it.
     """
     record = _Epochs()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     settings = fake_search(Size(4, 1, 16, 8), 3, epochs)
     with tempfile.TemporaryDirectory() as scratch:
         build_search(Path(scratch) / "run", *settings, "sched=constant", "relaxation=softmax", callbacks=[record]).fit()
+    torch.set_num_threads(threads)
 
     def ends(values: Sequence[float], scale: float) -> Numbers:
         first, last = values[5 : 5 + window], values[-window:]

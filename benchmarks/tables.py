@@ -141,7 +141,7 @@ def _drift(record: Record) -> Iterable[Table]:
         "resident_mb": "resident MB",
     }  # fmt: skip
     rows = [(label, *(number(drift[key][end]) for end in ("first", "last"))) for key, label in names.items()]
-    title = f"A tiny search over {drift['epochs']} epochs (medians over {drift['window']})"
+    title = f"A tiny search over {drift['epochs']} epochs (medians over {drift['window']}, one thread)"
     yield Table("drift", title, ("", "from epoch 5", f"to epoch {drift['epochs']}"), rows)
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -16,25 +17,38 @@ Row = dict[str, float | str]
 
 
 class EpochFile:
-    """A CSV file with one row an epoch, replaced as a whole by every new row; text is only in the column `architecture`."""
+    """A CSV file with one row an epoch, replaced as a whole by every new row; text is only in the column `architecture`.
+
+    What was written is kept as text, so that late epochs cost no more than early ones.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[Row] = []
+        self._columns: dict[str, None] = {}
+        self._lines: list[str] = []
 
     def keep(self, before: int) -> None:
         """Go on with what the file holds of the epochs below `before`."""
         self.rows = [row for row in read_rows(self.path) if int(row["epoch"]) < before]
+        self._columns, self._lines = {}, []
 
     def write(self) -> None:
-        columns = {name: None for row in self.rows for name in row if name != "architecture"}
-        if any("architecture" in row for row in self.rows):
-            columns["architecture"] = None
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_text_atomically(self.path, text.getvalue())
+        """Write all of `rows`; those written before must not have changed."""
+        added = self.rows[len(self._lines) :]
+        if not all(name in self._columns for row in added for name in row):
+            self._columns = {name: None for row in self.rows for name in row if name != "architecture"}
+            if any("architecture" in row for row in self.rows):
+                self._columns["architecture"] = None
+            added, self._lines = self.rows, []
+        self._lines += [_line([row.get(name, "") for name in self._columns]) for row in added]
+        write_text_atomically(self.path, _line(list(self._columns)) + "".join(self._lines))
+
+
+def _line(cells: Sequence[float | str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
 
 
 class MetricsFile(pl.Callback):
