@@ -30,8 +30,6 @@ types: install
 
 bench: install
 	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks.step_darts
-	$(BIN)/python -m benchmarks.step_darts --partial 4
 
 # The paper's tables with our runs beside them: make tables RUNS=runs
 tables: install

@@ -1,7 +1,7 @@
 """All of `make bench`, part by part, at full size, quickly, or tiny for the tests."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from benchmarks.statistics import Times, exponent, interleaved, ratios, spread
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured. `growth`: what is varied -> its values, about the size `growth_from`."""
+    """How much is measured; `size` of NAS-Bench-201. `growth`: what is varied -> its values, about the size `growth_from`."""
 
     name: str
     size: Size
+    darts: Size
     rounds: int
     growth_from: Size
     growth: Mapping[str, tuple[int, ...]]
@@ -35,22 +36,23 @@ class Scale:
 
 _GROWTH = {"channels": (8, 16, 32), "cells": (1, 3, 5), "batch": (16, 64, 128)}
 FULL = Scale(
-    "full", Size(), 4, Size(cells=1), _GROWTH, 2,
+    "full", Size(), Size(cells=8, batch=16), 4, Size(cells=1), _GROWTH, 2,
     ((Size(), 3, 4), (Size(8, 1, 32, 16), 24, 6)), 505, 12, ("space.C=16",), 10_000,
 )  # fmt: skip
 QUICK = Scale(
-    "quick", Size(8, 1, 16), 3, Size(8, 1, 16), {"channels": (4, 8), "cells": (1, 2), "batch": (8, 16)}, 1,
+    "quick", Size(8, 1, 16), Size(8, 3, 8, 16), 3, Size(8, 1, 16), {"channels": (4, 8), "cells": (1, 2), "batch": (8, 16)}, 1,
     ((Size(8, 1, 16, 16), 4, 3),), 40, 6, ("space.C=4", "data.train_images=128"), 2000,
 )  # fmt: skip
 TINY = Scale(
-    "tiny", Size(4, 1, 4, 8), 1, Size(4, 1, 4, 8), {"channels": (4, 8), "cells": (1, 2), "batch": (2, 4)}, 1,
+    "tiny", Size(4, 1, 4, 8), Size(8, 3, 4, 8), 1, Size(4, 1, 4, 8), {"channels": (4, 8), "cells": (1, 2), "batch": (2, 4)}, 1,
     ((Size(4, 1, 4, 8), 1, 1),), 12, 4, ("space.C=4", "dataset.image_size=8", "data.train_images=32"), 200, False,
 )  # fmt: skip
 
 
-def compare(space: str, size: Size, rounds: int, in_processes: bool) -> dict[str, Any]:
+def compare(space: str, size: Size, precisions: Iterable[str], scale: Scale) -> dict[str, Any]:
     """precision -> half step -> seconds, ratio, memory and calls of both sides; and the bilevel steps they add up to."""
-    return {precision: _compare(space, size, precision, rounds, in_processes) for precision in PRECISIONS}
+    rows = {precision: _compare(space, size, precision, scale.rounds, scale.subprocesses) for precision in precisions}
+    return {"size": asdict(size), **rows}
 
 
 def _compare(space: str, size: Size, precision: str, rounds: int, in_processes: bool) -> dict[str, Any]:
@@ -121,9 +123,10 @@ def bfloat16_gain(size: Size, rounds: int) -> dict[str, Any]:
 def parts(scale: Scale) -> dict[str, Callable[[], Any]]:
     """Name in the record -> what measures it."""
     return {
-        "half_steps": lambda: {"nb201": {"size": asdict(scale.size)} | compare(
-            "nb201", scale.size, scale.rounds, scale.subprocesses
-        )},
+        "half_steps": lambda: {
+            "nb201": compare("nb201", scale.size, PRECISIONS, scale),
+            **{space: compare(space, scale.darts, ["float32"], scale) for space in ("darts", "pc_darts")},
+        },
         "bfloat16": lambda: bfloat16_gain(scale.size, scale.rounds),
         "validation": lambda: loop.validation_share(scale.size, scale.rounds),
         "overhead": lambda: [

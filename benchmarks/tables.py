@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from benchmarks.half_steps import ARCHITECTURE, WEIGHT_STEPS
+from benchmarks.half_steps import ARCHITECTURE, PRECISIONS, WEIGHT_STEPS
 from benchmarks.record import Record
 
 DENSE, HALF, ONE_HOT = WEIGHT_STEPS
@@ -55,7 +55,7 @@ def between(spread: dict[str, float], scale: float = 1.0) -> str:
 
 def _half_steps(record: Record) -> Iterable[Table]:
     for space, measured in record["half_steps"].items():
-        for precision in ("float32", "bfloat16"):
+        for precision in _precisions(measured):
             rows = [
                 (
                     name, between(row["ours"]["processor_seconds"]), between(row["reference"]["processor_seconds"]),
@@ -73,9 +73,13 @@ def _half_steps(record: Record) -> Iterable[Table]:
         yield _memory(space, measured)
 
 
+def _precisions(measured: dict[str, Any]) -> list[str]:
+    return [precision for precision in PRECISIONS if precision in measured]
+
+
 def _memory(space: str, measured: dict[str, Any]) -> Table:
     rows = []
-    for precision in ("float32", "bfloat16"):
+    for precision in _precisions(measured):
         for name in (*WEIGHT_STEPS, ARCHITECTURE):
             ours, theirs = (measured[precision][name][side] for side in ("ours", "reference"))
             calls = [" / ".join(str(count) for count in side["calls"].values()) for side in (ours, theirs)]

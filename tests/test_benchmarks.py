@@ -8,12 +8,11 @@ import torch
 from torch import nn
 
 from benchmarks import gpu, measure, record, tables
-from benchmarks.half_steps import ARCHITECTURE, SIDES, WEIGHT_STEPS, HalfSteps, Size, weightings
+from benchmarks.half_steps import ARCHITECTURE, SIDES, SPACES, WEIGHT_STEPS, HalfSteps, Size
 from benchmarks.loop import BareModule, build_search, fake_search, lightning_overhead
 from benchmarks.memory import profile_step, resident
 from benchmarks.plot import plot
 from benchmarks.statistics import exponent, interleaved, ratios, spread
-from nas_lightning.banks import EdgeWeights
 from tests.conftest import ROOT
 
 TINY = Size(4, 1, 4, 8)
@@ -24,6 +23,11 @@ DOCUMENT = ROOT / "docs" / "performance.md"
 @pytest.fixture(scope="module")
 def steps():
     return HalfSteps("nb201", TINY, "float32")
+
+
+@pytest.fixture(scope="module", params=SPACES)
+def each(request):
+    return HalfSteps(request.param, TINY if request.param == "nb201" else Size(8, 3, 4, 8), "float32")
 
 
 def test_steps_take_turns_and_the_first_round_does_not_count():
@@ -40,16 +44,15 @@ def test_spread_ratio_and_exponent_of_known_numbers():
 
 
 @pytest.mark.parametrize("kind", WEIGHT_STEPS.values())
-def test_both_sides_compute_the_same_loss(steps, kind):
-    betas = weightings(steps._networks, steps._logits)[kind]
-    ours = steps._ours({name: EdgeWeights(beta, (beta > 0).tolist()) for name, beta in betas.items()})
-    assert torch.allclose(ours, steps._reference(betas), rtol=1e-4)
+def test_both_sides_compute_the_same_loss(each, kind):
+    betas = each._betas[kind]
+    ours, theirs = each._ours(each._constant(betas)), each._reference(betas, each._edges())
+    assert torch.allclose(ours, theirs, rtol=1e-4)
 
 
 def test_the_row_in_between_leaves_out_half_of_the_operations(steps):
-    betas = weightings(steps._networks, steps._logits)
-    for name, beta_EO in betas["half"].items():
-        assert (beta_EO > 0).sum() * 2 == beta_EO.numel() == betas["dense"][name].count_nonzero()
+    for name, beta_EO in steps._betas["half"].items():
+        assert (beta_EO > 0).sum() * 2 == beta_EO.numel() == steps._betas["dense"][name].count_nonzero()
         assert torch.allclose(beta_EO.sum(-1), torch.ones(len(beta_EO)))
 
 
