@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from glob import glob
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,14 @@ def quote_values(arguments: Sequence[str]) -> list[str]:
 
 
 def _alternatives(key: str, value: str) -> list[str]:
-    """The values of a sweep over `key`: a comma separates them, but for one inside brackets or an existing path's name."""
+    """The values of a sweep over `key`: a comma separates them, but for one inside brackets or an existing path's name.
+
+    A pattern such as run=runs/table6/* stands for the folders of finished searches that it matches.
+    """
     if os.path.exists(value):  # unlike Path.exists it takes texts longer than any name
         return [value]
+    if key == "run" and (found := [path for path in sorted(glob(value)) if _is_finished_search(Path(path))]):
+        return found
     parts, depth = [""], 0
     for character in value:
         depth += (character in "([") - (character in ")]")
@@ -57,6 +63,11 @@ def _alternatives(key: str, value: str) -> list[str]:
         else:
             parts[-1] += character
     return parts
+
+
+def _is_finished_search(folder: Path) -> bool:
+    """Not an evaluation, whose metrics.csv lie in the folders of its networks."""
+    return all((folder / name).exists() for name in ("genotype.json", "report.json", "metrics.csv"))
 
 
 def _quoted(text: str) -> str:

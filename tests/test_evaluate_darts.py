@@ -67,6 +67,20 @@ def test_a_sweep_over_texts_is_split_between_them_and_not_inside():
     assert composed(quote_values([f"genotype={text}"])[0], config="evaluate").genotype == text
 
 
+def test_a_pattern_stands_for_the_finished_searches_it_matches(tmp_path):
+    for name, files in {
+        "method=edd,seed=1": ("genotype.json", "report.json", "metrics.csv"),
+        "method=edd,seed=0": ("genotype.json", "report.json", "metrics.csv"),
+        "method=edd,seed=2": ("config.yaml", "metrics.csv"),  # unfinished
+        "run=x,method=edd": ("genotype.json", "report.json"),  # an evaluation beside them
+    }.items():
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).touch()
+    (swept,) = OverridesParser.create().parse_overrides(quote_values([f"run={tmp_path}/*method=edd*"]))
+    assert [each.text for each in swept.value().list] == [f"{tmp_path}/method=edd,seed={seed}" for seed in (0, 1)]
+
+
 def test_interrupted_training_equals_uninterrupted(tmp_path, monkeypatch):
     """Drop path, cutout and the auxiliary head included."""
     settings = ("genotype=DARTS_V2", "trainer.max_epochs=3", "recipe.drop_path=0.5")
