@@ -264,6 +264,7 @@ def _draw_panel(axes: "Axes", title: str, panel: _Panel, groups: Mapping[str, Se
     if panel.column in ("entropy", "skip_connects"):
         _start_at_zero(axes)
     if panel.column == "skip_connects":
+        axes.set_ylim(top=max(1.0, axes.get_ylim()[1]))  # a space without skip connections has only zeros
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
