@@ -110,7 +110,10 @@ def _check(config: DictConfig) -> None:
 
 
 def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
-    """Unless dataset= names another, the data set of the search, with what dataset.<key>= changes; returns its name."""
+    """Unless dataset= names another, the data set of the search, with what dataset.<key>= changes; returns its name.
+
+    How its colours are normalised is the recipe's choice, not the search's.
+    """
     own = job.choices.get("data", "train") != "train"  # a data module that comes with a data set of its own
     if config.run is None or own or any(override.startswith("dataset=") for override in job.overrides):
         return job.choices.get("dataset")
@@ -122,8 +125,10 @@ def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
         raise UserError(
             f"run={config.run} is no folder of a search, {saved} cannot be read ({error}); give the folder with report.json."
         ) from error
-    changed = OmegaConf.from_dotlist([o for o in job.overrides if o.startswith("dataset.")])
-    config.dataset = OmegaConf.merge(searched, changed.get("dataset", {}))
+    overrides = (override.lstrip("+") for override in job.overrides)  # Hydra wants + for what the default data set lacks
+    changed = OmegaConf.from_dotlist([override for override in overrides if override.startswith("dataset.")])
+    recipes = {"normalisation": config.normalisation} if "normalisation" in searched else {}
+    config.dataset = OmegaConf.merge(searched, recipes, changed.get("dataset", {}))
     return name
 
 

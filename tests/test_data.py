@@ -843,7 +843,8 @@ def test_a_resumed_lightning_fit_sees_the_batches_of_an_uninterrupted_one(tmp_pa
 
 @pytest.mark.parametrize("path", sorted((CONF / "dataset").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_dataset_yaml_builds_and_names_all_settings_with_their_defaults(path: Path, tmp_path: Path) -> None:
-    config = OmegaConf.load(path)
+    shared = {"seed": 3, "normalisation": "nb201"}
+    config = OmegaConf.create({**shared, "dataset": OmegaConf.load(path)}).dataset
     assert isinstance(config, DictConfig)
     kind = get_class(config._target_)
     settings = {f.name: f.default for f in fields(kind)}
@@ -854,7 +855,7 @@ def test_every_dataset_yaml_builds_and_names_all_settings_with_their_defaults(pa
         if (data.stem == "imagenet") != (path.stem == "imagenet"):  # its images go through a module of their own
             continue
         root = {"root": str(tmp_path)} if "root" in config else {}
-        whole = OmegaConf.create({"seed": 3, "dataset": OmegaConf.merge(config, root), "data": OmegaConf.load(data)})
+        whole = OmegaConf.create({**shared, "dataset": OmegaConf.merge(config, root), "data": OmegaConf.load(data)})
         module = instantiate(whole.data, _convert_="all")
         assert isinstance(module, SearchData | TrainData | ImageNetData)
         assert (module.seed, module.dataset.name) == (3, path.stem)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
+from omegaconf import OmegaConf
 from PIL import Image
 
 import nas_lightning
@@ -58,6 +59,16 @@ def test_a_genotype_may_be_a_name_a_text_or_a_file(tmp_path):
         other = evaluated(tmp_path, *small, genotype)
         assert other["genotype"] == by_name["genotype"]
         assert other["params"] == by_name["params"]
+
+
+def test_the_recipe_normalises_the_searchs_images(tmp_path):
+    searched = composed("space=nb201", "dataset=cifar10", "run_dir=x")
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(searched, resolve=True))
+    (tmp_path / "genotype.json").write_text(DARTS().parse("DARTS_V2").to_json())
+    for override, family in (("seed=0", "darts"), ("normalisation=nb201", "nb201"), ("+dataset.normalisation=nb201", "nb201")):
+        report = evaluated(tmp_path, f"run={tmp_path}", override, "space.C=4", "space.num_cells=3", dataset="digits")
+        assert report["dataset"] == "cifar10"
+        assert report["config"]["data"]["dataset"]["normalisation"] == family
 
 
 def test_a_sweep_over_texts_is_split_between_them_and_not_inside():

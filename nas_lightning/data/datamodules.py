@@ -1,7 +1,7 @@
-"""The two LightningDataModules: for the search and for training a found network from scratch."""
+"""The LightningDataModules of images held as bytes: for the search and for training a found network from scratch."""
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
@@ -14,16 +14,26 @@ from nas_lightning.data.split import SplitMode, check_fraction, fingerprint, spl
 from nas_lightning.errors import UserError
 
 
-class _DataModule(pl.LightningDataModule):
-    """What both share: the loaded data set, its transforms and the trainer's device and epoch."""
+class _Sizes(Protocol):
+    """What is known of a data set before any image is read."""
 
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int, num_workers: int, progress: bool) -> None:
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def side(self) -> int: ...
+
+
+class SizedDataModule(pl.LightningDataModule):
+    """What all data modules share: sizes known before any image is read, and the trainer's epoch."""
+
+    dataset: _Sizes
+
+    def __init__(self, dataset: _Sizes, batch_size: int, seed: int, num_workers: int) -> None:
         super().__init__()
         self.dataset = dataset
-        self.batch_size = at_least("data.batch_size", batch_size, 1)
+        self.batch_size = at_least("data.batch_size", batch_size, 2)  # batch statistics need two images
         self.seed = seed
         self.num_workers = at_least("data.num_workers", num_workers, 0)
-        self.progress = progress
 
     @property
     def num_classes(self) -> int:
@@ -33,6 +43,19 @@ class _DataModule(pl.LightningDataModule):
     def image_size(self) -> int:
         """Side of the images in pixels."""
         return self.dataset.side
+
+    def _epoch(self) -> int:
+        return 0 if self.trainer is None else self.trainer.current_epoch
+
+
+class _DataModule(SizedDataModule):
+    """What both share: the loaded data set, its transforms and the trainer's device."""
+
+    dataset: Dataset
+
+    def __init__(self, dataset: Dataset, batch_size: int, seed: int, num_workers: int, progress: bool) -> None:
+        super().__init__(dataset, batch_size, seed, num_workers)
+        self.progress = progress
 
     @property
     def normalisation(self) -> tuple[Colour, Colour]:
@@ -86,9 +109,6 @@ class _DataModule(pl.LightningDataModule):
             num_workers=self.num_workers,
             device=self._device,
         )
-
-    def _epoch(self) -> int:
-        return 0 if self.trainer is None else self.trainer.current_epoch
 
 
 class SearchData(_DataModule):

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch import Tensor
@@ -18,7 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from nas_lightning.data.datamodules import at_least
+from nas_lightning.data.datamodules import SizedDataModule, at_least
 from nas_lightning.data.images import Colour
 from nas_lightning.data.loader import stream_seed
 from nas_lightning.errors import UserError
@@ -144,29 +143,19 @@ class _EpochLoader:
             yield batch
 
 
-class ImageNetData(pl.LightningDataModule):
+class ImageNetData(SizedDataModule):
     """Training images by RandomResizedCrop, flip and colour jitter; test images (val/) by resize and centre crop.
 
     num_workers: processes that decode and transform. With the same number a run that goes on is the same to the bit.
     """
 
+    dataset: ImageNet
+
     def __init__(
         self, dataset: ImageNet, batch_size: int = 128, seed: int = 0, num_workers: int = 8, test_batch_size: int = 256
     ) -> None:
-        super().__init__()
-        self.dataset = dataset
-        self.batch_size = at_least("data.batch_size", batch_size, 2)
-        self.seed = seed
-        self.num_workers = at_least("data.num_workers", num_workers, 0)
+        super().__init__(dataset, batch_size, seed, num_workers)
         self.test_batch_size = at_least("data.test_batch_size", test_batch_size, 1)
-
-    @property
-    def num_classes(self) -> int:
-        return self.dataset.num_classes
-
-    @property
-    def image_size(self) -> int:
-        return self.dataset.side
 
     @property
     def normalisation(self) -> tuple[Colour, Colour]:
@@ -203,9 +192,6 @@ class ImageNetData(pl.LightningDataModule):
     def val_dataloader(self) -> _EpochLoader:
         images = _Labelled(self.folders[1], self.dataset.test_transform())
         return _EpochLoader(images, self.test_batch_size, self.num_workers, self.seed, self._epoch, shuffled=False)
-
-    def _epoch(self) -> int:
-        return 0 if self.trainer is None else self.trainer.current_epoch
 
 
 def _open(root: str, part: str) -> ImageFolder:
