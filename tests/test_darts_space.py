@@ -85,6 +85,32 @@ def test_rounded_rule_equals_the_edd_authors_program(temperature, normal, reduce
     assert compact(space.derive(scores(space, temperature))) == (normal, reduce)
 
 
+@pytest.mark.parametrize(
+    ("candidates", "temperature", "normal", "reduce"),
+    [
+        (
+            "s2",
+            0.01,
+            "skip_connect@0 skip_connect@1 sep_conv_3x3@1 sep_conv_3x3@2 sep_conv_3x3@0 sep_conv_3x3@1 skip_connect@0 "
+            "skip_connect@1",
+            "sep_conv_3x3@0 sep_conv_3x3@1 skip_connect@1 skip_connect@2 sep_conv_3x3@0 sep_conv_3x3@1 sep_conv_3x3@1 "
+            "sep_conv_3x3@2",
+        ),
+        (
+            "s3",
+            0.001,
+            "sep_conv_3x3@1 sep_conv_3x3@0 sep_conv_3x3@0 skip_connect@1 skip_connect@0 skip_connect@1 sep_conv_3x3@1 "
+            "sep_conv_3x3@2",
+            "skip_connect@0 skip_connect@1 sep_conv_3x3@0 sep_conv_3x3@1 skip_connect@0 sep_conv_3x3@2 skip_connect@1 "
+            "sep_conv_3x3@2",
+        ),
+    ],
+)
+def test_rounded_rule_for_subspaces_equals_the_edd_authors_program(candidates, temperature, normal, reduce):
+    space = DARTS(candidates=candidates, derive=Softmax(tempered=True, decimals=3, op_ties="last"))
+    assert compact(space.derive(scores(space, temperature))) == (normal, reduce)
+
+
 def test_exact_rule_equals_darts_at_temperature_1():
     exact, darts = DARTS(none=True), DARTS(none=True, derive=Softmax())
     assert exact.derive(scores(exact)) == darts.derive(scores(darts))

@@ -45,6 +45,13 @@ class Softmax:
 
     tempered: softmax(alpha / t) instead. decimals: round to so many; edges that tie go to the lower input.
     op_ties: which operation of an edge wins a tie, the first or the last in the space's order.
+
+    The EDD authors' released programs (chaoji90/PCDEDD) are tempered with decimals=3; the one for S1-S4 differs by
+    op_ties="last" (it compares by >=), which shows where softmax(alpha / t) is even. Two things about that one are
+    assumptions: its search imports the network from a folder that was not published, taken here for the one of the same
+    name beside it; and it looks for `none` by an edge's position within its node, which is taken for the edge's own list
+    (the same in S1-S4, where either no edge or every edge has `none` first). The paper itself names only the largest weight
+    of each edge (arXiv 2306.06855, eq. 2), not how a node's two edges are chosen.
     """
 
     tempered: bool = False
