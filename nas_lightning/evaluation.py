@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -138,12 +139,22 @@ def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
         if not path.exists():
             raise UserError(f"run={config.run} holds no genotype.json; let its search finish, or give genotype=.")
         genotype = Genotype.read(path)
-    elif (path := Path(config.genotype)).suffix == ".json":
+    elif (path := Path(str(config.genotype))).suffix == ".json":
         genotype = Genotype.read(path)
+    elif os.path.isfile(path):  # unlike Path.is_file it takes texts longer than any name
+        return _parse_file(path, space)
     else:
-        return space.parse(config.genotype)
+        return space.parse(str(config.genotype))
     space.check(genotype, str(path))
     return genotype
+
+
+def _parse_file(path: Path, space: SearchSpace) -> Genotype:
+    """The architecture whose text the file holds."""
+    try:
+        return space.parse(path.read_text(encoding="utf-8"))
+    except (UserError, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the genotype in {path} cannot be read: {error}") from error
 
 
 def _check_unchanged(genotype: Genotype, folder: Path) -> None:

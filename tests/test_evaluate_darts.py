@@ -55,7 +55,9 @@ def test_a_genotype_may_be_a_name_a_text_or_a_file(tmp_path):
     (text,) = quote_values([f"genotype={by_name['architecture']}"])
     file = tmp_path / "found.json"
     file.write_text(json.dumps(by_name["genotype"]))
-    for genotype in (text, f"genotype={file}"):
+    plain = tmp_path / "found.txt"
+    plain.write_text(f"{by_name['architecture']}\n")
+    for genotype in (text, f"genotype={file}", f"genotype={plain}"):
         other = evaluated(tmp_path, *small, genotype)
         assert other["genotype"] == by_name["genotype"]
         assert other["params"] == by_name["params"]
@@ -177,6 +179,9 @@ def test_what_cannot_be_loaded_is_one_sentence(finished, tmp_path):
         (("genotype=DARTS_V2", "export=onnx"), "export=onnx needs a trained network"),
         (("genotype=DARTS_V2", "export=tflite", "train=true"), "export must be onnx, torch or null"),
         (("genotype=DARTS_V3",), "neither the name of a published architecture"),
+        (("genotype=5",), "neither the name of a published architecture"),
+        (("genotype=/dev/null/found.json",), "found.json cannot be read"),
+        ((f"genotype={ROOT / 'pyproject.toml'}",), r"the genotype in .*pyproject.toml cannot be read: genotype ."),
         (("genotype=DARTS_V2", "space.partial=5"), "divisible by space.partial=5"),
         (("genotype=DARTS_V2", "train=true", "dataset.image_size=16"), "images of 16 pixels do not pass"),
         (("genotype=DARTS_V2", "train=true", *TINY, "recipe.drop_path=1"), "recipe.drop_path must be"),
