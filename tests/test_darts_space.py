@@ -255,11 +255,26 @@ def test_subspaces_refuse_other_operations_but_take_published_architectures_for_
         ({"candidates": "s2", "none": True}, "space.none=true adds"),
         ({"stem": "svhn"}, "space.stem must be"),
         ({"auxiliary": "yes"}, "space.auxiliary must be"),
+        ({"derive": "exact"}, "space.derive='exact' is no rule"),
     ],
 )
 def test_nonsense_settings_are_one_sentence(settings, sentence):
     with pytest.raises(UserError, match=sentence):
         DARTS(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"tempered": "no"}, "space.derive.tempered must be"),
+        ({"decimals": "three"}, "space.derive.decimals must be"),
+        ({"decimals": -1}, "space.derive.decimals must be"),
+        ({"op_ties": "middle"}, "space.derive.op_ties must be"),
+    ],
+)
+def test_nonsense_settings_of_a_rule_are_one_sentence(settings, sentence):
+    with pytest.raises(UserError, match=sentence):
+        Softmax(**settings)
 
 
 def test_a_genotype_file_with_missing_cells_is_one_sentence():

@@ -35,6 +35,7 @@ from nas_lightning.data import (
     Digits,
     Fake,
     Folder,
+    ImageNet,
     ImageNetData,
     Images,
     SearchData,
@@ -772,6 +773,14 @@ def test_training_from_scratch_uses_all_training_images_and_cutout() -> None:
         (lambda: SearchData(Digits(), valid_images=1).setup("fit"), "data.valid_images=1 "),
         (lambda: SearchData(Digits(), train_fraction=0.0001).setup("fit"), "leaves 0 and 1438"),
         (lambda: TrainData(Digits(), cutout=3), "data.cutout=3"),
+        (lambda: TrainData(Digits(), batch_size=1), "data.batch_size=1 .* at least 2"),
+        (lambda: TrainData(Digits(), progress="no"), "data.progress must be true or false"),  # type: ignore[arg-type]
+        (lambda: Folder("x", flip="no"), "dataset.flip must be true or false"),  # type: ignore[arg-type]
+        (lambda: Cifar10(download="no"), "dataset.download must be true or false"),  # type: ignore[arg-type]
+        (lambda: SearchData(ImageNet("x")).setup("fit"), "dataset=imagenet is for training"),  # type: ignore[arg-type]
+        (lambda: ImageNetData(Digits()), "data=imagenet reads dataset=imagenet alone"),  # type: ignore[arg-type]
+        (lambda: ImageNet("x", colour_jitter=0.4), "dataset.colour_jitter must be"),  # type: ignore[arg-type]
+        (lambda: Digits(image_size=1), "dataset.image_size=1 "),
         (lambda: Digits(test_fraction=0), "dataset.test_fraction=0"),
         (lambda: Digits(image_size=0), "dataset.image_size=0"),
         (lambda: Digits(padding=-1), "dataset.padding=-1"),

@@ -181,12 +181,17 @@ def test_what_cannot_be_loaded_is_one_sentence(finished, tmp_path):
         (("genotype=DARTS_V3",), "neither the name of a published architecture"),
         (("genotype=5",), "neither the name of a published architecture"),
         (("genotype=/dev/null/found.json",), "found.json cannot be read"),
-        ((f"genotype={ROOT / 'pyproject.toml'}",), r"the genotype in .*pyproject.toml cannot be read: genotype ."),
+        ((f"genotype={ROOT / 'pyproject.toml'}",), r"pyproject.toml holds no genotype.json and no archi"),
         (("genotype=DARTS_V2", "space.partial=5"), "divisible by space.partial=5"),
         (("genotype=DARTS_V2", "train=true", "dataset.image_size=16"), "images of 16 pixels do not pass"),
         (("genotype=DARTS_V2", "train=true", *TINY, "recipe.drop_path=1"), "recipe.drop_path must be"),
         (("genotype=DARTS_V2", "train=true", *TINY, "recipe.label_smoothing=-1"), "recipe.label_smoothing must be"),
         (("genotype=DARTS_V2", "baselines=maybe"), "baselines must be true or false"),
+        (("genotype=DARTS_V2", "mac_limit=few"), "mac_limit must be a number"),
+        (("run=5",), "run=5 is no folder of a search"),
+        (("genotype=DARTS_V2", "train=true", *TINY, "recipe.scheduler.T_max=0"), "refuses its settings"),
+        (("genotype=DARTS_V2", "train=true", *TINY, "trainer.gradient_clip_val=-5"), "trainer.gradient_clip_val must be"),
+        (("genotype=DARTS_V2", "data.cutout=big"), "data.cutout=big"),
     ],
 )
 def test_nonsense_is_one_sentence_and_writes_nothing(overrides, sentence, tmp_path):

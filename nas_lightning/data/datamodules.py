@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
 
 from nas_lightning.data.augment import Transform
-from nas_lightning.data.images import Colour, Dataset, ImageSet, Splits
+from nas_lightning.data.images import Colour, Dataset, ImageSet, Splits, check_flag
 from nas_lightning.data.loader import BatchLoader, Order
 from nas_lightning.data.split import SplitMode, check_fraction, fingerprint, split_indices, take
 from nas_lightning.errors import UserError
@@ -55,6 +55,7 @@ class _DataModule(SizedDataModule):
 
     def __init__(self, dataset: Dataset, batch_size: int, seed: int, num_workers: int, progress: bool) -> None:
         super().__init__(dataset, batch_size, seed, num_workers)
+        check_flag("data.progress", progress)
         self.progress = progress
 
     @property
@@ -149,7 +150,7 @@ class SearchData(_DataModule):
         super().__init__(dataset, batch_size, seed, num_workers, progress)
         check_fraction("data.train_fraction", train_fraction)
         self.split = split
-        self.split_seed = split_seed
+        self.split_seed = at_least("data.split_seed", split_seed, 0)
         self.train_fraction = train_fraction
         self.train_images = train_images
         self.valid_images = valid_images
@@ -224,7 +225,7 @@ class TrainData(_DataModule):
         progress: bool = True,
     ) -> None:
         super().__init__(dataset, batch_size, seed, num_workers, progress)
-        if cutout < 0 or cutout % 2:
+        if at_least("data.cutout", cutout, 0) % 2:
             raise UserError(f"data.cutout={cutout} is no side of a cutout square; give an even number, or 0 for none.")
         self.cutout = cutout
         self.test_batch_size = at_least("data.test_batch_size", test_batch_size, 1)

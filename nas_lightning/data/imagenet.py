@@ -18,9 +18,9 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from nas_lightning.data.datamodules import SizedDataModule, at_least
-from nas_lightning.data.images import Colour
+from nas_lightning.data.images import Colour, Splits
 from nas_lightning.data.loader import stream_seed
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_number
 
 MEAN: Colour = (0.485, 0.456, 0.406)
 STD: Colour = (0.229, 0.224, 0.225)
@@ -49,12 +49,20 @@ class ImageNet:
                 raise UserError(f"dataset.{key} must be a whole number of at least 2, got {value!r}.")
         if self.resize < self.image_size:
             raise UserError(f"dataset.resize={self.resize} must not be below dataset.image_size={self.image_size}.")
-        if len(self.colour_jitter) != 4 or not all(0 <= jitter <= 1 for jitter in self.colour_jitter):
-            raise UserError(f"dataset.colour_jitter must be four numbers from 0 to 1, got {[*self.colour_jitter]}.")
+        jitter = self.colour_jitter
+        if not isinstance(jitter, list | tuple) or len(jitter) != 4 or not all(is_number(j) and 0 <= j <= 1 for j in jitter):
+            raise UserError(f"dataset.colour_jitter must be four numbers from 0 to 1, got {jitter!r}.")
 
     @property
     def side(self) -> int:
         return self.image_size
+
+    def load(self, progress: bool) -> Splits:
+        """What a search would ask for: refused, since these images are never all in memory."""
+        raise UserError(
+            "dataset=imagenet is for training by recipe=imagenet_... alone; for anything else give its folder as "
+            "dataset=folder dataset.root=PATH dataset.image_size=..."
+        )
 
     def train_transform(self) -> Callable[[Image.Image], Tensor]:
         *others, hue = self.colour_jitter
@@ -154,6 +162,8 @@ class ImageNetData(SizedDataModule):
     def __init__(
         self, dataset: ImageNet, batch_size: int = 128, seed: int = 0, num_workers: int = 8, test_batch_size: int = 256
     ) -> None:
+        if not isinstance(dataset, ImageNet):
+            raise UserError("data=imagenet reads dataset=imagenet alone; give the images' folder as its dataset.root=PATH.")
         super().__init__(dataset, batch_size, seed, num_workers)
         self.test_batch_size = at_least("data.test_batch_size", test_batch_size, 1)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_number
 
 
 class Relaxation(Protocol):
@@ -101,10 +101,6 @@ def _softmax_support(logits: Tensor, temperature: float, drift: float) -> Tensor
     return gap - 2 * drift <= negligible * temperature
 
 
-def _is_finite_above(value: object, bound: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bound < value < math.inf
-
-
 @dataclass(frozen=True)
 class Softmax:
     """beta = softmax(alpha / t): DARTS at t = 1 (arXiv 1806.09055, eq. 2). The paper's variant `normal`."""
@@ -140,11 +136,12 @@ class SnSoftmax:
                 f"relaxation.scale={self.scale} and relaxation.second_temperature={self.second_temperature}: "
                 "sn_softmax takes exactly one of them; set the other to null."
             )
-        if self.scale is not None and not _is_finite_above(self.scale, 1):
+        if self.scale is not None and not (is_number(self.scale) and 1 < self.scale < math.inf):
             raise UserError(
                 f"relaxation.scale must be a number above 1, got {self.scale!r}; for no noise use relaxation=softmax."
             )
-        if self.second_temperature is not None and not _is_finite_above(self.second_temperature, 0):
+        second = self.second_temperature
+        if second is not None and not (is_number(second) and 0 < second < math.inf):
             raise UserError(
                 f"relaxation.second_temperature must be a positive number, got {self.second_temperature!r}; "
                 "the paper's is 1.0."

@@ -59,8 +59,12 @@ class Softmax:
     op_ties: Literal["first", "last"] = "first"
 
     def __post_init__(self) -> None:
-        if self.decimals is not None and self.decimals < 0:
-            raise UserError(f"space.derive.decimals must be 0 or more, or null for no rounding, got {self.decimals}.")
+        if not isinstance(self.tempered, bool):
+            raise UserError(f"space.derive.tempered must be true or false, got {self.tempered!r}.")
+        if self.decimals is not None and (type(self.decimals) is not int or self.decimals < 0):
+            raise UserError(
+                f"space.derive.decimals must be a whole number, 0 or more, or null for no rounding, got {self.decimals!r}."
+            )
         if self.op_ties not in ("first", "last"):
             raise UserError(f"space.derive.op_ties must be first or last, got {self.op_ties!r}.")
 
