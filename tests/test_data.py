@@ -1,9 +1,11 @@
 """Data sets, split, augmentation and loaders."""
 
 import io
+import multiprocessing
 import os
 import pickle
 import resource
+import signal
 import threading
 import time
 import urllib.error
@@ -47,6 +49,7 @@ from nas_lightning.data.decode import Decoder, StreamedImages, decode_all
 from nas_lightning.data.image_tree import ZipTree, open_tree
 from nas_lightning.data.images import channel_statistics, resize
 from nas_lightning.data.split import split_indices
+from nas_lightning.data.workers import batches_of
 from nas_lightning.errors import UserError
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -845,6 +848,38 @@ def test_a_resumed_lightning_fit_sees_the_batches_of_an_uninterrupted_one(tmp_pa
     resumed, _ = fit(4, tmp_path / "two.ckpt")
     assert stopped.seen | resumed.seen == whole.seen
     assert sorted(resumed.seen) == [2, 3]
+
+
+class InterruptedStart:
+    """A loader that is interrupted while it starts its workers."""
+
+    started = False
+
+    def __len__(self) -> int:
+        return 2
+
+    def __iter__(self) -> Iterator[int]:
+        signal.raise_signal(signal.SIGINT)
+        self.started = True
+        return iter((0, 1))
+
+
+def test_a_ctrl_c_while_workers_start_is_raised_once_they_have() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    loader = InterruptedStart()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            next(batches_of(loader))  # type: ignore[arg-type]
+        assert loader.started
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_workers_have_ended_when_the_last_batch_is_given() -> None:
+    loader = DataLoader(list(range(5)), batch_size=2, num_workers=1)  # type: ignore[arg-type]
+    alive = [len(multiprocessing.active_children()) for _ in batches_of(loader)]
+    assert alive == [1, 1, 0]
 
 
 # --- configuration ---

@@ -20,6 +20,7 @@ from torchvision.transforms import v2
 from nas_lightning.data.datamodules import SizedDataModule, at_least
 from nas_lightning.data.images import Colour, Splits
 from nas_lightning.data.loader import stream_seed
+from nas_lightning.data.workers import batches_of
 from nas_lightning.errors import UserError, is_number
 
 MEAN: Colour = (0.485, 0.456, 0.406)
@@ -102,7 +103,7 @@ class _Labelled(TorchDataset[Any]):
 
 
 def _collate(items: list[tuple[Tensor, int] | UserError]) -> tuple[Tensor, Tensor] | UserError:
-    """An exception would leave the worker wrapped in its traceback; as a value it stays a sentence."""
+    """A batch, or what makes one impossible: see `batches_of`."""
     images, labels = [], []
     for item in items:
         if isinstance(item, UserError):
@@ -145,10 +146,7 @@ class _EpochLoader:
             drop_last=self._drops_single(len(self.images) % self.batch_size),
             generator=torch.Generator().manual_seed(stream_seed(self.seed, self.epoch(), role)),
         )
-        for batch in loader:
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
+        yield from batches_of(loader)
 
 
 class ImageNetData(SizedDataModule):
