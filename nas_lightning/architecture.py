@@ -31,7 +31,7 @@ class Architecture(nn.Module):
     def __init__(self, cells: Mapping[str, CellSpec], relaxation: Relaxation, generator: torch.Generator) -> None:
         super().__init__()
         self.cells = dict(cells)
-        self.relaxation = relaxation
+        self.relaxations = {name: relaxation.of_cell(name) for name in self.cells}
         self.alpha = nn.ParameterDict(
             {
                 name: nn.Parameter(1e-3 * torch.randn(spec.mask_EO.shape, generator=generator))
@@ -66,7 +66,7 @@ class Architecture(nn.Module):
         def support(name: str, alpha: Tensor, drift: float) -> Tensor:
             if not skip:
                 return masks[name]
-            return self.relaxation.support(alpha, masks[name], self._host_temperature, drift)
+            return self.relaxations[name].support(alpha, masks[name], self._host_temperature, drift)
 
         candidates = {name: spec.candidates for name, spec in self.cells.items()}
         self.active = ActiveOperations(candidates, support, lag=1 if self.temperature.is_cuda else 0)
@@ -74,7 +74,9 @@ class Architecture(nn.Module):
 
     def beta(self) -> dict[str, Tensor]:
         """beta_EO of each cell type, attached to alpha."""
-        return {name: self.relaxation(alpha, self.mask(name), self.temperature) for name, alpha in self.alpha.items()}
+        return {
+            name: self.relaxations[name](alpha, self.mask(name), self.temperature) for name, alpha in self.alpha.items()
+        }
 
     def edge_weights(self, cell: str) -> Tensor | None:
         """[E], attached to the edges' logits; None where the cell type has none."""

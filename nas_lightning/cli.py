@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -75,7 +76,10 @@ def build(node: Any, **arguments: Any) -> Any:
         if cause is not None:
             raise cause from None
         # A library's own refusal: its last words and the place in the config.
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        reason = str(error.__cause__ or error).strip().splitlines()[0].rstrip(":")
+        unknown = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", reason)
+        if unknown:
+            reason = "{} has no setting {}".format(*unknown.groups())
         raise UserError(f"{node.get('_target_')} refuses its settings ({reason}); correct them on the command line.") from error
 
 

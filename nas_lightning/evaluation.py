@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from nas_lightning.callbacks import look_up
 from nas_lightning.cli import Job, build
 from nas_lightning.cost import network_cost
 from nas_lightning.data import ImageNetData, TrainData
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_number
 from nas_lightning.export import check_format, export_network, save_weights
 from nas_lightning.files import write_text_atomically
 from nas_lightning.genotype import Genotype
@@ -103,6 +104,8 @@ def _check(config: DictConfig) -> None:
     for key in ("train", "baselines"):
         if not isinstance(config[key], bool):
             raise UserError(f"{key} must be true or false, got {config[key]!r}.")
+    if config.mac_limit is not None and not is_number(config.mac_limit):
+        raise UserError(f"mac_limit must be a number of multiply-adds, or null for no warning, got {config.mac_limit!r}.")
     check_format(config.export, config.train)
     if (config.run is None) == (config.genotype is None):
         raise UserError("give either run=<folder of a finished search> or genotype=<name, genotype.json or text>.")
@@ -110,11 +113,14 @@ def _check(config: DictConfig) -> None:
 
 
 def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
-    """Unless dataset= names another, the data set of the search, with what dataset.<key>= changes; returns its name."""
+    """Unless dataset= names another, the data set of the search, with what dataset.<key>= changes; returns its name.
+
+    How its colours are normalised is the recipe's choice, not the search's.
+    """
     own = job.choices.get("data", "train") != "train"  # a data module that comes with a data set of its own
     if config.run is None or own or any(override.startswith("dataset=") for override in job.overrides):
         return job.choices.get("dataset")
-    saved = Path(config.run) / "config.yaml"
+    saved = Path(str(config.run)) / "config.yaml"
     try:
         searched = yaml.safe_load(saved.read_text())["dataset"]
         name = str(searched["_target_"]).rpartition(".")[2].lower()
@@ -122,23 +128,35 @@ def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
         raise UserError(
             f"run={config.run} is no folder of a search, {saved} cannot be read ({error}); give the folder with report.json."
         ) from error
-    changed = OmegaConf.from_dotlist([o for o in job.overrides if o.startswith("dataset.")])
-    config.dataset = OmegaConf.merge(searched, changed.get("dataset", {}))
+    overrides = (override.lstrip("+") for override in job.overrides)  # Hydra wants + for what the default data set lacks
+    changed = OmegaConf.from_dotlist([override for override in overrides if override.startswith("dataset.")])
+    recipes = {"normalisation": config.normalisation} if "normalisation" in searched else {}
+    config.dataset = OmegaConf.merge(searched, recipes, changed.get("dataset", {}))
     return name
 
 
 def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
     if config.run is not None:
-        path = Path(config.run) / "genotype.json"
+        path = Path(str(config.run)) / "genotype.json"
         if not path.exists():
             raise UserError(f"run={config.run} holds no genotype.json; let its search finish, or give genotype=.")
         genotype = Genotype.read(path)
-    elif (path := Path(config.genotype)).suffix == ".json":
+    elif (path := Path(str(config.genotype))).suffix == ".json":
         genotype = Genotype.read(path)
+    elif os.path.isfile(path):  # unlike Path.is_file it takes texts longer than any name
+        return _parse_file(path, space)
     else:
-        return space.parse(config.genotype)
+        return space.parse(str(config.genotype))
     space.check(genotype, str(path))
     return genotype
+
+
+def _parse_file(path: Path, space: SearchSpace) -> Genotype:
+    """The architecture whose text the file holds."""
+    try:
+        return space.parse(path.read_text(encoding="utf-8"))
+    except (UserError, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} holds no genotype.json and no architecture's text: {error}") from error
 
 
 def _check_unchanged(genotype: Genotype, folder: Path) -> None:

@@ -72,7 +72,7 @@ def _report(folder: Path) -> dict[str, Any]:
 
 def export_network(folder: Path, export: Format) -> Path:
     """Write the trained network of the evaluation in `folder` for any batch size; returns the file."""
-    network = load(folder)
+    network = load(folder).to(memory_format=torch.contiguous_format)  # torch.export warns of weights in another order
     side = _report(folder)["image_size"]
     images = torch.zeros(2, 3, side, side)
     shapes = ({0: torch.export.Dim("batch")},)

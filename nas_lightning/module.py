@@ -18,7 +18,7 @@ from torchvision.ops import StochasticDepth
 from nas_lightning.active import step_bound
 from nas_lightning.architecture import Architecture
 from nas_lightning.bilevel import FirstOrder
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_number
 from nas_lightning.genotype import Genotype
 from nas_lightning.graphs import Outputs, Step, StepGraphs, step_graphs, uncached
 from nas_lightning.relaxations import Relaxation
@@ -51,7 +51,7 @@ class ArchClip:
     def __post_init__(self) -> None:
         if self.mode not in ("none", "norm", "value"):
             raise UserError(f"model.arch_clip.mode must be none, norm or value, got {self.mode!r}.")
-        if not self.value > 0:
+        if not (is_number(self.value) and self.value > 0):
             raise UserError(f"model.arch_clip.value must be positive, got {self.value!r}.")
 
     def __call__(self, alphas: list[nn.Parameter]) -> None:
@@ -133,11 +133,14 @@ class SupernetModule(pl.LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
+        for key, flag in (("trainer.graphs", graphs), ("trainer.compile", compile)):
+            if not isinstance(flag, bool):
+                raise UserError(f"{key} must be true or false, got {flag!r}.")
         if graphs and weight_clip_includes_arch:
             raise UserError("trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true; set one to false.")
-        if weight_clip is not None and not weight_clip > 0:
+        if weight_clip is not None and not (is_number(weight_clip) and weight_clip > 0):
             raise UserError(f"model.weight_clip must be positive, or null for no clipping, got {weight_clip!r}.")
-        if isinstance(arch_start, bool) or not 0 <= arch_start < (math.inf if isinstance(arch_start, int) else 1):
+        if not is_number(arch_start) or not 0 <= arch_start < (math.inf if isinstance(arch_start, int) else 1):
             raise UserError(f"model.arch_start must be a number of epochs or a fraction below 1, got {arch_start!r}.")
         self.automatic_optimization = False
         self.space = space
@@ -298,9 +301,9 @@ class NetworkModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         for key, value in (("label_smoothing", label_smoothing), ("drop_path", drop_path)):
-            if isinstance(value, str | bool) or not 0 <= value < 1:
+            if not (is_number(value) and 0 <= value < 1):
                 raise UserError(f"recipe.{key} must be at least 0 and below 1, got {value!r}.")
-        if isinstance(auxiliary_weight, str | bool) or not auxiliary_weight >= 0:
+        if not (is_number(auxiliary_weight) and auxiliary_weight >= 0):
             raise UserError(f"recipe.auxiliary_weight must be 0 or more, got {auxiliary_weight!r}.")
         self.network = network
         self.seed = seed

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -14,7 +15,7 @@ from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from nas_lightning.callbacks import MetricsFile, Progress, Row, read_rows
 from nas_lightning.cli import build
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_number
 from nas_lightning.loggers import LoggedRun
 
 log = logging.getLogger("nas_lightning")
@@ -38,6 +39,9 @@ def check_run_settings(config: DictConfig) -> None:
             f"trainer.devices={trainer.devices} is not offered: one run uses one device; run several seeds or settings "
             "side by side instead."
         )
+    clip = trainer.get("gradient_clip_val")
+    if clip is not None and not (is_number(clip) and clip >= 0):
+        raise UserError(f"trainer.gradient_clip_val must be a number of 0 or more, or null for no clipping, got {clip!r}.")
     for key in ("fast_dev_run", "overfit_batches"):
         if trainer.get(key):
             raise UserError(f"trainer.{key} writes no checkpoint or changes the data, so it cannot end in a report; drop it.")
@@ -50,8 +54,10 @@ def check_run_settings(config: DictConfig) -> None:
 def check_optimizers(module: pl.LightningModule) -> None:
     """Raise UserError where an optimiser or a scheduler refuses its settings; Lightning would ask only after the start."""
     try:
-        module.configure_optimizers()
-    except (TypeError, ValueError) as error:
+        configured: Any = module.configure_optimizers()
+        for stepped in (*configured[0], *configured[1]):
+            stepped.step()  # without gradients nothing moves; some schedules fail only here
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise UserError(
             f"an optimiser or learning-rate schedule refuses its settings ({error}); correct model.weight_optimizer, "
             "model.arch_optimizer, lr or recipe."

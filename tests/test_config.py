@@ -35,6 +35,23 @@ def test_the_default_is_edd_with_the_authors_recipe():
     assert (edd.model.arch_optimizer.lr, edd.model.arch_optimizer.weight_decay) == (3e-4, 0)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "program", "family"),
+    [
+        (("space=nb201",), "train", "nb201"),
+        (("space=darts",), "train", "darts"),
+        (("space=s3",), "train", "darts"),
+        (("space=nb201",), "evaluate", "nb201"),
+        (("space=darts",), "evaluate", "darts"),
+        (("space=darts", "recipe=drnas"), "evaluate", "darts"),
+        (("space=s1",), "evaluate", "darts"),
+        (("space=s1", "dataset.normalisation=nb201"), "evaluate", "nb201"),
+    ],
+)
+def test_cifar_is_normalised_as_its_recipe_does(overrides, program, family):
+    assert composed("dataset=cifar10", *overrides, "run_dir=x", config=program).data.dataset.normalisation == family
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiments_compose_and_name_their_runs(experiment):
     config = composed(f"experiment={experiment}", "run_dir=x")

@@ -175,6 +175,15 @@ def test_noise_depends_on_nothing_but_the_random_state():
     assert not [p for cell in network.cells for e in cell.edges for p in e.parameters()]
 
 
+def test_no_1x1_convolution_has_a_stride():
+    """PyTorch 2.14's backward of one writes out of bounds on a CPU where channels are few and images large."""
+    space = DARTS(C=8, num_cells=5, stem="imagenet", auxiliary=True)
+    network = space.network(space.parse("DARTS_V1"), 10)
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    assert {c.stride for c in convolutions if c.kernel_size == (1, 1)} == {(1, 1)}
+    assert {c.stride for c in convolutions} == {(1, 1), (2, 2)}
+
+
 def test_images_too_small_for_the_network_are_one_sentence():
     space = DARTS(C=4, num_cells=3, auxiliary=True)
     genotype = space.parse("DARTS_V2")

@@ -85,6 +85,32 @@ def test_rounded_rule_equals_the_edd_authors_program(temperature, normal, reduce
     assert compact(space.derive(scores(space, temperature))) == (normal, reduce)
 
 
+@pytest.mark.parametrize(
+    ("candidates", "temperature", "normal", "reduce"),
+    [
+        (
+            "s2",
+            0.01,
+            "skip_connect@0 skip_connect@1 sep_conv_3x3@1 sep_conv_3x3@2 sep_conv_3x3@0 sep_conv_3x3@1 skip_connect@0 "
+            "skip_connect@1",
+            "sep_conv_3x3@0 sep_conv_3x3@1 skip_connect@1 skip_connect@2 sep_conv_3x3@0 sep_conv_3x3@1 sep_conv_3x3@1 "
+            "sep_conv_3x3@2",
+        ),
+        (
+            "s3",
+            0.001,
+            "sep_conv_3x3@1 sep_conv_3x3@0 sep_conv_3x3@0 skip_connect@1 skip_connect@0 skip_connect@1 sep_conv_3x3@1 "
+            "sep_conv_3x3@2",
+            "skip_connect@0 skip_connect@1 sep_conv_3x3@0 sep_conv_3x3@1 skip_connect@0 sep_conv_3x3@2 skip_connect@1 "
+            "sep_conv_3x3@2",
+        ),
+    ],
+)
+def test_rounded_rule_for_subspaces_equals_the_edd_authors_program(candidates, temperature, normal, reduce):
+    space = DARTS(candidates=candidates, derive=Softmax(tempered=True, decimals=3, op_ties="last"))
+    assert compact(space.derive(scores(space, temperature))) == (normal, reduce)
+
+
 def test_exact_rule_equals_darts_at_temperature_1():
     exact, darts = DARTS(none=True), DARTS(none=True, derive=Softmax())
     assert exact.derive(scores(exact)) == darts.derive(scores(darts))
@@ -229,11 +255,26 @@ def test_subspaces_refuse_other_operations_but_take_published_architectures_for_
         ({"candidates": "s2", "none": True}, "space.none=true adds"),
         ({"stem": "svhn"}, "space.stem must be"),
         ({"auxiliary": "yes"}, "space.auxiliary must be"),
+        ({"derive": "exact"}, "space.derive='exact' is no rule"),
     ],
 )
 def test_nonsense_settings_are_one_sentence(settings, sentence):
     with pytest.raises(UserError, match=sentence):
         DARTS(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"tempered": "no"}, "space.derive.tempered must be"),
+        ({"decimals": "three"}, "space.derive.decimals must be"),
+        ({"decimals": -1}, "space.derive.decimals must be"),
+        ({"op_ties": "middle"}, "space.derive.op_ties must be"),
+    ],
+)
+def test_nonsense_settings_of_a_rule_are_one_sentence(settings, sentence):
+    with pytest.raises(UserError, match=sentence):
+        Softmax(**settings)
 
 
 def test_a_genotype_file_with_missing_cells_is_one_sentence():

@@ -1,9 +1,11 @@
 """Data sets, split, augmentation and loaders."""
 
 import io
+import multiprocessing
 import os
 import pickle
 import resource
+import signal
 import threading
 import time
 import urllib.error
@@ -35,6 +37,7 @@ from nas_lightning.data import (
     Digits,
     Fake,
     Folder,
+    ImageNet,
     ImageNetData,
     Images,
     SearchData,
@@ -46,6 +49,7 @@ from nas_lightning.data.decode import Decoder, StreamedImages, decode_all
 from nas_lightning.data.image_tree import ZipTree, open_tree
 from nas_lightning.data.images import channel_statistics, resize
 from nas_lightning.data.split import split_indices
+from nas_lightning.data.workers import batches_of
 from nas_lightning.errors import UserError
 
 CONF = Path(__file__).parent.parent / "conf"
@@ -772,6 +776,14 @@ def test_training_from_scratch_uses_all_training_images_and_cutout() -> None:
         (lambda: SearchData(Digits(), valid_images=1).setup("fit"), "data.valid_images=1 "),
         (lambda: SearchData(Digits(), train_fraction=0.0001).setup("fit"), "leaves 0 and 1438"),
         (lambda: TrainData(Digits(), cutout=3), "data.cutout=3"),
+        (lambda: TrainData(Digits(), batch_size=1), "data.batch_size=1 .* at least 2"),
+        (lambda: TrainData(Digits(), progress="no"), "data.progress must be true or false"),  # type: ignore[arg-type]
+        (lambda: Folder("x", flip="no"), "dataset.flip must be true or false"),  # type: ignore[arg-type]
+        (lambda: Cifar10(download="no"), "dataset.download must be true or false"),  # type: ignore[arg-type]
+        (lambda: SearchData(ImageNet("x")).setup("fit"), "dataset=imagenet is for training"),  # type: ignore[arg-type]
+        (lambda: ImageNetData(Digits()), "data=imagenet reads dataset=imagenet alone"),  # type: ignore[arg-type]
+        (lambda: ImageNet("x", colour_jitter=0.4), "dataset.colour_jitter must be"),  # type: ignore[arg-type]
+        (lambda: Digits(image_size=1), "dataset.image_size=1 "),
         (lambda: Digits(test_fraction=0), "dataset.test_fraction=0"),
         (lambda: Digits(image_size=0), "dataset.image_size=0"),
         (lambda: Digits(padding=-1), "dataset.padding=-1"),
@@ -838,12 +850,45 @@ def test_a_resumed_lightning_fit_sees_the_batches_of_an_uninterrupted_one(tmp_pa
     assert sorted(resumed.seen) == [2, 3]
 
 
+class InterruptedStart:
+    """A loader that is interrupted while it starts its workers."""
+
+    started = False
+
+    def __len__(self) -> int:
+        return 2
+
+    def __iter__(self) -> Iterator[int]:
+        signal.raise_signal(signal.SIGINT)
+        self.started = True
+        return iter((0, 1))
+
+
+def test_a_ctrl_c_while_workers_start_is_raised_once_they_have() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    loader = InterruptedStart()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            next(batches_of(loader))  # type: ignore[arg-type]
+        assert loader.started
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_workers_have_ended_when_the_last_batch_is_given() -> None:
+    loader = DataLoader(list(range(5)), batch_size=2, num_workers=1)  # type: ignore[arg-type]
+    alive = [len(multiprocessing.active_children()) for _ in batches_of(loader)]
+    assert alive == [1, 1, 0]
+
+
 # --- configuration ---
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "dataset").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_dataset_yaml_builds_and_names_all_settings_with_their_defaults(path: Path, tmp_path: Path) -> None:
-    config = OmegaConf.load(path)
+    shared = {"seed": 3, "normalisation": "nb201"}
+    config = OmegaConf.create({**shared, "dataset": OmegaConf.load(path)}).dataset
     assert isinstance(config, DictConfig)
     kind = get_class(config._target_)
     settings = {f.name: f.default for f in fields(kind)}
@@ -854,7 +899,7 @@ def test_every_dataset_yaml_builds_and_names_all_settings_with_their_defaults(pa
         if (data.stem == "imagenet") != (path.stem == "imagenet"):  # its images go through a module of their own
             continue
         root = {"root": str(tmp_path)} if "root" in config else {}
-        whole = OmegaConf.create({"seed": 3, "dataset": OmegaConf.merge(config, root), "data": OmegaConf.load(data)})
+        whole = OmegaConf.create({**shared, "dataset": OmegaConf.merge(config, root), "data": OmegaConf.load(data)})
         module = instantiate(whole.data, _convert_="all")
         assert isinstance(module, SearchData | TrainData | ImageNetData)
         assert (module.seed, module.dataset.name) == (3, path.stem)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import QuotedString
+from omegaconf import OmegaConf
 from PIL import Image
 
 import nas_lightning
@@ -54,10 +55,22 @@ def test_a_genotype_may_be_a_name_a_text_or_a_file(tmp_path):
     (text,) = quote_values([f"genotype={by_name['architecture']}"])
     file = tmp_path / "found.json"
     file.write_text(json.dumps(by_name["genotype"]))
-    for genotype in (text, f"genotype={file}"):
+    plain = tmp_path / "found.txt"
+    plain.write_text(f"{by_name['architecture']}\n")
+    for genotype in (text, f"genotype={file}", f"genotype={plain}"):
         other = evaluated(tmp_path, *small, genotype)
         assert other["genotype"] == by_name["genotype"]
         assert other["params"] == by_name["params"]
+
+
+def test_the_recipe_normalises_the_searchs_images(tmp_path):
+    searched = composed("space=nb201", "dataset=cifar10", "run_dir=x")
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(searched, resolve=True))
+    (tmp_path / "genotype.json").write_text(DARTS().parse("DARTS_V2").to_json())
+    for override, family in (("seed=0", "darts"), ("normalisation=nb201", "nb201"), ("+dataset.normalisation=nb201", "nb201")):
+        report = evaluated(tmp_path, f"run={tmp_path}", override, "space.C=4", "space.num_cells=3", dataset="digits")
+        assert report["dataset"] == "cifar10"
+        assert report["config"]["data"]["dataset"]["normalisation"] == family
 
 
 def test_a_sweep_over_texts_is_split_between_them_and_not_inside():
@@ -180,11 +193,19 @@ def test_what_cannot_be_loaded_is_one_sentence(finished, tmp_path):
         (("genotype=DARTS_V2", "export=onnx"), "export=onnx needs a trained network"),
         (("genotype=DARTS_V2", "export=tflite", "train=true"), "export must be onnx, torch or null"),
         (("genotype=DARTS_V3",), "neither the name of a published architecture"),
+        (("genotype=5",), "neither the name of a published architecture"),
+        (("genotype=/dev/null/found.json",), "found.json cannot be read"),
+        ((f"genotype={ROOT / 'pyproject.toml'}",), r"pyproject.toml holds no genotype.json and no archi"),
         (("genotype=DARTS_V2", "space.partial=5"), "divisible by space.partial=5"),
         (("genotype=DARTS_V2", "train=true", "dataset.image_size=16"), "images of 16 pixels do not pass"),
         (("genotype=DARTS_V2", "train=true", *TINY, "recipe.drop_path=1"), "recipe.drop_path must be"),
         (("genotype=DARTS_V2", "train=true", *TINY, "recipe.label_smoothing=-1"), "recipe.label_smoothing must be"),
         (("genotype=DARTS_V2", "baselines=maybe"), "baselines must be true or false"),
+        (("genotype=DARTS_V2", "mac_limit=few"), "mac_limit must be a number"),
+        (("run=5",), "run=5 is no folder of a search"),
+        (("genotype=DARTS_V2", "train=true", *TINY, "recipe.scheduler.T_max=0"), "refuses its settings"),
+        (("genotype=DARTS_V2", "train=true", *TINY, "trainer.gradient_clip_val=-5"), "trainer.gradient_clip_val must be"),
+        (("genotype=DARTS_V2", "data.cutout=big"), "data.cutout=big"),
     ],
 )
 def test_nonsense_is_one_sentence_and_writes_nothing(overrides, sentence, tmp_path):

@@ -173,6 +173,14 @@ def test_bf16_runs_and_resumes(toy, tmp_path, monkeypatch):
         ("data.batch_size=2.5", "data.batch_size=2.5"),
         ("dataset.image_size=abc", "dataset.image_size=abc"),
         ("seed=-1", "seed must be"),
+        ("model.arch_start=soon", "model.arch_start must be"),
+        ("model.weight_clip=abc", "model.weight_clip must be"),
+        ("model.arch_clip.value=abc", "model.arch_clip.value must be"),
+        ("trainer.compile=no", "trainer.compile must be true or false"),
+        ("data.train_images=many", "data.train_images=many"),
+        ("data.train_fraction=half", "data.train_fraction=half"),
+        ("data.split_seed=-1", "data.split_seed=-1"),
+        ("+space.derive=exact", "NB201 has no setting derive"),
     ],
 )
 def test_nonsense_is_one_sentence_and_writes_nothing(override, sentence, toy, tmp_path):

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nas_lightning.architecture import Architecture
 from nas_lightning.errors import UserError
 from nas_lightning.relaxations import SnSoftmax, Softmax, sn_softmax
+from nas_lightning.spaces import DARTS, NB201
 
 A = (1e-3, -5e-4, 2e-3, 0.0, 3e-4)
 A_SATURATED = (0.1, -0.05, 0.02, 0.0, 0.03)
@@ -196,6 +198,28 @@ def test_differentiating_sn_softmax_twice_raises_while_softmax_allows_it():
     assert torch.autograd.gradgradcheck(lambda a: sn_softmax(a, 0.5), logits)
 
 
+@pytest.mark.parametrize(
+    ("space", "cells", "noisy"),
+    [
+        (DARTS(), "all", {"normal", "reduce"}),
+        (DARTS(), "normal", {"normal"}),
+        (NB201(), "all", {"cell"}),
+        (NB201(), "normal", {"cell"}),
+    ],
+)
+def test_reduction_cells_have_the_ordinary_gradient_where_only_normal_cells_are_noisy(space, cells, noisy):
+    relaxation = SnSoftmax(second_temperature=1.0, cells=cells)
+    architecture = Architecture(space.cells, relaxation, torch.Generator().manual_seed(0)).double()
+    architecture.set_temperature(1e-3)
+    betas = architecture.beta()
+    for name, alpha in architecture.alpha.items():
+        _, v = random_logits(*alpha.shape)
+        (gradient,) = torch.autograd.grad(betas[name], alpha, v)
+        expected = explicit_gradient(alpha.detach(), v, 1e-3, 1.0 if name in noisy else None)
+        assert relative_error(gradient, expected) < 1e-12
+        assert relative_error(betas[name].detach(), torch.softmax(alpha.detach() / 1e-3, -1)) < 1e-12
+
+
 class LargestTensor(TorchDispatchMode):
     numel = 0
     host_reads = 0
@@ -250,6 +274,11 @@ def test_mean_entropy_at_initialisation_equals_the_tabulated_values(operations):
     for temperature, expected in MEAN_ENTROPY[operations].items():
         beta = sn_softmax(logits, temperature)
         assert -torch.xlogy(beta, beta).sum(-1).mean().item() == pytest.approx(expected, abs=2e-3)
+
+
+def test_an_unknown_choice_of_noisy_cells_is_refused():
+    with pytest.raises(UserError, match=r"relaxation.cells must be all or normal, got 'reduce'"):
+        SnSoftmax(scale=100.0, cells="reduce")
 
 
 @pytest.mark.parametrize(

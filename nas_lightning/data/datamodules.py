@@ -1,29 +1,39 @@
-"""The two LightningDataModules: for the search and for training a found network from scratch."""
+"""The LightningDataModules of images held as bytes: for the search and for training a found network from scratch."""
 
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
 
 from nas_lightning.data.augment import Transform
-from nas_lightning.data.images import Colour, Dataset, ImageSet, Splits
+from nas_lightning.data.images import Colour, Dataset, ImageSet, Splits, check_flag
 from nas_lightning.data.loader import BatchLoader, Order
 from nas_lightning.data.split import SplitMode, check_fraction, fingerprint, split_indices, take
 from nas_lightning.errors import UserError
 
 
-class _DataModule(pl.LightningDataModule):
-    """What both share: the loaded data set, its transforms and the trainer's device and epoch."""
+class _Sizes(Protocol):
+    """What is known of a data set before any image is read."""
 
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int, num_workers: int, progress: bool) -> None:
+    @property
+    def num_classes(self) -> int: ...
+    @property
+    def side(self) -> int: ...
+
+
+class SizedDataModule(pl.LightningDataModule):
+    """What all data modules share: sizes known before any image is read, and the trainer's epoch."""
+
+    dataset: _Sizes
+
+    def __init__(self, dataset: _Sizes, batch_size: int, seed: int, num_workers: int) -> None:
         super().__init__()
         self.dataset = dataset
-        self.batch_size = at_least("data.batch_size", batch_size, 1)
+        self.batch_size = at_least("data.batch_size", batch_size, 2)  # batch statistics need two images
         self.seed = seed
         self.num_workers = at_least("data.num_workers", num_workers, 0)
-        self.progress = progress
 
     @property
     def num_classes(self) -> int:
@@ -33,6 +43,20 @@ class _DataModule(pl.LightningDataModule):
     def image_size(self) -> int:
         """Side of the images in pixels."""
         return self.dataset.side
+
+    def _epoch(self) -> int:
+        return 0 if self.trainer is None else self.trainer.current_epoch
+
+
+class _DataModule(SizedDataModule):
+    """What both share: the loaded data set, its transforms and the trainer's device."""
+
+    dataset: Dataset
+
+    def __init__(self, dataset: Dataset, batch_size: int, seed: int, num_workers: int, progress: bool) -> None:
+        super().__init__(dataset, batch_size, seed, num_workers)
+        check_flag("data.progress", progress)
+        self.progress = progress
 
     @property
     def normalisation(self) -> tuple[Colour, Colour]:
@@ -87,9 +111,6 @@ class _DataModule(pl.LightningDataModule):
             device=self._device,
         )
 
-    def _epoch(self) -> int:
-        return 0 if self.trainer is None else self.trainer.current_epoch
-
 
 class SearchData(_DataModule):
     """The training images cut in two: one part for the weights, one for the architecture.
@@ -129,7 +150,7 @@ class SearchData(_DataModule):
         super().__init__(dataset, batch_size, seed, num_workers, progress)
         check_fraction("data.train_fraction", train_fraction)
         self.split = split
-        self.split_seed = split_seed
+        self.split_seed = at_least("data.split_seed", split_seed, 0)
         self.train_fraction = train_fraction
         self.train_images = train_images
         self.valid_images = valid_images
@@ -204,7 +225,7 @@ class TrainData(_DataModule):
         progress: bool = True,
     ) -> None:
         super().__init__(dataset, batch_size, seed, num_workers, progress)
-        if cutout < 0 or cutout % 2:
+        if at_least("data.cutout", cutout, 0) % 2:
             raise UserError(f"data.cutout={cutout} is no side of a cutout square; give an even number, or 0 for none.")
         self.cutout = cutout
         self.test_batch_size = at_least("data.test_batch_size", test_batch_size, 1)

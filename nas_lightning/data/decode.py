@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from nas_lightning.data.image_tree import ImageTree
+from nas_lightning.data.workers import batches_of
 from nas_lightning.errors import UserError
 
 _CHUNK = 256
@@ -147,11 +148,10 @@ class StreamedImages(TorchDataset[Any]):
         return len(self.paths)
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor] | UserError:
-        # An exception would reach the main process wrapped in the worker's traceback; as a value it stays a sentence.
         try:
             pixels = np.stack([self.decoder(self.paths[index]) for index in indices])
         except UserError as error:
-            return error
+            return error  # raised by `batches_of`
         return torch.from_numpy(pixels), self.labels[indices]
 
     def batches(self, indices: Sequence[Tensor], num_workers: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -163,10 +163,7 @@ class StreamedImages(TorchDataset[Any]):
             pin_memory=self.pinned,
             generator=torch.Generator(),  # else the workers' seeds are drawn from the global random state
         )
-        for batch in loader:
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
+        yield from batches_of(loader)
 
     def subset(self, indices: Tensor) -> "StreamedImages":
         paths = tuple(self.paths[index] for index in indices.tolist())

@@ -10,9 +10,9 @@ import torch
 from nas_lightning.data.cache import cache_folder, check_cache, decode_once
 from nas_lightning.data.decode import Decoder, StreamedImages, native_side
 from nas_lightning.data.image_tree import ImageTree, open_tree
-from nas_lightning.data.images import Images, ImageSet, Splits, channel_statistics, check_settings
+from nas_lightning.data.images import Images, ImageSet, Splits, channel_statistics, check_flag, check_settings
 from nas_lightning.data.split import check_fraction, hold_out
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_number
 
 _log = logging.getLogger(__name__)
 
@@ -53,10 +53,11 @@ class Folder:
         if not self.root:
             raise UserError("dataset=folder needs images; give a folder or zip with <class>/<image> as dataset.root=PATH.")
         check_settings(self.image_size, self.padding)
+        check_flag("dataset.flip", self.flip)
         check_cache(self.cache)
-        if self.memory_limit_gb < 0:
+        if not (is_number(self.memory_limit_gb) and self.memory_limit_gb >= 0):
             raise UserError(
-                f"dataset.memory_limit_gb={self.memory_limit_gb} is negative; give 0 to keep nothing in memory."
+                f"dataset.memory_limit_gb={self.memory_limit_gb} is no size of 0 or more; give 0 to keep nothing in memory."
             )
         if self.test_fraction is not None:
             check_fraction("dataset.test_fraction", self.test_fraction)

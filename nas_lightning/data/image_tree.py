@@ -153,7 +153,7 @@ class _ArchivePerProcess:
 
 def open_tree(root: str, setting: str) -> ImageTree:
     """The images below `root`, a folder or a zip file; `setting` names it in the error message."""
-    place = Path(root)
+    place = Path(str(root))  # a folder's name may be a number to YAML
     if place.is_dir():
         return DirectoryTree(place)
     if not place.exists():

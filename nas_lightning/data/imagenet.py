@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pytorch_lightning as pl
 import torch
 from PIL import Image
 from torch import Tensor
@@ -18,10 +17,11 @@ from torch.utils.data import Dataset as TorchDataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from nas_lightning.data.datamodules import at_least
-from nas_lightning.data.images import Colour
+from nas_lightning.data.datamodules import SizedDataModule, at_least
+from nas_lightning.data.images import Colour, Splits
 from nas_lightning.data.loader import stream_seed
-from nas_lightning.errors import UserError
+from nas_lightning.data.workers import batches_of
+from nas_lightning.errors import UserError, is_number
 
 MEAN: Colour = (0.485, 0.456, 0.406)
 STD: Colour = (0.229, 0.224, 0.225)
@@ -50,12 +50,20 @@ class ImageNet:
                 raise UserError(f"dataset.{key} must be a whole number of at least 2, got {value!r}.")
         if self.resize < self.image_size:
             raise UserError(f"dataset.resize={self.resize} must not be below dataset.image_size={self.image_size}.")
-        if len(self.colour_jitter) != 4 or not all(0 <= jitter <= 1 for jitter in self.colour_jitter):
-            raise UserError(f"dataset.colour_jitter must be four numbers from 0 to 1, got {[*self.colour_jitter]}.")
+        jitter = self.colour_jitter
+        if not isinstance(jitter, list | tuple) or len(jitter) != 4 or not all(is_number(j) and 0 <= j <= 1 for j in jitter):
+            raise UserError(f"dataset.colour_jitter must be four numbers from 0 to 1, got {jitter!r}.")
 
     @property
     def side(self) -> int:
         return self.image_size
+
+    def load(self, progress: bool) -> Splits:
+        """What a search would ask for: refused, since these images are never all in memory."""
+        raise UserError(
+            "dataset=imagenet is for training by recipe=imagenet_... alone; for anything else give its folder as "
+            "dataset=folder dataset.root=PATH dataset.image_size=..."
+        )
 
     def train_transform(self) -> Callable[[Image.Image], Tensor]:
         *others, hue = self.colour_jitter
@@ -95,7 +103,7 @@ class _Labelled(TorchDataset[Any]):
 
 
 def _collate(items: list[tuple[Tensor, int] | UserError]) -> tuple[Tensor, Tensor] | UserError:
-    """An exception would leave the worker wrapped in its traceback; as a value it stays a sentence."""
+    """A batch, or what makes one impossible: see `batches_of`."""
     images, labels = [], []
     for item in items:
         if isinstance(item, UserError):
@@ -138,35 +146,24 @@ class _EpochLoader:
             drop_last=self._drops_single(len(self.images) % self.batch_size),
             generator=torch.Generator().manual_seed(stream_seed(self.seed, self.epoch(), role)),
         )
-        for batch in loader:
-            if isinstance(batch, UserError):
-                raise batch
-            yield batch
+        yield from batches_of(loader)
 
 
-class ImageNetData(pl.LightningDataModule):
+class ImageNetData(SizedDataModule):
     """Training images by RandomResizedCrop, flip and colour jitter; test images (val/) by resize and centre crop.
 
     num_workers: processes that decode and transform. With the same number a run that goes on is the same to the bit.
     """
 
+    dataset: ImageNet
+
     def __init__(
         self, dataset: ImageNet, batch_size: int = 128, seed: int = 0, num_workers: int = 8, test_batch_size: int = 256
     ) -> None:
-        super().__init__()
-        self.dataset = dataset
-        self.batch_size = at_least("data.batch_size", batch_size, 2)
-        self.seed = seed
-        self.num_workers = at_least("data.num_workers", num_workers, 0)
+        if not isinstance(dataset, ImageNet):
+            raise UserError("data=imagenet reads dataset=imagenet alone; give the images' folder as its dataset.root=PATH.")
+        super().__init__(dataset, batch_size, seed, num_workers)
         self.test_batch_size = at_least("data.test_batch_size", test_batch_size, 1)
-
-    @property
-    def num_classes(self) -> int:
-        return self.dataset.num_classes
-
-    @property
-    def image_size(self) -> int:
-        return self.dataset.side
 
     @property
     def normalisation(self) -> tuple[Colour, Colour]:
@@ -203,9 +200,6 @@ class ImageNetData(pl.LightningDataModule):
     def val_dataloader(self) -> _EpochLoader:
         images = _Labelled(self.folders[1], self.dataset.test_transform())
         return _EpochLoader(images, self.test_batch_size, self.num_workers, self.seed, self._epoch, shuffled=False)
-
-    def _epoch(self) -> int:
-        return 0 if self.trainer is None else self.trainer.current_epoch
 
 
 def _open(root: str, part: str) -> ImageFolder:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nas_lightning.data.images import ImageSet
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_number
 
 SplitMode = Literal["seed", "index"]
 
@@ -16,7 +16,7 @@ _HOLD_OUT_SEED = 0
 
 
 def check_fraction(name: str, fraction: float) -> None:
-    if not 0 < fraction < 1:
+    if not (is_number(fraction) and 0 < fraction < 1):
         raise UserError(f"{name}={fraction} is no share of the images; give a number between 0 and 1, both excluded.")
 
 
@@ -37,7 +37,7 @@ def split_indices(count: int, fraction: float, mode: SplitMode, seed: int) -> tu
 
 def take(indices: Tensor, count: int | None, name: str) -> Tensor:
     """The first `count` of `indices` (all for None); `name` is the setting that asks for them."""
-    if count is not None and not 2 <= count <= len(indices):
+    if count is not None and not (type(count) is int and 2 <= count <= len(indices)):
         raise UserError(
             f"{name}={count} cannot be had: that part of the training images holds {len(indices)}; "
             f"give 2 to {len(indices)}, or null for all."

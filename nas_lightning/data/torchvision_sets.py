@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torchvision.datasets import CIFAR10, CIFAR100, SVHN
 
-from nas_lightning.data.images import Colour, Images, Splits, check_settings, resize
+from nas_lightning.data.images import Colour, Images, Splits, check_flag, check_settings, resize
 from nas_lightning.errors import UserError
 
 _NATIVE_SIDE = 32
@@ -46,6 +46,7 @@ class _Cifar:
 
     def __post_init__(self) -> None:
         check_settings(self.image_size, self.padding)
+        check_flag("dataset.download", self.download)
         if self.normalisation not in self.statistics:
             raise UserError(f"dataset.normalisation={self.normalisation!r} is unknown; give nb201 or darts.")
 
@@ -97,6 +98,7 @@ class Svhn:
 
     def __post_init__(self) -> None:
         check_settings(self.image_size, self.padding)
+        check_flag("dataset.download", self.download)
 
     @property
     def side(self) -> int:

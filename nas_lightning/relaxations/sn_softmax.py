@@ -5,13 +5,13 @@ Letters: E edges, O operations.
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_number
 
 
 class Relaxation(Protocol):
@@ -19,6 +19,10 @@ class Relaxation(Protocol):
 
     Where mask_EO is False the operation is no candidate: weight 0 and gradient 0. Every edge has a candidate.
     """
+
+    def of_cell(self, cell: str) -> "Relaxation":
+        """What relaxes the cell type `cell`."""
+        ...
 
     def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor: ...
 
@@ -97,13 +101,12 @@ def _softmax_support(logits: Tensor, temperature: float, drift: float) -> Tensor
     return gap - 2 * drift <= negligible * temperature
 
 
-def _is_finite_above(value: object, bound: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bound < value < math.inf
-
-
 @dataclass(frozen=True)
 class Softmax:
     """beta = softmax(alpha / t): DARTS at t = 1 (arXiv 1806.09055, eq. 2). The paper's variant `normal`."""
+
+    def of_cell(self, cell: str) -> "Softmax":
+        return self
 
     def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor:
         return sn_softmax(_candidates(alpha_EO, mask_EO), temperature)
@@ -118,10 +121,14 @@ class SnSoftmax:
 
     Give one of `scale` (s > 1: second temperature s*t; the paper's `s=100`) and `second_temperature` (a constant
     s*t > 0; the paper's `st=1`, so that s = 1/t).
+
+    cells: which cell types have the second term. The paper does not say: `all`; the authors' program for the DARTS space
+        and S1-S4 adds it in the `normal` cells only, so that reduction cells have the ordinary gradient.
     """
 
     scale: float | None = None
     second_temperature: float | None = None
+    cells: Literal["all", "normal"] = "all"
 
     def __post_init__(self) -> None:
         if (self.scale is None) == (self.second_temperature is None):
@@ -129,15 +136,21 @@ class SnSoftmax:
                 f"relaxation.scale={self.scale} and relaxation.second_temperature={self.second_temperature}: "
                 "sn_softmax takes exactly one of them; set the other to null."
             )
-        if self.scale is not None and not _is_finite_above(self.scale, 1):
+        if self.scale is not None and not (is_number(self.scale) and 1 < self.scale < math.inf):
             raise UserError(
                 f"relaxation.scale must be a number above 1, got {self.scale!r}; for no noise use relaxation=softmax."
             )
-        if self.second_temperature is not None and not _is_finite_above(self.second_temperature, 0):
+        second = self.second_temperature
+        if second is not None and not (is_number(second) and 0 < second < math.inf):
             raise UserError(
                 f"relaxation.second_temperature must be a positive number, got {self.second_temperature!r}; "
                 "the paper's is 1.0."
             )
+        if self.cells not in ("all", "normal"):
+            raise UserError(f"relaxation.cells must be all or normal, got {self.cells!r}.")
+
+    def of_cell(self, cell: str) -> Relaxation:
+        return Softmax() if self.cells == "normal" and cell == "reduce" else self
 
     def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor:
         second = self.second_temperature if self.scale is None else self.scale * temperature

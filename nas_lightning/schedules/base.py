@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_number
 
 E_A = 1e-3 * math.sqrt(2 / math.pi) / 2
 """E(a) = 3.98942280e-4, the scale constant of logits drawn as 1e-3 * N(0, 1) (arXiv 2306.06855, section 2.3)."""
@@ -45,13 +45,9 @@ class TemperatureSchedule(Protocol):
     def update(self, epoch: int, observed: Observation, previous: ScheduleState) -> ScheduleState: ...
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def check_positive(**values: float) -> None:
     for name, value in values.items():
-        if not (_is_number(value) and 0 < value < math.inf):
+        if not (is_number(value) and 0 < value < math.inf):
             raise UserError(f"sched.{name} must be a positive number, got {value!r}.")
 
 
@@ -62,7 +58,7 @@ def check_epochs(epochs: int) -> None:
 
 def check_epoch_constants(epochs: int, **values: int | float) -> None:
     for name, value in values.items():
-        if not (_is_number(value) and 0 <= value < math.inf):
+        if not (is_number(value) and 0 <= value < math.inf):
             raise UserError(
                 f"sched.{name} must be a number of epochs such as 5 or a fraction of the run such as 0.1, "
                 f"got {value!r}."

@@ -100,6 +100,8 @@ class DARTS:
         self.num_cells = num_cells
         self.candidates = candidates
         self.partial = partial
+        if derive is not None and not callable(derive):
+            raise UserError(f"space.derive={derive!r} is no rule; choose one by derive=exact, darts, edd_rounded, ...")
         self.rule = derive or Exact()
         self.stem = stem
         self.auxiliary = auxiliary

@@ -45,6 +45,13 @@ class Softmax:
 
     tempered: softmax(alpha / t) instead. decimals: round to so many; edges that tie go to the lower input.
     op_ties: which operation of an edge wins a tie, the first or the last in the space's order.
+
+    The EDD authors' released programs (chaoji90/PCDEDD) are tempered with decimals=3; the one for S1-S4 differs by
+    op_ties="last" (it compares by >=), which shows where softmax(alpha / t) is even. Two things about that one are
+    assumptions: its search imports the network from a folder that was not published, taken here for the one of the same
+    name beside it; and it looks for `none` by an edge's position within its node, which is taken for the edge's own list
+    (the same in S1-S4, where either no edge or every edge has `none` first). The paper itself names only the largest weight
+    of each edge (arXiv 2306.06855, eq. 2), not how a node's two edges are chosen.
     """
 
     tempered: bool = False
@@ -52,8 +59,12 @@ class Softmax:
     op_ties: Literal["first", "last"] = "first"
 
     def __post_init__(self) -> None:
-        if self.decimals is not None and self.decimals < 0:
-            raise UserError(f"space.derive.decimals must be 0 or more, or null for no rounding, got {self.decimals}.")
+        if not isinstance(self.tempered, bool):
+            raise UserError(f"space.derive.tempered must be true or false, got {self.tempered!r}.")
+        if self.decimals is not None and (type(self.decimals) is not int or self.decimals < 0):
+            raise UserError(
+                f"space.derive.decimals must be a whole number, 0 or more, or null for no rounding, got {self.decimals!r}."
+            )
         if self.op_ties not in ("first", "last"):
             raise UserError(f"space.derive.op_ties must be first or last, got {self.op_ties!r}.")
 
