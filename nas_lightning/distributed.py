@@ -1,7 +1,10 @@
 """One search on several devices of a machine: how its processes start, and how their gradients become one."""
 
 import logging
+import multiprocessing
+import os
 import sys
+import threading
 from collections.abc import Iterable
 
 import torch
@@ -34,6 +37,7 @@ class AveragedGradients(DDPStrategy):
 
     def setup_environment(self) -> None:
         """In each new process, which knows nothing of how this program logs: rank 0 speaks for all."""
+        threading.Thread(target=_end_with_the_program, daemon=True).start()
         quiet_libraries()
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
         if self.local_rank:
@@ -46,6 +50,14 @@ class AveragedGradients(DDPStrategy):
         for module in self.lightning_module.modules():
             if isinstance(module, Metric):
                 module.reset()
+
+
+def _end_with_the_program() -> None:
+    """One that is killed must not leave processes behind that write into a folder where the next launch goes on."""
+    program = multiprocessing.parent_process()
+    assert program is not None
+    program.join()
+    os._exit(1)
 
 
 def _is_distributed() -> bool:

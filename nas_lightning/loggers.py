@@ -122,9 +122,14 @@ class WandbLogger(loggers.WandbLogger):
 
     @property
     def _wandb(self) -> ModuleType:
-        import wandb  # not kept: a logger is copied to the processes of a search on several devices
+        import wandb
 
         return wandb
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For the processes of a search on several devices: the run is opened in the first of them, not here as Lightning
+        would have it."""
+        return {**self.__dict__, "_experiment": None}
 
     @property
     @rank_zero_experiment

@@ -3,7 +3,8 @@
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -108,7 +109,8 @@ def fit(trainer: pl.Trainer, folder: Path, module: pl.LightningModule, data: pl.
     if trainer.strategy.root_device.type == "cuda" and trainer.num_devices == 1:
         torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=last)
+        with _hears_sigterm(trainer):
+            trainer.fit(module, datamodule=data, ckpt_path=last)
     except torch.OutOfMemoryError as error:
         raise _out_of_memory(trainer, data) from error
     except ProcessRaisedException as error:
@@ -125,6 +127,23 @@ def fit(trainer: pl.Trainer, folder: Path, module: pl.LightningModule, data: pl.
         # The exit status that shells and schedulers know each signal by.
         raise SystemExit(143 if isinstance(stop, SIGTERMException) else 130) from None
     return read_rows(folder / "metrics.csv")
+
+
+@contextmanager
+def _hears_sigterm(trainer: pl.Trainer) -> Iterator[None]:
+    """On several devices Lightning listens in their processes only, not in this one; a scheduler tells this one."""
+
+    def stop(number: int, frame: object) -> None:
+        raise SIGTERMException
+
+    if trainer.strategy.launcher is None or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _of_rank(error: ProcessRaisedException) -> Exception:
