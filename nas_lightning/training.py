@@ -115,7 +115,7 @@ def fit(trainer: pl.Trainer, folder: Path, module: pl.LightningModule, data: pl.
         raise _out_of_memory(trainer, data) from error
     except ProcessRaisedException as error:
         raise _of_rank(error) from error
-    except SystemExit as stop:  # Lightning's answer to Ctrl-C and SIGTERM
+    except SystemExit as stop:  # Lightning's answer to Ctrl-C and SIGTERM, a launcher's to its own signal
         launcher = trainer.strategy.launcher
         if launcher is not None:  # the processes of several devices; this one would wait for them
             launcher.kill(signal.SIGKILL)
@@ -124,8 +124,10 @@ def fit(trainer: pl.Trainer, folder: Path, module: pl.LightningModule, data: pl.
             f"run the same command to go on with {folder}.",
             file=sys.stderr,
         )
-        # The exit status that shells and schedulers know each signal by.
-        raise SystemExit(143 if isinstance(stop, SIGTERMException) else 130) from None
+        if isinstance(stop, SIGTERMException):
+            raise SystemExit(143) from None  # the exit status that shells and schedulers know the signal by, and below
+        # Another than Lightning's 1 is a launcher's, to be queued again.
+        raise SystemExit(130 if stop.code == 1 else stop.code) from None
     return read_rows(folder / "metrics.csv")
 
 
