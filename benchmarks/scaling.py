@@ -73,7 +73,7 @@ def contents(kept: record.Record) -> dict[str, str]:
     ]
     columns = ("", "processor s an epoch", "images a processor s", "images a second, quickest epoch", "processor s to start")
     sweeps = [(name, number(row["wall"]), number(row["processor"])) for name, row in kept["sweeps"].items()]
-    load = f"load average {kept['load'][0]} at the start and {kept['load_at_end'][0]} at the end"
+    load = f"load average {kept['load_at_start'][0]} at the start and {kept['load_at_end'][0]} at the end"
     return {
         "scaling-devices": Table("", "", columns, devices).markdown(),
         "scaling-sweeps": Table("", "", ("2 searches", "wall s", "processor s"), sweeps).markdown(),

@@ -21,10 +21,10 @@ class AveragedGradients(DDPStrategy):
     """Lightning's processes and collectives without DistributedDataParallel: a module averages its own gradients.
 
     DistributedDataParallel expects one backward pass a step through the same parameters each time. A search has two; that of
-    alpha is `autograd.grad`, which it does not see, so alpha comes apart without a word; and the weights of operations
-    that are left out get no gradient, for which it walks the graph in every step or waits for ever. `mean_over_ranks_`
-    after each half step has neither trouble. What it gives up, sending while the backward pass still runs, is worth little:
-    a supernet has few weights for its work.
+    alpha is `autograd.grad`, which it does not see, so alpha comes apart without a word; and it stops at the weights of
+    operations that are left out, which get no gradient, unless it walks the graph in every step. `mean_over_ranks_` after
+    each half step has neither trouble. What it gives up, sending while the backward pass still runs, is worth little: a
+    supernet has few weights for its work.
 
     Each process is spawned by the one that the user started. That one has read the configuration and the images (which
     all share in memory on a CPU), and it alone writes the report, so that a search on several devices is one job of a
