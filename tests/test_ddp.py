@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -84,6 +85,26 @@ def test_ranks_share_the_batches_that_one_device_would_see(steps):
             assert not torch.equal(parts[0][0], parts[1][0])
             assert torch.equal(torch.cat([x for x, _ in parts]), x), half
             assert torch.equal(torch.cat([y for _, y in parts]), y)
+
+
+@pytest.mark.parametrize("images", [46, 48, 40, 36])
+def test_three_ranks_cover_an_epoch_in_batches_of_one_size(images):
+    """12 images a step: of 10 left each rank has 3; 4 left are too few for batch statistics."""
+    settings = (*SETTINGS, "trainer=default", f"data.train_images={images}", "data.batch_size=4", "run_dir=x")
+    parts = []
+    for rank in range(3):
+        data = build(composed(*settings).data)
+        device = SimpleNamespace(root_device=torch.device("cpu"))
+        data.trainer = SimpleNamespace(global_rank=rank, world_size=3, current_epoch=1, strategy=device)
+        loader = data.train_dataloader()
+        parts.append([batch["train"][0] for batch, _, _ in loader])
+        assert len(loader) == len(parts[-1])
+    sizes = [[len(x) for x in part] for part in parts]
+    assert sizes[0] == sizes[1] == sizes[2]
+    whole, rest = divmod(images, 12)
+    assert sizes[0] == [4] * whole + [rest // 3] * (rest // 3 >= 2)
+    seen = torch.cat([torch.cat(part) for part in parts]).flatten(1)
+    assert len(seen.unique(dim=0)) == len(seen) == 3 * sum(sizes[0])
 
 
 class Textbook:
