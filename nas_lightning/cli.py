@@ -1,10 +1,8 @@
 """What train.py and evaluate.py share: one job of Hydra's, its errors in one sentence, its interrupts without a traceback."""
 
-import logging
 import os
 import re
 import sys
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from omegaconf import DictConfig
 
 from nas_lightning.errors import UserError
 from nas_lightning.files import write_text_atomically
+from nas_lightning.quiet import quiet_libraries
 from nas_lightning.run import FAILURE
 
 
@@ -35,7 +34,7 @@ def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> No
     """Run `task` on a composed config. A UserError ends as its one sentence and exit status 1, not as a traceback."""
     settings = HydraConfig.get()
     job = Job(dict(settings.runtime.choices), list(settings.overrides.task), settings.mode == RunMode.MULTIRUN)
-    _quiet_libraries()
+    quiet_libraries()
     config.run_dir = os.path.relpath(settings.runtime.output_dir)  # so that reports can be moved and compared
     folder = Path(config.run_dir)
     (folder / FAILURE).unlink(missing_ok=True)
@@ -81,14 +80,3 @@ def build(node: Any, **arguments: Any) -> Any:
         if unknown:
             reason = "{} has no setting {}".format(*unknown.groups())
         raise UserError(f"{node.get('_target_')} refuses its settings ({reason}); correct them on the command line.") from error
-
-
-def _quiet_libraries() -> None:
-    """Lightning's notices about devices, loggers and hints do not concern a reader of a search's output."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it announces its font cache
-    for exporter in ("onnxscript", "onnx_ir", "torch.onnx"):  # they tell of every rewritten node
-        logging.getLogger(exporter).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")

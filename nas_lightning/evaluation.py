@@ -110,6 +110,8 @@ def _check(config: DictConfig) -> None:
     if (config.run is None) == (config.genotype is None):
         raise UserError("give either run=<folder of a finished search> or genotype=<name, genotype.json or text>.")
     check_run_settings(config)
+    if config.trainer.get("strategy") is not None:
+        raise UserError("trainer=ddp is for searches: a network is trained on one device; use trainer=default.")
 
 
 def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:

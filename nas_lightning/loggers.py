@@ -108,8 +108,7 @@ class WandbLogger(loggers.WandbLogger):
     def __init__(self, run: LoggedRun, project: str, entity: str | None = None, cell_every: int = 10) -> None:
         if isinstance(cell_every, bool) or not isinstance(cell_every, int) or cell_every < 0:
             raise UserError(f"logger.cell_every must be a whole number of epochs, 0 for no drawings, got {cell_every!r}.")
-        self._wandb = _import_wandb()
-        self._mode = _mode(self._wandb)
+        self._mode = _mode(_import_wandb())
         try:
             self._wandb.Settings(project=project)
         except Exception as error:
@@ -120,6 +119,17 @@ class WandbLogger(loggers.WandbLogger):
         self._closed = False
         self._cell_every = cell_every
         self._last: Mapping[str, float | str] = {}
+
+    @property
+    def _wandb(self) -> ModuleType:
+        import wandb
+
+        return wandb
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For the processes of a search on several devices: the run is opened in the first of them, not here as Lightning
+        would have it."""
+        return {**self.__dict__, "_experiment": None}
 
     @property
     @rank_zero_experiment

@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MeanMetric
+from torchmetrics import Metric
 from torchvision.ops import StochasticDepth
 
 from nas_lightning.active import step_bound
 from nas_lightning.architecture import Architecture
 from nas_lightning.bilevel import FirstOrder
+from nas_lightning.distributed import equal_on_all_ranks, mean_over_ranks_
 from nas_lightning.errors import UserError, is_number
 from nas_lightning.genotype import Genotype
 from nas_lightning.graphs import Outputs, Step, StepGraphs, step_graphs, uncached
@@ -61,19 +62,39 @@ class ArchClip:
             nn.utils.clip_grad_value_(alphas, self.value)
 
 
+class _Mean(Metric):
+    """Mean over images, from the means of batches and their sizes; over all ranks.
+
+    torchmetrics' MeanMetric either waits for the device to look for nan or, with nan_strategy="disable", forgets the sizes.
+    """
+
+    total: Tensor
+    count: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0.0), dist_reduce_fx="sum")
+
+    def update(self, mean: Tensor, size: int) -> None:
+        self.total += mean * size
+        self.count += size
+
+    def compute(self) -> Tensor:
+        return self.total / self.count
+
+
 class _Means(nn.Module):
     """Mean loss and accuracy (a fraction) over an epoch, kept on the device: a step never waits for the host."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-        self.loss = MeanMetric(nan_strategy="disable")
-        self.accuracy = MeanMetric(nan_strategy="disable")
+        self.loss, self.accuracy = _Mean(), _Mean()
 
     def update(self, loss: Tensor, logits: Tensor, y: Tensor) -> None:
-        count = loss.detach().new_full((), len(y))  # a fill: a number would be copied to the device, which waits for it
-        self.loss.update(loss.detach(), count)
-        self.accuracy.update((logits.detach().argmax(1) == y).float().mean(), count)
+        self.loss.update(loss.detach(), len(y))
+        self.accuracy.update((logits.detach().argmax(1) == y).float().mean(), len(y))
 
     def log(self, module: pl.LightningModule) -> None:
         """Hand both to Lightning, which takes their value at the epoch's end and resets them.
@@ -110,6 +131,10 @@ class SupernetModule(pl.LightningModule):
     arch_start: epochs (int) or fraction of the run (float) in which only the weights are trained: alpha's first step comes
         after them (PC-DARTS: 15 of 50).
     seed: of the initial alpha, and with the epoch of everything random in an epoch.
+
+    On several ranks each half step's gradient is the mean of theirs; batch norms use the statistics of a rank's own batch,
+    and have no running ones. What is drawn in a step (S4's noise) is the same on every rank.
+
     graphs: replay both half steps as CUDA graphs. compile: compile the cells with torch.compile; all candidates are then
         computed in every step, for each set of operations would be compiled anew. Where either cannot be had, one
         sentence says so and the run goes on eagerly.
@@ -206,12 +231,13 @@ class SupernetModule(pl.LightningModule):
         active = None if self.weight_clip_includes_arch else self.architecture.active
         loss, logits, *gradients = self._run("weights", str(active and active.lists), self._weight_gradients, x, y)
         weights = list(self.supernet.parameters())
+        alphas = list(self.architecture.parameters()) if self.weight_clip_includes_arch else []
+        mean_over_ranks_([*gradients, *(alpha.grad for alpha in alphas)])
         for weight, gradient in zip(weights, gradients, strict=True):
             # Left out: the gradient is 0, and momentum and weight decay still act.
             weight.grad = torch.zeros_like(weight) if gradient is None else gradient
         if self.weight_clip is not None:
-            clipped = weights + list(self.architecture.parameters()) if self.weight_clip_includes_arch else weights
-            nn.utils.clip_grad_norm_(clipped, self.weight_clip)
+            nn.utils.clip_grad_norm_(weights + alphas, self.weight_clip)
         self.optimizers()[0].step()  # type: ignore[index]
         if active is not None:
             active.count()
@@ -231,8 +257,9 @@ class SupernetModule(pl.LightningModule):
     def _arch_step(self, x: Tensor, y: Tensor) -> None:
         alphas = list(self.architecture.parameters())
         loss, logits, *gradients = self._run("alpha", None, self._alpha_gradients, x, y)
+        mean_over_ranks_(gradients)
         for alpha, gradient in zip(alphas, gradients, strict=True):
-            alpha.grad = self.trainer.strategy.reduce(gradient, reduce_op="mean")
+            alpha.grad = gradient
         self.arch_clip(alphas)
         self.optimizers()[1].step()  # type: ignore[index]
         self.architecture.follow(step_bound(self._arch_optimizer()))
@@ -269,6 +296,11 @@ class SupernetModule(pl.LightningModule):
         scheduler = self.lr_schedulers()
         if scheduler is not None:
             scheduler.step()  # type: ignore[union-attr]
+        if not equal_on_all_ranks(self.parameters()):
+            raise UserError(
+                f"alpha and the weights differ between the devices after epoch {self.current_epoch + 1}: they round "
+                "differently; use devices of one kind, or one device with trainer=default, under another name=."
+            )
 
     def on_validation_epoch_start(self) -> None:
         self._discrete = self.architecture.one_hot(self.genotype())

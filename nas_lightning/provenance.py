@@ -11,19 +11,24 @@ from typing import Any
 import torch
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
-    """What a reader needs to judge or repeat a result: versions, device, threads, peak memory, commit.
+def provenance(device: torch.device, num_devices: int = 1) -> dict[str, Any]:
+    """What a reader needs to judge or repeat a result: versions, devices, threads, peak memory, commit.
 
-    The peak is that of the GPU in this run, or on a CPU that of the process so far, earlier jobs of a sweep included.
+    The peak is that of the GPU in this run, None for several, which other processes used; or on a CPU that of the process
+    so far, earlier jobs of a sweep included, or the largest of those that it started.
     """
     packages = ("nas-lightning", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy")
     cuda = device.type == "cuda"
-    peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if cuda:
+        peak = torch.cuda.max_memory_allocated() if num_devices == 1 else None
+    else:
+        peak = 1024 * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "device": torch.cuda.get_device_name() if cuda else _cpu_name(),
+        "devices": num_devices,
         "threads": torch.get_num_threads(),
-        "peak_memory_mb": round(peak / 2**20, 1),
+        "peak_memory_mb": None if peak is None else round(peak / 2**20, 1),
         "command": sys.argv,
         **_commit(),
     }

@@ -53,6 +53,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     logged = LoggedRun.of(folder.path, folder.config, "search", job.choices)
     trainer = make_trainer(config, logged, callbacks)
     split = data.split_record()
+    data.check_devices(trainer.num_devices)
     folder.write_config()
     rows = fit(trainer, folder.path, module, data)
     genotype = module.genotype()
@@ -70,7 +71,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         "selection": f"the architecture of the last epoch, {_rule(config)}",
         "split": split,
         **totals(rows),
-        **provenance(trainer.strategy.root_device),
+        **provenance(trainer.strategy.root_device, trainer.num_devices),
         "config": folder.config,
     }
     _write_results(folder, genotype, report)

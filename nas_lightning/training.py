@@ -1,8 +1,10 @@
 """One Lightning fit in a run folder: goes on where it was interrupted, saves at the end of every epoch."""
 
 import logging
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch.multiprocessing import ProcessRaisedException
 
 from nas_lightning.callbacks import MetricsFile, Progress, Row, read_rows
 from nas_lightning.cli import build
@@ -34,11 +37,7 @@ def check_run_settings(config: DictConfig) -> None:
         )
     if not isinstance(trainer.max_epochs, int) or trainer.max_epochs < 1:
         raise UserError(f"trainer.max_epochs must be a whole number of at least 1, got {trainer.max_epochs}.")
-    if trainer.devices not in (1, "1", "auto") or trainer.get("num_nodes", 1) != 1:
-        raise UserError(
-            f"trainer.devices={trainer.devices} is not offered: one run uses one device; run several seeds or settings "
-            "side by side instead."
-        )
+    _check_devices(trainer)
     clip = trainer.get("gradient_clip_val")
     if clip is not None and not (is_number(clip) and clip >= 0):
         raise UserError(f"trainer.gradient_clip_val must be a number of 0 or more, or null for no clipping, got {clip!r}.")
@@ -49,6 +48,27 @@ def check_run_settings(config: DictConfig) -> None:
         raise UserError("trainer.limit_val_batches=0 leaves nothing to measure accuracy on; give a larger share, say 0.1.")
     if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
         raise UserError(f"seed must be a whole number from 0 to 2**32 - 1, got {config.seed!r}.")
+
+
+def _check_devices(trainer: DictConfig) -> None:
+    devices, strategy = trainer.devices, trainer.get("strategy")
+    if trainer.get("num_nodes", 1) != 1:
+        raise UserError("trainer.num_nodes is not offered: a run stays on one machine; run several side by side instead.")
+    if strategy is None:
+        if devices not in (1, "1"):
+            raise UserError(
+                f"trainer.devices={devices} is not offered: one run uses one device; run several seeds or settings side by "
+                "side, or one search on several devices with trainer=ddp."
+            )
+        return
+    if not isinstance(strategy, DictConfig):
+        raise UserError(f"trainer.strategy={strategy} is not offered; use trainer=ddp, or trainer=default for one device.")
+    # A number, since a run that goes on must find as many: they share out the images.
+    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 2:
+        raise UserError(f"trainer.devices must be a whole number of at least 2 with trainer=ddp, got {devices!r}.")
+    for key in _OURS:
+        if trainer.get(key):
+            raise UserError(f"trainer.{key}=true is offered on one device only; drop it, or use trainer=default.")
 
 
 def check_optimizers(module: pl.LightningModule) -> None:
@@ -92,21 +112,56 @@ def fit(trainer: pl.Trainer, folder: Path, module: pl.LightningModule, data: pl.
     last = _readable(folder / "checkpoints" / "last.ckpt")
     if last is not None:
         log.info("Going on with the interrupted run in %s.", folder)
-    if trainer.strategy.root_device.type == "cuda":
+    if trainer.strategy.root_device.type == "cuda" and trainer.num_devices == 1:
         torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=last)
+        with _hears_sigterm(trainer):
+            trainer.fit(module, datamodule=data, ckpt_path=last)
     except torch.OutOfMemoryError as error:
         raise _out_of_memory(trainer, data) from error
-    except SystemExit as stop:  # Lightning's answer to Ctrl-C and SIGTERM
+    except ProcessRaisedException as error:
+        raise _of_rank(error) from error
+    except SystemExit as stop:  # Lightning's answer to Ctrl-C and SIGTERM, a launcher's to its own signal
+        launcher = trainer.strategy.launcher
+        if launcher is not None:  # the processes of several devices; this one would wait for them
+            launcher.kill(signal.SIGKILL)
         print(
-            f"\nInterrupted in epoch {trainer.current_epoch + 1} of {trainer.max_epochs}; "
+            f"\nInterrupted in epoch {len(read_rows(folder / 'metrics.csv')) + 1} of {trainer.max_epochs}; "
             f"run the same command to go on with {folder}.",
             file=sys.stderr,
         )
-        # The exit status that shells and schedulers know each signal by.
-        raise SystemExit(143 if isinstance(stop, SIGTERMException) else 130) from None
+        if isinstance(stop, SIGTERMException):
+            raise SystemExit(143) from None  # the exit status that shells and schedulers know the signal by, and below
+        # Another than Lightning's 1 is a launcher's, to be queued again.
+        raise SystemExit(130 if stop.code == 1 else stop.code) from None
     return read_rows(folder / "metrics.csv")
+
+
+@contextmanager
+def _hears_sigterm(trainer: pl.Trainer) -> Iterator[None]:
+    """On several devices Lightning listens in their processes only, not in this one; a scheduler tells this one."""
+
+    def stop(number: int, frame: object) -> None:
+        raise SIGTERMException
+
+    if trainer.strategy.launcher is None or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _of_rank(error: ProcessRaisedException) -> Exception:
+    """What was raised in a process of a run on several devices; only the text of its traceback comes here."""
+    kind, _, sentence = str(error).strip().splitlines()[-1].partition(": ")
+    if kind == f"{UserError.__module__}.{UserError.__qualname__}":
+        return UserError(sentence)
+    if kind.endswith("OutOfMemoryError"):
+        return UserError(f"out of memory on one of the devices ({sentence}); give a smaller data.batch_size or space.C.")
+    return error
 
 
 def _out_of_memory(trainer: pl.Trainer, data: pl.LightningDataModule) -> UserError:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import gpu, measure, record, tables
+from benchmarks import gpu, measure, record, scaling, tables
 from benchmarks.half_steps import ARCHITECTURE, SIDES, SPACES, WEIGHT_STEPS, HalfSteps, Size
 from benchmarks.loop import BareModule, build_search, fake_search, lightning_overhead
 from benchmarks.memory import profile_step, resident
@@ -114,6 +114,11 @@ def test_the_document_says_what_the_records_say():
     kept = record.read(CPU_RECORDS[0])
     text = DOCUMENT.read_text()
     assert text == tables.fill(text, tables.document_contents(kept, record.read(record.PUBLISHED)))
+
+
+def test_the_document_of_scaling_says_what_its_record_says():
+    text = scaling.DOCUMENT.read_text()
+    assert text == tables.fill(text, scaling.contents(record.read(scaling.RECORD)))
 
 
 def test_a_part_that_was_not_measured_is_said_to_be_open():

@@ -115,17 +115,6 @@ def test_two_experiments_in_one_launch_are_refused(tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("launcher", "module"), [("submitit_local", "submitit"), ("joblib", "joblib")])
-def test_a_launchers_jobs_run_in_processes_of_their_own_and_failures_are_listed(launcher, module, tmp_path):
-    pytest.importorskip(f"hydra_plugins.hydra_{module}_launcher")
-    code, out, err = finish(tmp_path, "-m", *TOY, f"hydra/launcher={launcher}", "name=sweep", "sched.lam=0.06,-1")
-    assert code == 1
-    assert "Traceback" not in err
-    assert len(list(tmp_path.glob("runs/sweep/*/report.json"))) == 1
-    assert out.count("failed: runs/sweep/") == 1
-
-
 @pytest.mark.parametrize(
     ("program", "arguments", "sentence"),
     [

@@ -22,6 +22,8 @@ FORBIDDEN = {
     "graphs.py": FRAMEWORKS,
     "architecture.py": FRAMEWORKS,
     "bilevel.py": FRAMEWORKS,
+    "quiet.py": {*FRAMEWORKS, "torch"},
+    "distributed.py": {"hydra", "wandb", "nas_lightning.module", "nas_lightning.callbacks", "nas_lightning.data"},
     "benchmarks": FRAMEWORKS,
     "data": {"hydra", "wandb", "nas_lightning.spaces", "nas_lightning.module"},
     "module.py": {"hydra", "wandb", "nas_lightning.callbacks", "nas_lightning.data"},

@@ -1,6 +1,7 @@
 """The progress of a run: a live bar with the time left on a terminal, a line an epoch elsewhere."""
 
 import time
+from functools import cached_property
 
 import pytorch_lightning as pl
 from rich.console import Console
@@ -22,10 +23,13 @@ class Progress(pl.Callback):
     """One bar over all batches of all epochs, with the last epoch's entropy, temperature and discretised accuracy."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True)
         self._bar: Bar | None = None
         self._start = 0.0
         self._first_epoch = 0
+
+    @cached_property
+    def console(self) -> Console:
+        return Console(stderr=True)  # in the process that prints: a console cannot be copied to it
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start, self._first_epoch = time.monotonic(), trainer.current_epoch

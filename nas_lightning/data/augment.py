@@ -25,6 +25,10 @@ class Draw(NamedTuple):
     def to(self, device: torch.device) -> "Draw":
         return Draw(*(copy_ahead(tensor, device) for tensor in self))
 
+    def of(self, places_N: Tensor) -> "Draw":
+        """Those of the images at these places."""
+        return Draw(*(tensor[places_N] for tensor in self))
+
     def split(self, sizes: list[int]) -> "list[Draw]":
         return [Draw(*parts) for parts in zip(*(tensor.split(sizes) for tensor in self), strict=True)]
 

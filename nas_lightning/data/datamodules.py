@@ -109,6 +109,8 @@ class _DataModule(SizedDataModule):
             num_batches=num_batches,
             num_workers=self.num_workers,
             device=self._device,
+            rank=0 if self.trainer is None else self.trainer.global_rank,
+            world_size=1 if self.trainer is None else self.trainer.world_size,
         )
 
 
@@ -121,7 +123,7 @@ class SearchData(_DataModule):
     on them. Test images are not touched.
 
     Args:
-        batch_size: of both training loaders.
+        batch_size: of both training loaders, on each device of a search on several.
         seed: the run's seed, for order and augmentation; the split does not depend on it.
         split: `seed` cuts a permutation drawn from `split_seed`; `index` cuts the data set's own order.
         train_fraction: share of the training part, in (0, 1).
@@ -183,6 +185,15 @@ class SearchData(_DataModule):
             "train_sha256": fingerprint(train),
             "valid_sha256": fingerprint(valid),
         }
+
+    def check_devices(self, devices: int) -> None:
+        """Raise UserError where that many devices cannot share the images: each needs two for batch statistics."""
+        fewest = min(self.discrete_images, *map(len, self.parts))
+        if fewest < 2 * devices:
+            raise UserError(
+                f"trainer.devices={devices} need {2 * devices} images in both parts and in data.discrete_images, but there "
+                f"are {fewest}; give more images or fewer devices."
+            )
 
     def setup(self, stage: str) -> None:
         _ = self.parts

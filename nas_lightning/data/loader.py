@@ -1,7 +1,7 @@
 """Batches whose order and augmentation depend on (seed, epoch, role) alone."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -35,6 +35,9 @@ class BatchLoader:
             statistics need two); `replacement` draws every image of `num_batches` batches independently; `sequential`
             keeps the order in batches of nearly equal size.
         num_workers: processes that decode images which are not held in memory.
+        rank, world_size: of the processes that share the work. Shuffled and drawn batches are those of one process with
+            world_size * B, augmentation included, of which each rank has an equal part in turn; at most world_size - 1
+            images of the last one are left out. Of the sequential batches a rank has every world_size-th.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class BatchLoader:
         num_batches: int | None = None,
         num_workers: int = 0,
         device: torch.device | None = None,
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         self._images = images
         self._indices = indices
@@ -61,30 +66,43 @@ class BatchLoader:
         self._order = order
         self._num_workers = num_workers
         self._device = torch.device("cpu") if device is None else device
-        whole, rest = divmod(len(indices), batch_size)
-        drop_single = order == "shuffled" and rest == 1
-        self._num_batches = num_batches if num_batches is not None else whole + (rest > 0 and not drop_single)
+        self._rank, self._world_size = rank, world_size
+        if order == "sequential":
+            self._num_batches = max(-(-len(indices) // batch_size), world_size)
+        elif num_batches is not None:
+            self._num_batches = num_batches
+        else:
+            whole, rest = divmod(len(indices), batch_size * world_size)
+            self._num_batches = whole + (rest // world_size >= 2)
 
     def __len__(self) -> int:
-        return self._num_batches
+        return len(range(self._rank, self._num_batches, self._world_size)) if self._order == "sequential" else self._num_batches
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         # A generator function: nothing below runs before the first batch is requested.
         generator = torch.Generator().manual_seed(stream_seed(self._seed, self._epoch(), self._role))
-        batches = self._index_batches(generator)
-        sizes = [len(index_B) for index_B in batches]
-        draws = self._transform.draw(sum(sizes), self._images.side, generator).to(self._device).split(sizes)
-        loaded = self._images.batches(batches, self._num_workers)
+        whole = self._index_batches(generator)
+        index_N = torch.cat(whole)
+        own = self._own_part(torch.arange(len(index_N)).split([len(batch) for batch in whole]))
+        drawn = self._transform.draw(len(index_N), self._images.side, generator).of(torch.cat(own))
+        draws = drawn.to(self._device).split([len(places) for places in own])
+        loaded = self._images.batches([index_N[places] for places in own], self._num_workers)
         for (pixels, labels), draw in zip(loaded, draws, strict=True):
             on_device = pixels.to(self._device, non_blocking=True)
             yield self._transform(on_device, draw), labels.to(self._device, non_blocking=True)
 
     def _index_batches(self, generator: torch.Generator) -> list[Tensor]:
-        """int64 [B] for each batch of this epoch."""
+        """int64 indices of each batch of this epoch, those of all ranks together."""
         if self._order == "sequential":
             return list(self._indices.tensor_split(self._num_batches))
+        size = self._batch_size * self._world_size
         if self._order == "replacement":
-            drawn = torch.randint(len(self._indices), (self._num_batches, self._batch_size), generator=generator)
-            return list(self._indices[drawn])
+            return list(self._indices[torch.randint(len(self._indices), (self._num_batches, size), generator=generator)])
         shuffled = self._indices[torch.randperm(len(self._indices), generator=generator)]
-        return list(shuffled.split(self._batch_size))[: self._num_batches]
+        return list(shuffled.split(size))[: self._num_batches]
+
+    def _own_part(self, batches: Sequence[Tensor]) -> list[Tensor]:
+        if self._order == "sequential":
+            return list(batches[self._rank :: self._world_size])
+        shares = [len(batch) // self._world_size for batch in batches]
+        return [batch[self._rank * share :][:share] for batch, share in zip(batches, shares, strict=True)]
