@@ -64,10 +64,11 @@ def _import_optuna() -> Any:
 def _spans(space: Any, key: str = "") -> dict[str, dict[str, Any]]:
     """The ranges of `tune.space` by the dotted key of the config; a mapping with low or high is a range."""
     if not isinstance(space, DictConfig):
-        raise UserError(f"{f'tune.space.{key}'.rstrip('.')} is no range ({space!r}); give low, high and log or step.")
+        where = f"tune.space.{key}".rstrip(".")
+        raise UserError(f"{where} is no range ({space!r}); give low, high and log or step.")
     if "low" in space or "high" in space:
         return {key: OmegaConf.to_container(space)}  # type: ignore[dict-item]
-    return {k: v for name in space for k, v in _spans(space[name], f"{key}.{name}".lstrip(".")).items()}
+    return {k: v for name in space for k, v in _spans(space[name], f"{key}.{name!s}".lstrip(".")).items()}
 
 
 def _check(config: DictConfig, spans: dict[str, dict[str, Any]], optuna: Any) -> None:

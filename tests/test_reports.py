@@ -529,7 +529,7 @@ def pixels_at_the_edges(path):
 def test_a_legend_of_many_long_names_fits_and_no_two_lines_look_alike(plot, tmp_path):
     write_run(tmp_path / "run")
     runs = find_runs(tmp_path)
-    plot({name: runs for name in LONG}, tmp_path / "figure")
+    plot(dict.fromkeys(LONG, runs), tmp_path / "figure")
     texts = svg_texts(tmp_path / "figure.svg")
     for name in LONG:
         assert any(f"{name} (n=1)".startswith(text) for text in texts)
@@ -551,9 +551,9 @@ def test_a_legend_leaves_out_what_tells_no_two_rows_apart_and_shortens_keys(tmp_
 def test_a_line_at_the_top_of_the_entropies_is_seen_in_full(tmp_path):
     plot_search({"epoch": [0, 1], "entropy": [1.6, 1.6], "temperature": [1, 1]}, tmp_path / "plot", "t")
     svg = (tmp_path / "plot.svg").read_text()
-    line = re.search(r'<path d="M ([\d.]+) ([\d.]+) \nL ([\d.]+) ([\d.]+) \n" clip-path[^>]*stroke: #0072b2; stroke-width: 2.2', svg)
+    line = re.search(r'<path d="M [\d.]+ ([\d.]+) \nL [^"]*" clip-path[^>]*stroke: #0072b2; stroke-width: 2.2', svg)
     top = re.search(r'<clipPath id="\w+">\s*<rect x="[\d.]+" y="([\d.]+)"', svg)
-    assert float(line[2]) - float(top[1]) > 1.1  # half the line's width
+    assert float(line[1]) - float(top[1]) > 1.1  # half the line's width
 
 
 def test_a_group_whose_runs_differ_in_length_is_averaged_where_all_have_an_epoch(tmp_path, monkeypatch):

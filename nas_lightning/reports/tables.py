@@ -54,7 +54,7 @@ def summary(runs: Sequence[Run]) -> Summary:
     finished = [run for run in runs if run.report is not None]
     reports = [run.report for run in finished if run.report is not None]
     keys = {key: None for report in reports for key in _overrides(report)}
-    candidates = [*_FIELDS, *(key for key in keys if key not in _FIELDS and _is_setting(key))]
+    candidates = [*_FIELDS, *(key for key in keys if key not in _FIELDS and is_setting(key))]
     values = {key: [_setting(report, key) for report in reports] for key in candidates}
     settings = tuple(key for key, column in values.items() if len(set(column)) > 1)
     measures = _measures(reports)
@@ -148,7 +148,8 @@ def _overrides(report: Mapping[str, Any]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def _is_setting(key: str) -> bool:
+def is_setting(key: str) -> bool:
+    """Whether an override of `key` changes what is computed, the seed apart."""
     return key not in ("seed", "name", "logger", "run_dir") and not key.startswith(("hydra.", "hydra/", "logger."))
 
 
