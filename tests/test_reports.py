@@ -546,6 +546,9 @@ def test_a_legend_leaves_out_what_tells_no_two_rows_apart_and_shortens_keys(tmp_
     table = summary(find_runs(tmp_path))
     assert table.settings == ("method", "sched.lam", "space.C")
     assert list(group_names(table)) == ["darts, lam=0.06", "edd, lam=0.06", "edd, lam=0.12"]
+    one, other = (write_run(tmp_path / "more" / name, overrides=o) for name, o in (("a", ["relaxation=softmax"]), ("b", [])))
+    assert set(group_names(summary(find_runs(one, other)))) == {"relaxation=softmax", "default"}
+    assert list(group_names(summary(find_runs(one)))) == ["all runs"]
 
 
 def test_a_line_at_the_top_of_the_entropies_is_seen_in_full(tmp_path):

@@ -75,10 +75,10 @@ def summary(runs: Sequence[Run]) -> Summary:
 def group_names(table: Summary) -> dict[str, tuple[Run, ...]]:
     """A short name for every row, for a figure's legend: `edd, lam=0.06` (method, space, ... without their key).
 
-    A setting without which no two rows are alike is left out; the summary table has it.
+    An override without which no two rows are alike is left out; the summary table has it.
     """
     kept = list(range(len(table.settings)))
-    for index in reversed(range(len(table.settings))):
+    for index in reversed([index for index, key in enumerate(table.settings) if key not in _FIELDS]):
         without = [other for other in kept if other != index]
         if len({tuple(row.settings[i] for i in without) for row in table.rows}) == len(table.rows):
             kept = without
@@ -86,7 +86,7 @@ def group_names(table: Summary) -> dict[str, tuple[Run, ...]]:
     names = {}
     for row in table.rows:
         parts = [keys[index] + row.settings[index] for index in kept if row.settings[index]]
-        names[", ".join(parts) or "all runs"] = row.runs
+        names[", ".join(parts) or ("default" if kept else "all runs")] = row.runs
     return names
 
 
