@@ -330,13 +330,13 @@ def test_the_terminal_table_fits_100_columns_unabridged(tmp_path):
     assert "…" not in text
 
 
-def test_more_than_three_failures_of_one_cause_share_a_line(tmp_path):
-    for number, cause in enumerate(["dataset.root is missing."] * 4 + ["sched.lam must be positive."] * 2):
+def test_more_than_five_failures_of_one_cause_share_a_line(tmp_path):
+    for number, cause in enumerate(["dataset.root is missing."] * 6 + ["sched.lam must be positive."] * 2):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "failed.txt").write_text(cause)
     assert notes(summary(find_runs(tmp_path))) == [
-        f"failed: {tmp_path / '0'} and 3 more: dataset.root is missing.",
-        *(f"failed: {tmp_path / number}: sched.lam must be positive." for number in "45"),
+        f"failed: {tmp_path / '0'} and 5 more: dataset.root is missing.",
+        *(f"failed: {tmp_path / number}: sched.lam must be positive." for number in "67"),
     ]
 
 

@@ -118,7 +118,7 @@ def as_csv(table: Summary) -> str:
 def notes(table: Summary) -> list[str]:
     """A line for every seed that counts twice, unfinished run (with its epochs), failed and broken run (with the cause).
 
-    More than three of one cause share a line.
+    More than five of one cause share a line.
     """
     lines = []
     for row in table.rows:
@@ -136,7 +136,7 @@ def _causes(state: str, runs: Sequence[Run]) -> Iterator[str]:
     for run in runs:
         by_cause.setdefault(run.cause, []).append(run)
     for cause, alike in by_cause.items():
-        if len(alike) > 3:
+        if len(alike) > 5:
             yield f"{state}: {alike[0].folder} and {len(alike) - 1} more: {cause}"
         else:
             yield from (f"{state}: {run.folder}: {cause}" for run in alike)
