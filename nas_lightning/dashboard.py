@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, exit_status
 
 
 @dataclass(frozen=True)
@@ -52,18 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--project", default="nas_lightning")
     parser.add_argument("--dry-run", action="store_true", help="print the workspace instead of writing it")
     options = parser.parse_args(arguments)
-    try:
-        if options.entity is None and not options.dry_run:
-            raise UserError("give --entity=<your W&B name or team>, or --dry-run to see the panels.")
-        workspace = build(options.entity or "<entity>", options.project)
-        if options.dry_run:
-            print(json.dumps(workspace._to_model().model_dump(mode="json"), indent=2))
-        else:
-            print(_saved(workspace))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(lambda: _write(options))
+
+
+def _write(options: argparse.Namespace) -> None:
+    if options.entity is None and not options.dry_run:
+        raise UserError("give --entity=<your W&B name or team>, or --dry-run to see the panels.")
+    workspace = build(options.entity or "<entity>", options.project)
+    if options.dry_run:
+        print(json.dumps(workspace._to_model().model_dump(mode="json"), indent=2))
+    else:
+        print(_saved(workspace))
 
 
 def build(entity: str, project: str) -> Any:

@@ -1,4 +1,8 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and how a command-line program ends."""
+
+import os
+import sys
+from collections.abc import Callable
 
 
 class UserError(ValueError):
@@ -6,6 +10,20 @@ class UserError(ValueError):
 
     The command-line programs print it and exit with status 1; every other exception is a bug and keeps its traceback.
     """
+
+
+def exit_status(program: Callable[[], None]) -> int:
+    """Run `program`: 0; 1 with the sentence of a UserError on stderr; 1 where the reader of stdout has gone (`| head`)."""
+    try:
+        program()
+        sys.stdout.flush()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        return 1
+    return 0
 
 
 def is_number(value: object) -> bool:

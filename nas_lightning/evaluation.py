@@ -109,6 +109,8 @@ def _check(config: DictConfig) -> None:
     check_format(config.export, config.train)
     if (config.run is None) == (config.genotype is None):
         raise UserError("give either run=<folder of a finished search> or genotype=<name, genotype.json or text>.")
+    if config.run is not None and not os.path.isdir(str(config.run)):
+        raise UserError(f"run={config.run} is no folder of a search, and no finished one matches; give one with report.json.")
     check_run_settings(config)
     if config.trainer.get("strategy") is not None:
         raise UserError("trainer=ddp is for searches: a network is trained on one device; use trainer=default.")

@@ -4,6 +4,7 @@ import atexit
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +56,7 @@ def _make(folder: Path) -> None:
 
 
 def _print_summary(folder: Path) -> None:
-    from nas_lightning.errors import UserError
     from nas_lightning.reports.__main__ import main
 
-    try:
+    with suppress(SystemExit):  # of Rich's, where the reader of stdout has gone
         main(["summary", str(folder)])
-    except (UserError, SystemExit) as error:
-        print(error, file=sys.stderr)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.cli import Job
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_number
 from nas_lightning.run import folder_name
 from nas_lightning.search import search
 
@@ -27,7 +27,8 @@ def tune(config: DictConfig, job: Job) -> Any:
     study goes on.
     """
     optuna = _import_optuna()
-    _check(config, optuna)
+    spans = _spans(config.tune.get("space"))
+    _check(config, spans, optuna)
     folder = Path(config.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "study.log")))
@@ -40,7 +41,7 @@ def tune(config: DictConfig, job: Job) -> Any:
     while len(study.trials) < config.tune.trials:
         trial = study.ask()
         try:
-            values = {key: trial.suggest_float(key, **dict(span)) for key, span in config.tune.space.items()}
+            values = {key: trial.suggest_float(key, **span) for key, span in spans.items()}
         except ValueError as error:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             raise UserError(
@@ -60,15 +61,29 @@ def _import_optuna() -> Any:
     return optuna
 
 
-def _check(config: DictConfig, optuna: Any) -> None:
+def _spans(space: Any, key: str = "") -> dict[str, dict[str, Any]]:
+    """The ranges of `tune.space` by the dotted key of the config; a mapping with low or high is a range."""
+    if not isinstance(space, DictConfig):
+        where = f"tune.space.{key}".rstrip(".")
+        raise UserError(f"{where} is no range ({space!r}); give low, high and log or step.")
+    if "low" in space or "high" in space:
+        return {key: OmegaConf.to_container(space)}  # type: ignore[dict-item]
+    return {k: v for name in space for k, v in _spans(space[name], f"{key}.{name!s}".lstrip(".")).items()}
+
+
+def _check(config: DictConfig, spans: dict[str, dict[str, Any]], optuna: Any) -> None:
     """Every key of the space must be one of this composition, with a range that Optuna takes."""
-    for key, span in config.tune.space.items():
+    if not spans:
+        raise UserError("tune.space is empty; give a range such as '+tune.space.sched.lam={low: 0.02, high: 0.5}'.")
+    for key, span in spans.items():
         if OmegaConf.select(config, key) is None:
             raise UserError(f"tune.space names {key}, which this configuration has not set; drop it with '~tune.space.{key}'.")
         try:
-            optuna.distributions.FloatDistribution(**dict(span))
+            optuna.distributions.FloatDistribution(**span)
         except (TypeError, ValueError) as error:
             raise UserError(f"tune.space.{key} is no range for Optuna ({error}); give low, high and log or step.") from error
+    if str(config.tune.objective).partition(".")[0] not in ("final", "scores"):
+        raise UserError(f"tune.objective must be one of final.* or scores.* in report.json, got {config.tune.objective!r}.")
     if not isinstance(config.tune.trials, int) or config.tune.trials < 1:
         raise UserError(f"tune.trials must be a whole number of at least 1, got {config.tune.trials!r}.")
 
@@ -83,22 +98,23 @@ def _finish(study: Any, number: int, values: dict[str, float], config: DictConfi
         for key, text in (override.split("=") for override in overrides):
             OmegaConf.update(trial, key, float(text))
         search(trial, Job(job.choices, [*job.overrides, *overrides], in_sweep=True))
-        value = _objective(Path(trial.run_dir) / "report.json", objective)
     except (UserError, OmegaConfBaseException) as error:
         log.warning("Trial %d (%s) failed: %s", number, ", ".join(overrides), error)
         study.tell(number, state=_import_optuna().trial.TrialState.FAIL)
     else:
+        # Outside the try: what this trial's report lacks, every other's would lack too.
+        value = _objective(Path(trial.run_dir) / "report.json", objective)
         log.info("Trial %d (%s): %s = %.5g", number, ", ".join(overrides), objective, value)
         study.tell(number, value)
 
 
 def _objective(report: Path, key: str) -> float:
-    node: Any = json.loads(report.read_text())
     section, _, name = key.partition(".")
-    value = node.get(section, {}).get(name) if isinstance(node.get(section), dict) else None
-    if not isinstance(value, int | float):
-        raise UserError(f"tune.objective={key} is no number in {report}; take one of final.* or scores.* from there.")
-    return float(value)
+    values = json.loads(report.read_text())[section]
+    if not is_number(values.get(name)):
+        there = ", ".join(values) or "none; the table is missing"
+        raise UserError(f"tune.objective={key} is no number in {report}; those of {section} there are {there}.")
+    return float(values[name])
 
 
 def _print(study: Any, folder: Path) -> None:

@@ -120,11 +120,26 @@ def test_missing_cells_are_blank_and_rows_without_runs_show_the_paper_alone(tmp_
     assert r"sn\_softmax" in latex(grid)
 
 
-def test_runs_of_two_protocols_in_one_row_are_told(tmp_path):
-    runs = runs_of(tmp_path, edd({}), edd({}, experiment="other", dataset="digits"))
+def test_runs_of_different_protocols_are_not_averaged(tmp_path):
+    chosen = ["experiment=toy", "sched.lam=0.06", "relaxation=sn_st1", "dataset.root=x"]
+    whole = [edd({"cifar10_test_200": 90.0 + s}, seed=s, overrides=[*chosen, f"seed={s}"]) for s in range(2)]
+    short = edd({"cifar10_test_200": 50.0}, overrides=[*chosen, "trainer.max_epochs=2"])
+    runs = runs_of(tmp_path, *whole, short, edd({}, experiment="other", dataset="digits"), {"schema": 0})
     table = paper_table("table5")
-    notes = paper_notes(table, compare(table, runs), runs)
-    assert "mixed: sn_softmax st=1 0.06 averages over experiment other on digits and experiment toy on cifar10" in notes
+    lines = compare(table, runs)
+    found = {line.protocol: (line.ours[1].mean, line.ours[1].n, len(line.runs)) for line in lines if line.runs}
+    assert found == {
+        "experiment other on digits": (None, 0, 1),
+        "experiment toy on cifar10": (90.5, 2, 2),
+        "experiment toy on cifar10 trainer.max_epochs=2": (50.0, 1, 1),
+    }
+    assert paper_notes(table, lines, runs) == [
+        "ours (1): experiment other on digits: 1 run",
+        "ours (2): experiment toy on cifar10: 2 runs",
+        "ours (3): experiment toy on cifar10 trainer.max_epochs=2: 1 run",
+        "left out: 1 run unfinished, failed or broken; the command summary says which",
+    ]
+    assert "| ours (2), n=2 |  | 90.50 ± 0.71 |" in markdown(paper_grid(table, lines))
 
 
 def test_errors_are_those_of_the_evaluations_of_the_found_architecture(tmp_path):

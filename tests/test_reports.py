@@ -32,6 +32,7 @@ from nas_lightning.reports import (
 from nas_lightning.reports.__main__ import main
 from nas_lightning.reports.architecture import plot_beta, plot_trajectories
 from nas_lightning.reports.cells import _bezier, _layout
+from nas_lightning.reports.figures import LOOKS, plot_cost
 from nas_lightning.reports.grid import markdown, terminal
 from nas_lightning.reports.tables import as_csv, grid, group_names, notes
 
@@ -329,6 +330,16 @@ def test_the_terminal_table_fits_100_columns_unabridged(tmp_path):
     assert "…" not in text
 
 
+def test_more_than_five_failures_of_one_cause_share_a_line(tmp_path):
+    for number, cause in enumerate(["dataset.root is missing."] * 6 + ["sched.lam must be positive."] * 2):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "failed.txt").write_text(cause)
+    assert notes(summary(find_runs(tmp_path))) == [
+        f"failed: {tmp_path / '0'} and 5 more: dataset.root is missing.",
+        *(f"failed: {tmp_path / number}: sched.lam must be positive." for number in "67"),
+    ]
+
+
 # --- the command
 
 
@@ -360,6 +371,23 @@ def test_a_finished_run_without_its_metrics_is_named_and_left_out_of_the_figure(
     assert main(["figure", "fig4", str(tmp_path / "runs"), "-o", str(tmp_path / "figure")]) == 0
     assert f"broken: {tmp_path / 'runs' / '1'}: " in capsys.readouterr().err
     assert any("(n=1)" in text for text in svg_texts(tmp_path / "figure.svg"))
+
+
+def test_a_figure_of_runs_without_runs_is_one_sentence(tmp_path, capsys):
+    assert main(["figure", "fig4", "-o", str(tmp_path / "f")]) == 1
+    assert capsys.readouterr().err == "figure fig4 needs RUNS; give the folder of a run or of a sweep.\n"
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv"])
+def test_a_reader_that_leaves_ends_the_command_without_a_traceback(form, tmp_path):
+    write_run(tmp_path / "run", method="edd")
+    command = [sys.executable, "-m", "nas_lightning.reports", "table", "table2", str(tmp_path), "--format", form]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()  # before a line is written: what `| head -0` does
+        errors = process.stderr.read().decode()
+    assert process.returncode == 1
+    assert "Error" not in errors
+    assert "Traceback" not in errors
 
 
 def test_a_folder_without_runs_is_one_sentence_and_status_1(tmp_path, capsys):
@@ -480,11 +508,55 @@ def test_the_comparison_says_n_and_leaves_out_the_table_panel_where_there_is_non
     plot_comparison(groups, tmp_path / "both")
     texts = svg_texts(tmp_path / "both.svg")
     assert {"darts (n=1)", "edd (n=2)", "A  mean entropy (nats)", "D  skip connections"} <= set(texts)
-    assert "C  CIFAR-10 test accuracy in the table (%); darts: n=0" in texts
+    assert "C  CIFAR-10 test accuracy in the table (%); darts: n=0" in " ".join(texts)
     plot_comparison({"darts": groups["darts"]}, tmp_path / "darts")
     assert not any("CIFAR" in text for text in svg_texts(tmp_path / "darts.svg"))
     with pytest.raises(UserError, match="has an epoch to draw"):
         plot_comparison({}, tmp_path / "none")
+
+
+LONG = [f"relaxation=sn_s100, lam={number}, {'x' * 60}" for number in range(16)]
+
+
+def pixels_at_the_edges(path):
+    with Image.open(path) as image:
+        pixels = image.convert("L")
+    strips = [pixels.crop((left, 0, left + 4, pixels.height)) for left in (0, pixels.width - 4)]
+    return min(min(strip.getdata()) for strip in strips)
+
+
+@pytest.mark.parametrize("plot", [plot_comparison, plot_cost])
+def test_a_legend_of_many_long_names_fits_and_no_two_lines_look_alike(plot, tmp_path):
+    write_run(tmp_path / "run")
+    runs = find_runs(tmp_path)
+    plot(dict.fromkeys(LONG, runs), tmp_path / "figure")
+    texts = svg_texts(tmp_path / "figure.svg")
+    for name in LONG:
+        assert any(f"{name} (n=1)".startswith(text) for text in texts)
+    assert pixels_at_the_edges(tmp_path / "figure.png") == 255
+    assert len({(look.dashes, look.marker) for look in LOOKS}) == len(LOOKS) >= len(LONG)
+    assert len({(look.marker, look.fill) for look in LOOKS[:14]}) == 14
+
+
+def test_a_legend_leaves_out_what_tells_no_two_rows_apart_and_shortens_keys(tmp_path):
+    for number, (method, lam, width) in enumerate([("darts", 0.06, 8), ("edd", 0.06, 16), ("edd", 0.12, 16)]):
+        overrides = [f"method={method}", f"sched.lam={lam}", f"space.C={width}"]
+        config = {"sched": {"lam": lam}, "space": {"C": width}}
+        write_run(tmp_path / str(number), method=method, overrides=overrides, config=config)
+    table = summary(find_runs(tmp_path))
+    assert table.settings == ("method", "sched.lam", "space.C")
+    assert list(group_names(table)) == ["darts, lam=0.06", "edd, lam=0.06", "edd, lam=0.12"]
+    one, other = (write_run(tmp_path / "more" / name, overrides=o) for name, o in (("a", ["relaxation=softmax"]), ("b", [])))
+    assert set(group_names(summary(find_runs(one, other)))) == {"relaxation=softmax", "default"}
+    assert list(group_names(summary(find_runs(one)))) == ["all runs"]
+
+
+def test_a_line_at_the_top_of_the_entropies_is_seen_in_full(tmp_path):
+    plot_search({"epoch": [0, 1], "entropy": [1.6, 1.6], "temperature": [1, 1]}, tmp_path / "plot", "t")
+    svg = (tmp_path / "plot.svg").read_text()
+    line = re.search(r'<path d="M [\d.]+ ([\d.]+) \nL [^"]*" clip-path[^>]*stroke: #0072b2; stroke-width: 2.2', svg)
+    top = re.search(r'<clipPath id="\w+">\s*<rect x="[\d.]+" y="([\d.]+)"', svg)
+    assert float(line[1]) - float(top[1]) > 1.1  # half the line's width
 
 
 def test_a_group_whose_runs_differ_in_length_is_averaged_where_all_have_an_epoch(tmp_path, monkeypatch):
@@ -560,6 +632,17 @@ def test_the_heat_map_shows_betas_of_the_epoch(tmp_path):
     assert texts.count(f"{low:.2f}") == 18
     with pytest.raises(UserError, match="no epoch 6"):
         plot_beta(columns, 6, tmp_path / "map")
+
+
+def test_runs_without_an_architecture_csv_are_named_and_the_others_drawn(tmp_path, capsys):
+    for name in "abc":
+        write_run(tmp_path / "runs" / name)
+    assert main(["figure", "beta", str(tmp_path / "runs"), "-o", str(tmp_path / "beta")]) == 1
+    assert "none of these runs has an architecture.csv" in capsys.readouterr().err
+    write_architecture(tmp_path / "runs" / "b")
+    assert main(["figure", "beta", str(tmp_path / "runs"), "-o", str(tmp_path / "beta")]) == 0
+    assert f"not drawn: {tmp_path / 'runs' / 'a'} and 1 more" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "beta").iterdir()) == ["quickstart-b.png", "quickstart-b.svg"]
 
 
 def test_the_command_draws_every_runs_trajectories_and_cell(tmp_path):

@@ -55,11 +55,17 @@ def test_an_interrupted_trial_goes_on_and_a_refused_one_fails_alone(tune, tmp_pa
     study = tune("tune.trials=1")
     assert [trial.state.name for trial in study.trials] == ["COMPLETE"]
     assert len(list((tmp_path / "study").glob("*/report.json"))) == 1
-    negative = "tune.space={sched.lam:{low:-2.0,high:-1.0,log:false}}"
+    negative = ("tune.space.sched.lam.low=-2.0", "tune.space.sched.lam.high=-1.0", "tune.space.sched.lam.log=false")
     with pytest.raises(UserError, match=r"begun with another tune.space"):
-        tune("tune.trials=3", negative)
+        tune("tune.trials=3", *negative)
     with pytest.raises(UserError, match=r"no trial of .* has ended in a result"):
-        tune("tune.trials=2", negative, folder="negative")
+        tune("tune.trials=2", *negative, folder="negative")
+
+
+def test_an_objective_that_no_report_has_ends_the_study_at_its_first_trial(tune, tmp_path):
+    with pytest.raises(UserError, match=r"tune\.objective=final\.acuracy is no number in .*; those of final there are "):
+        tune("tune.trials=3", "tune.objective=final.acuracy")
+    assert len(list((tmp_path / "study").glob("*/report.json"))) == 1
 
 
 @pytest.mark.parametrize(
@@ -67,7 +73,11 @@ def test_an_interrupted_trial_goes_on_and_a_refused_one_fails_alone(tune, tmp_pa
     [
         ("relaxation=softmax", "tune.space names relaxation.scale"),
         ("tune.trials=0", "tune.trials must be"),
-        ("tune.space={sched.lam:{low:1.0,high:0.5}}", "tune.space.sched.lam is no range"),
+        ("tune.space.sched.lam.high=0.01", "tune.space.sched.lam is no range"),
+        ("tune.space.sched=3", "tune.space.sched is no range"),
+        ("tune.space=null", "tune.space is no range"),
+        ("tune.space={sched:null,relaxation:null}", "tune.space.sched is no range"),
+        ("tune.objective=5", "tune.objective must be one of final"),
     ],
 )
 def test_a_study_that_cannot_be_is_one_sentence(override, sentence, tune):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nas_lightning.benchmarks.nb201_sources import read_sources
 from nas_lightning.benchmarks.nb201_table import CONVERT, NB201_SIZE, NB201Table, nb201_code
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, exit_status
 
 __all__ = ["NB201Table", "nb201_code", "open_table", "read_sources"]
 
@@ -91,15 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     query.add_argument("table", type=Path, metavar="TABLE")
     query.add_argument("arch", metavar="ARCH", help="in single quotes: '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|'")
     options = parser.parse_args(arguments)
-    try:
-        if options.command == "convert":
-            _convert(options.sources, options.table, options.epochs, options.trust)
-        else:
-            _query(options.table, options.arch)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    if options.command == "convert":
+        return exit_status(lambda: _convert(options.sources, options.table, options.epochs, options.trust))
+    return exit_status(lambda: _query(options.table, options.arch))
 
 
 if __name__ == "__main__":

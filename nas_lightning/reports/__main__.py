@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, exit_status
 from nas_lightning.files import write_text_atomically
 from nas_lightning.genotype import Genotype
 from nas_lightning.reports import grid, paper_tables, tables
@@ -27,12 +27,7 @@ _FORMATS = ("table", "markdown", "latex", "csv")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 1 and one sentence on stderr for bad input."""
     options = _parser().parse_args(arguments)
-    try:
-        options.command(options)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(lambda: options.command(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,19 +73,16 @@ def _summary(options: argparse.Namespace) -> None:
 def _table(options: argparse.Namespace) -> None:
     runs = _runs(options.runs)
     evaluations = find_evaluations(*options.runs)
+    shown = []
     names = paper_tables.table_names() if options.name == "all" else (options.name,)
-    shown = 0
     for name in names:
         table = paper_tables.paper_table(name)
         lines = paper_tables.compare(table, runs, evaluations)
         if options.name == "all" and not any(line.runs for line in lines):
             continue
-        shown += 1
         form, text = paper_tables.paper_grid(table, lines), paper_tables.paper_csv(table, lines)
         notes = paper_tables.paper_notes(table, lines, runs)
-        if options.format != "csv":
-            print(f"{'% ' * (options.format == 'latex')}{table.title}\n")
-        _print(form, text, notes, options.format)
+        shown.append((table.title, form, text, notes))
         if options.output:
             listed = "".join(f"- {note}\n" for note in notes)
             write_text_atomically(options.output / f"{name}.md", f"{table.title}\n\n{grid.markdown(form)}\n{listed}")
@@ -98,12 +90,18 @@ def _table(options: argparse.Namespace) -> None:
             write_text_atomically(options.output / f"{name}.csv", text)
     if not shown:
         raise UserError("none of these runs stands in a table of the paper; give the name of one to see it.")
+    for title, form, text, notes in shown:
+        if options.format != "csv":
+            print(f"{'% ' * (options.format == 'latex')}{title}\n")
+        _print(form, text, notes, options.format)
 
 
 def _figure(options: argparse.Namespace) -> None:
     output = Path(_without_suffix(str(options.output)))
     if options.name in _PAPER_ONLY:
         return _paper_figure(options.name, output)
+    if not options.runs:
+        raise UserError(f"figure {options.name} needs RUNS; give the folder of a run or of a sweep.")
     runs = [_with_readable_metrics(run) for run in _runs(options.runs)]
     if options.name in ("alpha", "beta", "cells"):
         return _draw_each(options.name, [run for run in runs if run.report], output)
@@ -138,6 +136,14 @@ def _paper_figure(name: str, output: Path) -> None:
 def _draw_each(name: str, runs: Sequence[Run], output: Path) -> None:
     if not runs:
         raise UserError("none of these runs is finished; let one end first.")
+    if name != "cells":
+        without = [run for run in runs if not (run.folder / "architecture.csv").exists()]
+        if len(without) == len(runs):
+            raise UserError(f"none of these runs has an architecture.csv to draw {name} from; search anew to get one.")
+        if without:
+            count = f"{without[0].folder} and {len(without) - 1} more" if len(without) > 1 else without[0].folder
+            print(f"without architecture.csv, so not drawn: {count}", file=sys.stderr)
+        runs = [run for run in runs if run not in without]
     for run in runs:
         assert run.report is not None
         path = output / f"{run.report['experiment']}-{run.folder.name}"

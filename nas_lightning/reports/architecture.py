@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_lightning.errors import UserError
-from nas_lightning.reports.drawing import drawing_style, save_figure
+from nas_lightning.reports.drawing import drawing_style, fitted, legend_below, save_figure
 from nas_lightning.reports.figures import LOOKS
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def plot_trajectories(
     `columns` is what `read_metrics` gives of an `architecture.csv`. UserError when there is no epoch to draw.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     by_edge = edges(columns, kind)
     if not by_edge or not columns["epoch"]:
@@ -56,7 +57,7 @@ def plot_trajectories(
                 start = number * step // max(1, len(values))
                 axes.plot(
                     epochs, curve, look.dashes, color=look.colour, linewidth=1.5, marker=look.marker, markersize=4,
-                    markevery=(start, step), label=operation,
+                    markevery=(start, step), fillstyle=look.fill, label=operation,
                 )  # fmt: skip
             axes.set_title(f"{cell}, edge {edge}", fontsize=9, loc="left")
         for axes in list(figure.axes)[len(by_edge) :]:
@@ -64,11 +65,11 @@ def plot_trajectories(
         for axes in figure.axes[-wide:]:  # not figure.supxlabel, which the legend would cover
             axes.set_xlabel("epoch")
             axes.tick_params(labelbottom=True)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         figure.supylabel(_SYMBOLS[kind], fontsize=11)
-        handles = {text: h for axes in figure.axes for h, text in zip(*axes.get_legend_handles_labels(), strict=True)}
-        figure.legend(handles.values(), handles, loc="outside lower center", ncols=min(5, len(handles)), handlelength=3.5)
-        if title:
-            figure.suptitle(title, fontsize=10)
+        legend_below(figure)
+        text, size = fitted(title, figure.get_figwidth())
+        figure.suptitle(text, fontsize=size)
         save_figure(figure, path_without_suffix, title)
 
 

@@ -1,5 +1,6 @@
 """What all drawings share: the colours, and SVG and PNG files that are equal whenever their input is."""
 
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,32 @@ def drawing_style() -> Iterator[None]:
             }
         )
         yield
+
+
+def fitted(title: str, width: float) -> tuple[str, float]:
+    """The title, wrapped at blanks to 80 characters a line, and a font size at which it fits into `width` inches.
+
+    The architecture of a NAS-Bench-201 cell is one word of up to 95 characters.
+    """
+    text = textwrap.fill(title, 80, break_long_words=False, break_on_hyphens=False)
+    longest = max(map(len, text.splitlines()), default=1)
+    # A bold character of the default font is about 0.69 of the font's size wide; an inch has 72 points.
+    return text, min(11, 72 * width / (0.69 * longest))
+
+
+def legend_below(figure: "Figure") -> None:
+    """One legend of all panels' lines under them, in as many columns as fit; the figure grows by its further rows."""
+    found = {label: h for axes in figure.axes for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    size, handle, gaps, character = 10.0, 3.5, 2.8, 0.62  # points; the others in font sizes
+    width = 72 * figure.get_figwidth() / size
+    labels = [textwrap.fill(label, int((width - handle - gaps) / character)) for label in found]
+    longest = max(len(line) for label in labels for line in label.splitlines())
+    columns = min(len(labels), max(1, int(width / (handle + gaps + character * longest))))
+    lines = -(-sum(label.count("\n") + 1 for label in labels) // columns)
+    figure.set_figheight(figure.get_figheight() + 0.21 * (lines - 1))
+    figure.legend(
+        found.values(), labels, loc="outside lower center", ncols=columns, handlelength=handle, fontsize=size
+    )
 
 
 def save_figure(figure: "Figure", path_without_suffix: str | Path, title: str) -> None:

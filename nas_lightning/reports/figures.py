@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from nas_lightning.errors import UserError
 from nas_lightning.reports.drawing import (
@@ -19,6 +19,8 @@ from nas_lightning.reports.drawing import (
     SKY,
     VERMILLION,
     drawing_style,
+    fitted,
+    legend_below,
     save_figure,
 )
 from nas_lightning.reports.runs import SCORE_NAMES, Run
@@ -52,17 +54,22 @@ class _Panel(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
+    """`fill` is that of the marker: full or none."""
+
     colour: str
     dashes: str
     marker: str
+    fill: Literal["full", "none"]
 
 
 LOOKS = tuple(
-    Look(colour, dashes, marker)
-    for colour, dashes, marker in zip(
-        (BLUE, VERMILLION, GREEN, BLACK, PURPLE, SKY, ORANGE), ("-", "--", "-.", ":") * 2, "osD^vPX", strict=False
+    Look(colour, ("-", "--", "-.", ":")[(number + again) % 4], marker, "none" if again % 2 else "full")
+    for again in range(4)
+    for number, (colour, marker) in enumerate(
+        zip((BLUE, VERMILLION, GREEN, BLACK, PURPLE, SKY, ORANGE), "osD^vPX", strict=True)
     )
 )
+"""No two have the same dashes and marker, so that lines differ without colour; marks alone differ in the first 14."""
 
 
 def plot_search(metrics: Metrics, path_without_suffix: str | Path, title: str) -> None:
@@ -90,7 +97,7 @@ def plot_search(metrics: Metrics, path_without_suffix: str | Path, title: str) -
         accuracy.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         entropy.legend(loc="best", fontsize=9)
         figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
-        text, size = _fitted(title, width=7.2)
+        text, size = fitted(title, width=7.2)
         figure.suptitle(text, fontsize=size, weight="bold")
         save_figure(figure, path_without_suffix, title)
 
@@ -131,9 +138,7 @@ def plot_comparison(
             _draw_panel(axes, f"{letter}  {panel.title}" if len(panels) > 1 else panel.title, panel, groups)
         for axes in list(figure.axes)[len(panels) :]:
             axes.remove()
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        columns = 3 if max(map(len, labels)) <= 40 else 1
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(groups), columns), handlelength=3.5)
+        legend_below(figure)
         note = "Thick: mean over n runs; band: minimum to maximum; thin: single runs."
         lines = [title, note if any(len(runs) > 1 for runs in groups.values()) else ""]
         figure.suptitle("\n".join(filter(None, lines)), fontsize=10)
@@ -160,9 +165,12 @@ def plot_cost(groups: Mapping[str, Sequence[Run]], path_without_suffix: str | Pa
         for look, (name, pairs) in zip(LOOKS * (1 + len(points) // len(LOOKS)), points.items(), strict=False):
             if pairs:
                 seconds, accuracies = zip(*pairs, strict=True)
-                axes.plot(seconds, accuracies, look.marker, color=look.colour, markersize=7, label=f"{name} (n={len(pairs)})")
+                axes.plot(
+                    seconds, accuracies, look.marker, color=look.colour, markersize=7, fillstyle=look.fill,
+                    label=f"{name} (n={len(pairs)})",
+                )  # fmt: skip
         axes.set(xlabel="search (seconds, machines as in the reports)", ylabel=label)
-        figure.legend(loc="outside lower center", ncols=min(len(groups), 3))
+        legend_below(figure)
         if title:
             figure.suptitle(title, fontsize=10)
         save_figure(figure, path_without_suffix, title)
@@ -182,20 +190,9 @@ def _curve(metrics: Metrics, column: str, factor: float = 1.0) -> Curve:
 
 
 def _start_at_zero(axes: "Axes") -> None:
-    """With a little room below, so that a line at zero is seen in full."""
-    top = axes.get_ylim()[1]
+    """With a little room below and above, so that a line at zero or at the top is seen in full."""
+    top = max(axes.get_ylim()[1], 1.03 * axes.dataLim.ymax)
     axes.set_ylim(-0.03 * top, top)
-
-
-def _fitted(title: str, width: float) -> tuple[str, float]:
-    """The title, wrapped at blanks to 80 characters a line, and a font size at which it fits into `width` inches.
-
-    The architecture of a NAS-Bench-201 cell is one word of up to 95 characters.
-    """
-    text = textwrap.fill(title, 80, break_long_words=False, break_on_hyphens=False)
-    longest = max(map(len, text.splitlines()), default=1)
-    # A bold character of the default font is about 0.69 of the font's size wide; an inch has 72 points.
-    return text, min(11, 72 * width / (0.69 * longest))
 
 
 def _accuracy_lines(metrics: Metrics) -> list[_Line]:
@@ -249,14 +246,16 @@ def _curves(runs: Sequence[Run], panel: _Panel) -> list[Curve]:
 def _draw_panel(axes: "Axes", title: str, panel: _Panel, groups: Mapping[str, Sequence[Run]]) -> None:
     from matplotlib.ticker import MaxNLocator
 
+    fewer = []
     for index, (name, runs) in enumerate(groups.items()):
         curves = _curves(runs, panel)
         if curves:
             label = f"{name} (n={len(runs)})"
             _draw_group(axes, curves, label, LOOKS[index % len(LOOKS)], index / len(groups))
         if len(curves) != len(runs):
-            title += f"; {name}: n={len(curves)}"
-    axes.set_title(textwrap.fill(title, 72), loc="left", fontsize=10, weight="bold")
+            fewer.append(f"; {name}: n={len(curves)}")
+    title += "".join(fewer) if len(fewer) < 3 else f"; {len(fewer)} of {len(groups)} lines with fewer runs or none"
+    axes.set_title(textwrap.fill(title, 48), loc="left", fontsize=10, weight="bold")
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     if panel.log:
@@ -285,6 +284,7 @@ def _draw_group(axes: "Axes", curves: Sequence[Curve], label: str, look: Look, o
         linewidth=2.2,
         marker=look.marker,
         markersize=5.5,
+        fillstyle=look.fill,
         markevery=(int(offset * step), step),
         label=label,
     )

@@ -25,10 +25,11 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; marg
 h1 { font-size: 1.5rem } h2 { font-size: 1.15rem; border-top: 1px solid #ddd; padding-top: 1rem; overflow-wrap: anywhere }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block; overflow-x: auto }
 th, td { text-align: right; padding: .25rem .7rem; border-bottom: 1px solid #e6e6e6; vertical-align: top }
+th { vertical-align: bottom }
 th:not(.n), td:not(.n) { text-align: left } td.n { white-space: nowrap }
 svg { max-width: 100%; height: auto; display: block; margin: .5rem 0 }
 pre { overflow-x: auto; background: #f6f6f6; padding: 1rem }
-summary { cursor: pointer; font-weight: 600; margin-top: .5rem } .note { color: #555 }
+summary { cursor: pointer; font-weight: 600; margin-top: .5rem } .note { color: #555; overflow-wrap: anywhere }
 """
 _FACTS = ("architecture", "seed", "selection", "epochs", "seconds", "device", "threads", "peak_memory_mb", "commit", "dirty")
 

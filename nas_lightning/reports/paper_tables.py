@@ -18,6 +18,7 @@ from nas_lightning.errors import UserError
 from nas_lightning.reports.grid import Grid
 from nas_lightning.reports.runs import Run, config_value
 from nas_lightning.reports.statistic import Statistic, finite
+from nas_lightning.reports.tables import is_setting
 
 _FOLDER = Path(__file__).parent / "paper"
 _CHOICES = ("experiment", "method", "space", "dataset", "relaxation", "sched", "seed")
@@ -50,9 +51,13 @@ class PaperTable:
 
 @dataclass(frozen=True)
 class Line:
-    """A row of the paper's table and ours beside it: `ours` has a statistic for every measure."""
+    """A row of the paper's table and ours beside it: `ours` has a statistic for every measure.
+
+    `protocol` is what all `runs` have in common beside the row's own settings; runs of another are another line.
+    """
 
     labels: tuple[str, ...]
+    protocol: str
     paper: tuple[Statistic, ...]
     runs: tuple[Run, ...]
     ours: tuple[Statistic, ...]
@@ -81,33 +86,62 @@ def paper_table(name: str) -> PaperTable:
 
 
 def compare(table: PaperTable, runs: Sequence[Run], evaluations: Sequence[Run] = ()) -> list[Line]:
-    """Our finished `runs` beside every row of the paper's table; a row without runs has only blanks beside it."""
+    """Our finished `runs` beside every row of the paper's table, a line for every protocol of theirs.
+
+    A row without runs is one line with only blanks beside it.
+    """
     by_place: dict[tuple[str, str], list[Report]] = defaultdict(list)
     for evaluation in evaluations:
         if evaluation.report is not None:
             place = str(evaluation.report.get("architecture")), str(evaluation.report["dataset"])
             by_place[place].append(evaluation.report)
-    candidates = [run for run in runs if run.report is not None and _matches(run.report, table.where)]
+    candidates = [alike for alike in _alike(table, runs) if _matches(_report(alike[0]), table.where)]
     lines = []
     for row in table.rows:
-        chosen = tuple(run for run in candidates if row["runs"] and run.report and _matches(run.report, row["runs"]))
-        lines.append(
-            Line(
-                labels=tuple(row[column] for column in table.labels),
-                paper=tuple(_printed(row, measure.name) for measure in table.measures),
-                runs=chosen,
-                ours=tuple(
-                    Statistic.of(_value(run.report, measure.source, by_place) for run in chosen if run.report)
-                    for measure in table.measures
-                ),
+        chosen: dict[str, list[Run]] = defaultdict(list)
+        for alike in candidates:
+            if row["runs"] and _matches(_report(alike[0]), row["runs"]):
+                for run in alike:
+                    chosen[_protocol(_report(run), row["runs"])].append(run)
+        for protocol, members in sorted(chosen.items()) or [("", [])]:
+            values = [[_value(_report(run), measure.source, by_place) for run in members] for measure in table.measures]
+            lines.append(
+                Line(
+                    labels=tuple(row[column] for column in table.labels),
+                    protocol=protocol,
+                    paper=tuple(_printed(row, measure.name) for measure in table.measures),
+                    runs=tuple(members),
+                    ours=tuple(map(Statistic.of, values)),
+                )
             )
-        )
     return lines
 
 
+def _alike(table: PaperTable, runs: Sequence[Run]) -> list[list[Run]]:
+    """The finished runs in groups that no selection of the table tells apart: one match does for all seeds."""
+    keys = sorted({key for text in (table.where, *(row["runs"] for row in table.rows)) for key, _ in _pairs(text)})
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        if run.report is not None:
+            groups[str([_selected(run.report, key) for key in keys])].append(run)
+    return list(groups.values())
+
+
+def _report(run: Run) -> Report:
+    assert run.report is not None
+    return run.report
+
+
+def _marks(lines: Sequence[Line]) -> dict[str, str]:
+    """How a line and the note of its protocol refer to each other where there are several."""
+    protocols = sorted({line.protocol for line in lines if line.runs})
+    return {name: f" ({number})" if len(protocols) > 1 else "" for number, name in enumerate(protocols, start=1)}
+
+
 def paper_grid(table: PaperTable, lines: Sequence[Line]) -> Grid:
-    """Up to three lines a row: ours with its n, the paper's, and the difference of the means."""
+    """Up to three lines a row and protocol: ours with its n, the paper's, and the difference of the means."""
     rows: list[tuple[str, ...]] = []
+    marks = _marks(lines)
     groups = set()
     for line in lines:
         groups.add(len(rows))
@@ -120,48 +154,53 @@ def paper_grid(table: PaperTable, lines: Sequence[Line]) -> Grid:
         ours = (each.shown(places, n) for each, places in zip(line.ours, decimals, strict=True))
         differences = (_signed(value, places) for value, places in zip(line.differences, decimals, strict=True))
         blank = ("",) * len(line.labels)
-        rows += [(*line.labels, f"ours, n={n}", *ours), (*blank, "paper", *printed), (*blank, "difference", *differences)]
+        rows += [
+            (*line.labels, f"ours{marks[line.protocol]}, n={n}", *ours),
+            (*blank, "paper", *printed),
+            (*blank, "difference", *differences),
+        ]
     headings = (*table.labels.values(), "", *(measure.heading for measure in table.measures))
     return Grid(headings, tuple(rows), len(table.labels) + 1, frozenset(groups - {0}))
 
 
 def paper_csv(table: PaperTable, lines: Sequence[Line]) -> str:
-    """Full precision, one line a row: labels, n, then ours, the paper's and the difference for every measure."""
+    """Full precision: labels, n, then ours, the paper's and the difference for every measure, and the protocol of ours."""
     parts = ("mean", "std", "n", "paper_mean", "paper_std", "difference")
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     columns = [f"{measure.name}_{part}" for measure in table.measures for part in parts]
-    writer.writerow([*table.labels, "n", *columns])
+    writer.writerow([*table.labels, "n", *columns, "protocol"])
     for line in lines:
         groups = zip(line.ours, line.paper, line.differences, strict=True)
         numbers = [value for o, p, d in groups for value in (o.mean, o.std, o.n, p.mean, p.std, d)]
-        writer.writerow([*line.labels, len(line.runs), *numbers])
+        writer.writerow([*line.labels, len(line.runs), *numbers, line.protocol])
     return file.getvalue()
 
 
 def paper_notes(table: PaperTable, lines: Sequence[Line], runs: Sequence[Run]) -> list[str]:
-    """Which runs are in the table, which are not, and rows that mix runs of several protocols."""
-    notes = []
-    used = {run.folder for line in lines for run in line.runs}
-    finished = [run for run in runs if run.report is not None]
-    counts: dict[str, int] = defaultdict(int)
-    for run in finished:
-        if run.folder in used:
-            counts[_protocol(run)] += 1
-    notes += [f"ours: {protocol}: {count} runs" for protocol, count in sorted(counts.items())]
+    """How the runs in the table were made, and how many are not in it."""
+    used: dict[str, set[Path]] = defaultdict(set)
     for line in lines:
-        protocols = sorted({_protocol(run) for run in line.runs})
-        if len(protocols) > 1:
-            notes.append(f"mixed: {' '.join(filter(None, line.labels))} averages over {' and '.join(protocols)}")
-    left_out = len(finished) - len(used)
+        used[line.protocol] |= {run.folder for run in line.runs}
+    notes = [f"ours{mark}: {protocol}: {_count(len(used[protocol]), 'run')}" for protocol, mark in _marks(lines).items()]
+    left_out = sum(run.report is not None for run in runs) - len(set().union(*used.values()))
     if left_out:
-        notes.append(f"not in {table.name}: {left_out} finished run{'' if left_out == 1 else 's'}")
+        notes.append(f"not in {table.name}: {_count(left_out, 'finished run')}")
+    if missing := sum(run.report is None for run in runs):
+        notes.append(f"left out: {_count(missing, 'run')} unfinished, failed or broken; the command summary says which")
     return notes
 
 
-def _protocol(run: Run) -> str:
-    assert run.report is not None
-    return f"experiment {run.report['experiment']} on {run.report['dataset']}"
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _protocol(report: Report, selection: str) -> str:
+    """The experiment, the data set, and what else the command line changed beside the keys of `selection`."""
+    named = {"space", "dataset", "dataset.root", "dataset.cache", *(key for key, _ in _pairs(selection))}
+    overrides = (override.lstrip("+") for override in report["overrides"] if override != f"experiment={report['experiment']}")
+    changed = (each for each in overrides if (key := each.partition("=")[0]) not in named and is_setting(key))
+    return " ".join([f"experiment {report['experiment']} on {report['dataset']}", *sorted(changed)])
 
 
 @cache
@@ -171,12 +210,21 @@ def _settings() -> dict[str, Any]:
 
 def _matches(report: Report, selection: str) -> bool:
     """Whether the report has every key=value of `selection`: a config group's choice, else a value of the config."""
-    for pair in selection.split():
-        key, _, values = pair.partition("=")
-        value = report.get(key) if key in _CHOICES else config_value(report, key)
-        if not any(_same(value, wanted) for wanted in values.split("|")):
+    for key, values in _pairs(selection):
+        value = _selected(report, key)
+        if not any(_same(value, wanted) for wanted in values):
             return False
     return True
+
+
+def _selected(report: Report, key: str) -> Any:
+    return report.get(key) if key in _CHOICES else config_value(report, key)
+
+
+@cache
+def _pairs(selection: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    pairs = (pair.partition("=") for pair in selection.split())
+    return tuple((key, tuple(values.split("|"))) for key, _, values in pairs)
 
 
 def _same(value: Any, wanted: str) -> bool:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +54,7 @@ def summary(runs: Sequence[Run]) -> Summary:
     finished = [run for run in runs if run.report is not None]
     reports = [run.report for run in finished if run.report is not None]
     keys = {key: None for report in reports for key in _overrides(report)}
-    candidates = [*_FIELDS, *(key for key in keys if key not in _FIELDS and _is_setting(key))]
+    candidates = [*_FIELDS, *(key for key in keys if key not in _FIELDS and is_setting(key))]
     values = {key: [_setting(report, key) for report in reports] for key in candidates}
     settings = tuple(key for key, column in values.items() if len(set(column)) > 1)
     measures = _measures(reports)
@@ -73,16 +73,28 @@ def summary(runs: Sequence[Run]) -> Summary:
 
 
 def group_names(table: Summary) -> dict[str, tuple[Run, ...]]:
-    """A name for every row, for a figure's legend: `edd, sched.lam=0.06` (method, space, ... without their key)."""
+    """A short name for every row, for a figure's legend: `edd, lam=0.06` (method, space, ... without their key).
+
+    An override without which no two rows are alike is left out; the summary table has it.
+    """
+    kept = list(range(len(table.settings)))
+    for index in reversed([index for index, key in enumerate(table.settings) if key not in _FIELDS]):
+        without = [other for other in kept if other != index]
+        if len({tuple(row.settings[i] for i in without) for row in table.rows}) == len(table.rows):
+            kept = without
+    keys = _short_keys(table.settings)
     names = {}
     for row in table.rows:
-        parts = [
-            value if key in _FIELDS else f"{key}={value}"
-            for key, value in zip(table.settings, row.settings, strict=True)
-            if value
-        ]
-        names[", ".join(parts) or "all runs"] = row.runs
+        parts = [keys[index] + row.settings[index] for index in kept if row.settings[index]]
+        names[", ".join(parts) or ("default" if kept else "all runs")] = row.runs
     return names
+
+
+def _short_keys(settings: Sequence[str]) -> list[str]:
+    """`lam=` for sched.lam where no other setting ends so, nothing for method, space, ..."""
+    last = Counter(key.rpartition(".")[2] for key in settings)
+    short = (key.rpartition(".")[2] if last[key.rpartition(".")[2]] == 1 else key for key in settings)
+    return ["" if key in _FIELDS else f"{name}=" for key, name in zip(settings, short, strict=True)]
 
 
 def grid(table: Summary) -> Grid:
@@ -104,7 +116,10 @@ def as_csv(table: Summary) -> str:
 
 
 def notes(table: Summary) -> list[str]:
-    """A line for every seed that counts twice, unfinished run (with its epochs), failed and broken run (with the cause)."""
+    """A line for every seed that counts twice, unfinished run (with its epochs), failed and broken run (with the cause).
+
+    More than five of one cause share a line.
+    """
     lines = []
     for row in table.rows:
         seeds = Counter(run.report["seed"] for run in row.runs if run.report and "seed" in run.report)
@@ -113,8 +128,18 @@ def notes(table: Summary) -> list[str]:
             lines.append(f"repeated: {name}: {seeds[seed]} runs have seed {seed}, and n counts each of them")
     for run in table.unfinished:
         lines.append(f"unfinished: {run.folder}: {run.epochs} epoch{'' if run.epochs == 1 else 's'} done")
-    lines += [f"failed: {run.folder}: {run.cause}" for run in table.failed]
-    return [*lines, *(f"broken: {run.folder}: {run.cause}" for run in table.broken)]
+    return [*lines, *_causes("failed", table.failed), *_causes("broken", table.broken)]
+
+
+def _causes(state: str, runs: Sequence[Run]) -> Iterator[str]:
+    by_cause: dict[str, list[Run]] = {}
+    for run in runs:
+        by_cause.setdefault(run.cause, []).append(run)
+    for cause, alike in by_cause.items():
+        if len(alike) > 5:
+            yield f"{state}: {alike[0].folder} and {len(alike) - 1} more: {cause}"
+        else:
+            yield from (f"{state}: {run.folder}: {cause}" for run in alike)
 
 
 def _overrides(report: Mapping[str, Any]) -> dict[str, str]:
@@ -123,7 +148,8 @@ def _overrides(report: Mapping[str, Any]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def _is_setting(key: str) -> bool:
+def is_setting(key: str) -> bool:
+    """Whether an override of `key` changes what is computed, the seed apart."""
     return key not in ("seed", "name", "logger", "run_dir") and not key.startswith(("hydra.", "hydra/", "logger."))
 
 
