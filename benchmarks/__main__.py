@@ -1,6 +1,6 @@
 """How fast the search is, on this machine: python -m benchmarks [--quick]
 
-    python -m benchmarks                 # all of it, about ten minutes on two idle cores: table, JSON, document, plot
+    python -m benchmarks                 # all of it, about a quarter of an hour on two idle cores: table, JSON, document, plot
     python -m benchmarks --quick         # small sizes, a minute; writes nothing unless --out says where
     python -m benchmarks show [JSON]     # the tables of a record
     python -m benchmarks plot [JSON]     # docs/performance.svg and .png from a record alone
