@@ -25,9 +25,18 @@ _FREE_KEYS = ("run_dir", "logger", "benchmark", "export", "dataset.cache", "data
 
 
 def folder_name(override_dirname: str) -> str:
-    """A run's folder name from Hydra's override_dirname: one path component, at most 120 characters, "default" if empty."""
+    """A run's folder name from Hydra's override_dirname: one path component, at most 120 characters, "default" if empty.
+
+    Where it would be longer a hash stands for the longest of the overrides: the short ones (method, space, seed) are what
+    a sweep's folders are told apart by.
+    """
     safe = re.sub(r"[^\w=.,+-]+", "_", override_dirname).strip("_.") or "default"
-    return safe if len(safe) <= 120 else f"{safe[:109]}-{sha1(override_dirname.encode()).hexdigest()[:10]}"
+    if len(safe) <= 120:
+        return safe
+    overrides = safe.split(",")
+    while len(overrides) > 1 and len(",".join(overrides)) > 109:
+        overrides.remove(max(overrides, key=len))
+    return f"{','.join(overrides)[:109]}-{sha1(override_dirname.encode()).hexdigest()[:10]}"
 
 
 def quote_values(arguments: Sequence[str]) -> list[str]:

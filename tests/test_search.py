@@ -351,12 +351,24 @@ def test_a_runs_folder_may_hold_what_hydras_grammar_refuses(tmp_path):
 
 
 def test_folder_names_are_one_component_and_differ():
-    name = folder_name("dataset.root=../shared/a b.zip,seed=1")
+    name = folder_name("dataset.root=../images/a b.zip,seed=1")
     assert "/" not in name
     assert folder_name("") == "default"
     long = [folder_name("x=" + "y" * 300 + str(i)) for i in range(2)]
     assert long[0] != long[1]
     assert max(map(len, long)) <= 120
+
+
+def test_a_long_folder_name_keeps_the_short_overrides_of_a_sweep():
+    names = [
+        folder_name(f"data.train_images=2500,data.valid_images=2500,dataset.root={'x' * 40},dataset.name=y,space={space},"
+                    f"space.C=16,trainer.max_epochs=50,method=edd,seed={seed}")
+        for space in ("s1", "s2") for seed in (0, 1)
+    ]  # fmt: skip
+    assert len(set(names)) == 4
+    assert max(map(len, names)) <= 120
+    assert [name for name in names if "space=s1" in name and "seed=1-" in name] == [names[1]]
+
 
 
 def test_search_reports_the_tables_scores(tmp_path):
