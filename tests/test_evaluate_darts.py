@@ -19,6 +19,7 @@ from nas_lightning.export import export_network
 from nas_lightning.lr import linear_decay
 from nas_lightning.module import NetworkModule
 from nas_lightning.reports.__main__ import main as reports
+from nas_lightning.reports.model_card import model_card
 from nas_lightning.run import quote_values
 from nas_lightning.spaces import DARTS
 from tests.conftest import ROOT, composed
@@ -173,6 +174,9 @@ def test_model_card_says_data_recipe_numbers_and_commit(finished):
     for said in ("fake", "darts, 2 epochs, batch 16, seed 0", *numbers):
         assert said in card
     assert (report["commit"] or "unknown") in card
+    assert "noise" not in card
+    noisy = {**report, "architecture": report["architecture"].replace("skip_connect", "noise")}
+    assert "the same image gets other logits each time" in model_card(noisy, str(finished))
 
 
 def test_what_cannot_be_loaded_is_one_sentence(finished, tmp_path):

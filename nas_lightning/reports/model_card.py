@@ -27,7 +27,7 @@ scratch with nas_lightning.
 | hardware | {device}, {threads} CPU threads, {seconds:.0f} s |
 | software | torch {torch}, nas_lightning {version}, commit {commit} |
 
-One run with one seed; `report.json` has every setting. Nothing is known about images of another kind than {dataset}'s.
+One run with one seed; `report.json` has every setting. {noise}Nothing is known about images of another kind than {dataset}'s.
 
 ## Use
 
@@ -47,6 +47,7 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
     config = report["config"]
     mean, std = ([round(value, 5) for value in values] for values in report["normalisation"])
     commit = report["commit"] or "unknown"
+    noise = "The architecture holds `noise` operations: the same image gets other logits each time. "
     return _CARD.format(
         title=f"{report['space']} network for {report['dataset']}",
         accuracy=100 * report["test_accuracy"],
@@ -62,5 +63,6 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
         mean=mean,
         std=std,
         folder=folder,
+        noise=noise if "'noise'" in report["architecture"] else "",
         **{key: report[key] for key in _KEYS},
     )
