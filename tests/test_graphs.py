@@ -14,7 +14,7 @@ from nas_lightning.genotype import NB201_OPERATIONS
 from nas_lightning.graphs import StepGraphs, step_graphs
 from nas_lightning.module import SupernetModule
 from nas_lightning.relaxations import SnSoftmax
-from nas_lightning.spaces import NB201, CellSpec
+from nas_lightning.spaces import DARTS, NB201, CellSpec
 from nas_lightning.supernet import RelaxedCell
 from nas_lightning.training import fit
 
@@ -203,6 +203,32 @@ def test_out_of_memory_names_the_batch(monkeypatch, tmp_path):
     trainer = pl.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False)
     with pytest.raises(UserError, match=r"out of memory on cpu at data.batch_size=6 .* give a smaller data.batch_size"):
         fit(trainer, tmp_path, search, Data())
+
+
+SPACES = {
+    "nb201": NB201(C=4, N=1),
+    "darts": DARTS(C=4, num_cells=3, none=True),
+    "s4": DARTS(C=4, num_cells=3, candidates="s4"),
+    "partial": DARTS(C=4, num_cells=3, partial=4, edge_weights=True),
+}
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_cell_compiles_as_one_graph(name):
+    """A break would make a graph of each part of each bank: minutes of compilation."""
+    space = SPACES[name]
+    supernet = space.supernet(3)
+    weights = {}
+    for cell_type, spec in space.cells.items():
+        edge = torch.rand(len(spec.edges)) if spec.edge_weights else None
+        weights[cell_type] = EdgeWeights(torch.rand(spec.mask_EO.shape) * spec.mask_EO, spec.candidates, edge)
+    x = torch.randn(4, 3, 8, 8)
+    torch.manual_seed(0)
+    eager = supernet(x, weights)
+    cell = list(supernet.cells())[1]  # of the DARTS space's the one with edges of both strides
+    cell.compile(dynamic=False, fullgraph=True, backend="eager")
+    torch.manual_seed(0)
+    assert torch.equal(supernet(x, weights), eager)
 
 
 @pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler")

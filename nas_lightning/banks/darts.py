@@ -231,7 +231,7 @@ class DartsBank(nn.Module):
         sums: dict[tuple[int, ...], Tensor] = {}
         dilated: dict[tuple[int, ...], Tensor] = {}
         copies: dict[int, Tensor] = {}
-        grid, dilation = self._dilation_grid(rectified, not DILATED.keys().isdisjoint(running))
+        grid, dilation = self._dilation_grid(rectified, any(name in DILATED for name in running))
         grid_copies: dict[int, Tensor] = {}
         for name, (positions, edges) in running.items():
             kind = self.kinds[name]
