@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-import nas_lightning.launch  # noqa: F401  # what the configs need of Hydra
+from nas_lightning.launch import check_groups  # the import also registers what the configs need of Hydra
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="tune")
@@ -17,6 +17,7 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
+    check_groups(__file__, sys.argv[1:])
     try:
         main()
     except KeyboardInterrupt:

@@ -31,19 +31,29 @@ class Launch(Callback):
         _make(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _check_one_study(config.hydra.overrides.task)
+        _check_sweep(config.hydra.overrides.task)
         folder = Path(config.hydra.sweep.dir)
         _make(folder)
         atexit.register(_print_summary, folder)
 
 
-def _check_one_study(overrides: Sequence[str]) -> None:
-    """Several experiments at once would run without the grids that they name, all in one folder."""
+def check_groups(program: str, arguments: Sequence[str]) -> None:
+    """Ends `program` in one sentence where a config group is set to null, which Hydra answers with a traceback."""
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        group = Path(program).resolve().parent / "conf" / key.lstrip("+")
+        if value == "null" and group.is_dir():
+            options = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
+            sys.exit(f"{argument}: {key} is a group of configs; give one of {options}.")
+
+
+def _check_sweep(overrides: Sequence[str]) -> None:
     for override in overrides:
         key, _, value = override.partition("=")
-        if key.lstrip("+") == "experiment" and "," in value:
-            print(f"{override}: launch one experiment after the other; each names its own grid and folder.", file=sys.stderr)
-            sys.exit(1)
+        if key.lstrip("+") == "experiment" and "," in value:  # the grids that they name would not run, all in one folder
+            sys.exit(f"{override}: launch one experiment after the other; each names its own grid and folder.")
+        if key == "run_dir":
+            sys.exit(f"{override}: a sweep has a folder for each of its jobs; say where by hydra.sweep.dir=PATH.")
 
 
 def _make(folder: Path) -> None:
@@ -51,8 +61,7 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         # An exception here would be a warning to Hydra.
-        print(f"cannot write {folder}: {error.strerror}; give a writable folder with hydra.run.dir=PATH.", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"cannot write {folder}: {error.strerror}; give a writable run_dir=PATH, or hydra.sweep.dir=PATH.")
 
 
 def _print_summary(folder: Path) -> None:

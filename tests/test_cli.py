@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -54,7 +55,7 @@ def test_search_survives_ctrl_c_sigterm_and_a_kill(tmp_path):
     stopped = tmp_path / "runs" / "stopped" / "default"
     sayings = []
     for epoch, number in ((2, signal.SIGINT), (8, signal.SIGTERM), (16, signal.SIGKILL)):
-        process = start(tmp_path, *long, "name=stopped", "hydra.run.dir=runs/stopped/default")
+        process = start(tmp_path, *long, "run_dir=runs/stopped/default")
         wait_for_epoch(stopped, epoch, process)
         process.send_signal(number)
         sayings.append(process.communicate(timeout=120)[1])
@@ -63,12 +64,26 @@ def test_search_survives_ctrl_c_sigterm_and_a_kill(tmp_path):
     for saying in sayings[:2]:
         assert "run the same command to go on with runs/stopped/default" in saying
         assert "Traceback" not in saying
-    code, _, err = finish(tmp_path, *long, "name=stopped", "hydra.run.dir=runs/stopped/default")
+    code, _, err = finish(tmp_path, *long, "run_dir=runs/stopped/default")
     assert code == 0, err
     code, _, err = finish(tmp_path, *long, "name=whole", "hydra.run.dir=runs/whole/default")
     assert code == 0, err
     assert [row["epoch"] for row in rows(stopped)] == [str(epoch) for epoch in range(40)]
     assert rows(stopped) == rows(tmp_path / "runs" / "whole" / "default")
+
+
+@pytest.mark.parametrize("program", ["train.py", "evaluate.py", "tune.py"])
+def test_a_config_group_set_to_null_is_one_sentence(program, tmp_path):
+    code, out, err = finish(tmp_path, "dataset=null", program=program)
+    assert (code, out) == (1, "")
+    assert re.fullmatch(r"dataset=null: dataset is a group of configs; give one of cifar10, .*svhn\.\n", err)
+
+
+def test_one_folder_for_a_whole_sweep_is_refused(tmp_path):
+    code, out, err = finish(tmp_path, "-m", *TOY, "seed=0,1", "run_dir=here")
+    assert (code, out) == (1, "")
+    assert err == "run_dir=here: a sweep has a folder for each of its jobs; say where by hydra.sweep.dir=PATH.\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sweep_goes_on_after_a_failed_job_and_ends_with_a_table(tmp_path):
