@@ -69,6 +69,17 @@ def test_the_set_grows_within_an_epoch_and_starts_anew_with_the_next():
     assert sum(map(sum, active.lists["cell"])) == 6
 
 
+def test_what_was_on_its_way_in_one_epoch_counts_for_nothing_in_the_next():
+    """A search that is resumed has no such copy, and must compute the same."""
+    active = make(lag=1)
+    sharp, level = torch.tensor([[1.0, 0, 0, 0, 0]] * 6), torch.zeros(6, 5)
+    active.restart({"cell": sharp}, 0.0)
+    active.follow({"cell": level}, 0.0)
+    active.restart({"cell": sharp}, 0.0)
+    active.follow({"cell": sharp}, 0.0)
+    assert sum(map(sum, active.lists["cell"])) == 6
+
+
 def test_with_a_lag_and_no_bound_every_candidate_is_computed():
     candidates = ((True, False, True, True, True),) * 6
     active = make(lag=1, candidates=candidates)
@@ -100,6 +111,16 @@ def test_support_is_where_the_sum_of_weights_can_feel_an_operation(relaxation, d
     assert torch.equal(relaxation.support(alpha, mask, 0.1, math.inf), mask)
 
 
+@pytest.mark.parametrize("drift", [0.01, 0.3])
+def test_support_holds_whatever_two_logits_drift_towards_each_other(drift):
+    alpha = torch.tensor([[0.0, *(-torch.linspace(0.1, 3, 60)).tolist()]], dtype=torch.float64)
+    support = Softmax().support(alpha, torch.ones_like(alpha, dtype=torch.bool), 0.05, drift)
+    nearer = alpha + 2 * drift
+    nearer[0, 0] = 0.0
+    assert torch.equal(support, torch.exp(nearer / 0.05) >= torch.finfo(torch.float64).eps / 2)
+    assert 1 < support.sum() < 61
+
+
 @pytest.mark.parametrize("betas", [(0.5, 0.999), (0.9, 0.999), (0.0, 0.5)])
 def test_adam_never_moves_further_than_its_bound(betas):
     """Long silence, then one gradient: Adam's largest step; and random gradients of any size."""
@@ -121,8 +142,10 @@ def test_adam_never_moves_further_than_its_bound(betas):
 
 def test_other_optimisers_have_no_bound():
     x = torch.zeros(1, requires_grad=True)
-    adam_with_decoupled_decay = torch.optim.AdamW([x], lr=1e-3)
-    for optimizer in (torch.optim.SGD([x], lr=0.1), adam_with_decoupled_decay, torch.optim.Adam([x], betas=(0.99, 0.9))):
+    decoupled = torch.optim.Adam([x])
+    decoupled.param_groups[0]["decoupled_weight_decay"] = True
+    overtaken = torch.optim.Adam([x], betas=(0.99, 0.9))
+    for optimizer in (torch.optim.SGD([x], lr=0.1), torch.optim.AdamW([x]), decoupled, overtaken):
         assert step_bound(optimizer) == math.inf
 
 

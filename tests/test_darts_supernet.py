@@ -1,5 +1,7 @@
 """The DARTS space's supernet by operation banks is the plain mixed operation, exactly, in every subspace and by halves."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,9 +12,11 @@ from nas_lightning.architecture import Architecture
 from nas_lightning.banks import EdgeWeights, darts
 from nas_lightning.cli import Job
 from nas_lightning.errors import UserError
+from nas_lightning.module import epoch_seed
 from nas_lightning.relaxations import Softmax
 from nas_lightning.search import search
 from nas_lightning.spaces import DARTS, NB201
+from nas_lightning.supernet import RelaxedNodes
 from tests.conftest import composed
 from tests.test_nb201_supernet import relative_error
 from tests.test_search import interrupt, rows, weights
@@ -198,6 +202,25 @@ def test_partial_nb201_cell_mixes_a_part_and_shuffles(with_edges):
         assert relative_error(gradient, wanted) < 1e-12
 
 
+def test_channels_that_pass_by_are_halved_as_the_operations_halve_odd_sizes():
+    class Strided(torch.nn.Module):
+        def __init__(self, node, edges, channels):
+            super().__init__()
+            self.stride = 1 if node else 2
+
+        def forward(self, x, weights):
+            return [x[:, :, :: self.stride, :: self.stride]]
+
+    nodes = RelaxedNodes(((0, 1), (1, 2)), 4, Strided, halving=(0,), partial=2)
+    x = torch.randn(2, 4, 5, 3)
+    output = nodes.run([x], EdgeWeights(torch.ones(1, 1), [[True]]))[1]
+    passed = torch.stack([
+        torch.stack([x[:, 2:, i : i + 2, j : j + 2].amax((2, 3)) for j in (0, 2)], -1) for i in (0, 2, 4)
+    ], -2)  # fmt: skip
+    assert torch.equal(output[:, ::2], x[:, :2, ::2, ::2])
+    assert torch.equal(output[:, 1::2], passed)
+
+
 def test_edge_weights_are_a_softmax_over_the_edges_into_a_node():
     architecture = Architecture(DARTS(edge_weights=True).cells, Softmax(), torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -212,6 +235,26 @@ def test_edge_weights_are_a_softmax_over_the_edges_into_a_node():
     assert ours.edge_E.tolist() == pytest.approx(by_hand)
     assert torch.allclose(ours.beta_EO.sum(-1), ours.edge_E)
     assert torch.equal(architecture.scores()["normal"].edge_E, architecture.edge_logits["normal"].detach())
+    discrete = architecture.one_hot(DARTS().parse("DARTS_V2"))["normal"]
+    assert torch.equal(discrete.edge_E, ours.edge_E)
+    assert torch.equal(discrete.beta_EO.sum(-1) > 0, discrete.beta_EO.sum(-1) == ours.edge_E)
+
+
+def test_entropy_is_that_of_the_candidates_alone():
+    architecture = Architecture(DARTS(candidates="s2").cells, Softmax(), torch.Generator().manual_seed(0))
+    for edges in architecture.observe().tempered.values():
+        assert edges == pytest.approx([math.log(2)] * 14, abs=1e-5)
+
+
+def test_noise_is_another_on_every_edge_and_in_every_epoch():
+    spec = DARTS(candidates="s4").cells["normal"]
+    bank = darts.DartsBank((0, 2), spec.operations, spec.candidates, 4, 1)
+    only_noise = EdgeWeights(torch.ones(14, 2), [[name == "noise" for name in spec.operations]] * 14)
+    torch.manual_seed(epoch_seed(0, 1))
+    one, other = bank(torch.zeros(2, 4, 6, 6), only_noise)
+    assert not torch.equal(one, other)
+    torch.manual_seed(epoch_seed(0, 2))
+    assert not torch.equal(bank(torch.zeros(2, 4, 6, 6), only_noise)[0], one)
 
 
 def test_masked_operations_have_no_weights_and_are_not_computed():

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from benchmarks.reference import ReferenceSupernet
 from nas_lightning.banks import EdgeWeights
+from nas_lightning.banks.shared import average_pool_3x3
 from nas_lightning.errors import UserError
 from nas_lightning.genotype import NB201_OPERATIONS, nb201_genotype
 from nas_lightning.spaces import NB201, CellScores
@@ -89,6 +90,13 @@ def test_weight_step_equals_per_edge_reference(pair, make_beta, seed, skip_zeros
         assert (gradient - per_edge).norm() <= bound
         compared += per_edge.abs().max().item() > 0
     assert compared > 0 or make_beta is none_beta
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (2, 3), (5, 5)])
+def test_average_pool_leaves_the_padding_out_of_the_count(size):
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+    plain = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+    assert relative_error(average_pool_3x3(x), plain) < 1e-14
 
 
 def test_gradient_reaches_the_image_as_in_the_reference(pair):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 
 import pytest
 import torch
@@ -60,6 +61,12 @@ def test_interrupted_search_equals_uninterrupted(method, toy, tmp_path, monkeypa
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert resumed["architecture"] == whole["architecture"]
     assert resumed["epochs"] == 4
+
+
+def test_the_weights_rate_follows_the_cosine_epoch_by_epoch(toy, tmp_path):
+    toy("run", "lr=cosine", "trainer.max_epochs=4")
+    expected = [1e-3 + (0.025 - 1e-3) * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4)]
+    assert [float(row["weight_lr"]) for row in rows(tmp_path / "run")] == pytest.approx(expected)
 
 
 def test_row_written_just_before_a_crash_is_not_kept_twice(toy, tmp_path, monkeypatch):
