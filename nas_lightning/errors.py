@@ -1,4 +1,4 @@
-"""The one exception a user is meant to read, and how a command-line program ends."""
+"""The one exception a user is meant to read, checks of what a setting is, and how a command-line program ends."""
 
 import os
 import sys
@@ -29,3 +29,14 @@ def exit_status(program: Callable[[], None]) -> int:
 def is_number(value: object) -> bool:
     """Whether a setting is a number at all: from a command line come strings, lists, null and truth values too."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_whole(value: object, least: int) -> bool:
+    """Whether a setting is a whole number of at least `least`."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def check_flag(setting: str, value: bool) -> None:
+    """UserError where `value` is no truth value: a `no` on the command line is a string, and would count as true."""
+    if not isinstance(value, bool):
+        raise UserError(f"{setting} must be true or false, got {value!r}.")

@@ -19,7 +19,7 @@ from nas_lightning.callbacks import look_up
 from nas_lightning.cli import Job, build
 from nas_lightning.cost import network_cost
 from nas_lightning.data import ImageNetData, TrainData
-from nas_lightning.errors import UserError, is_number
+from nas_lightning.errors import UserError, check_flag, is_number
 from nas_lightning.export import check_format, export_network, save_weights
 from nas_lightning.files import write_text_atomically
 from nas_lightning.genotype import Genotype
@@ -102,8 +102,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
 
 def _check(config: DictConfig) -> None:
     for key in ("train", "baselines"):
-        if not isinstance(config[key], bool):
-            raise UserError(f"{key} must be true or false, got {config[key]!r}.")
+        check_flag(key, config[key])
     if config.mac_limit is not None and not is_number(config.mac_limit):
         raise UserError(f"mac_limit must be a number of multiply-adds, or null for no warning, got {config.mac_limit!r}.")
     check_format(config.export, config.train)

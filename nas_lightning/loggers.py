@@ -22,7 +22,7 @@ from pytorch_lightning import loggers
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
 
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_whole
 from nas_lightning.files import write_text_atomically
 from nas_lightning.genotype import Genotype
 from nas_lightning.reports.architecture import plot_beta
@@ -106,7 +106,7 @@ class WandbLogger(loggers.WandbLogger):
     """
 
     def __init__(self, run: LoggedRun, project: str, entity: str | None = None, cell_every: int = 10) -> None:
-        if isinstance(cell_every, bool) or not isinstance(cell_every, int) or cell_every < 0:
+        if not is_whole(cell_every, 0):
             raise UserError(f"logger.cell_every must be a whole number of epochs, 0 for no drawings, got {cell_every!r}.")
         self._mode = _mode(_import_wandb())
         try:

@@ -19,7 +19,7 @@ from nas_lightning.active import step_bound
 from nas_lightning.architecture import Architecture
 from nas_lightning.bilevel import FirstOrder
 from nas_lightning.distributed import equal_on_all_ranks, mean_over_ranks_
-from nas_lightning.errors import UserError, is_number
+from nas_lightning.errors import UserError, check_flag, is_number
 from nas_lightning.genotype import Genotype
 from nas_lightning.graphs import Outputs, Step, StepGraphs, step_graphs, uncached
 from nas_lightning.relaxations import Relaxation
@@ -159,8 +159,7 @@ class SupernetModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         for key, flag in (("trainer.graphs", graphs), ("trainer.compile", compile)):
-            if not isinstance(flag, bool):
-                raise UserError(f"{key} must be true or false, got {flag!r}.")
+            check_flag(key, flag)
         if graphs and weight_clip_includes_arch:
             raise UserError("trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true; set one to false.")
         if weight_clip is not None and not (is_number(weight_clip) and weight_clip > 0):

@@ -18,7 +18,7 @@ from torch.multiprocessing import ProcessRaisedException
 
 from nas_lightning.callbacks import MetricsFile, Progress, Row, read_rows
 from nas_lightning.cli import build
-from nas_lightning.errors import UserError, is_number
+from nas_lightning.errors import UserError, is_number, is_whole
 from nas_lightning.loggers import LoggedRun
 
 log = logging.getLogger("nas_lightning")
@@ -35,7 +35,7 @@ def check_run_settings(config: DictConfig) -> None:
             f"trainer.precision={trainer.precision} is not offered (gradients that a loss scaler has scaled would be "
             "clipped wrongly); use 32-true or bf16-mixed."
         )
-    if not isinstance(trainer.max_epochs, int) or trainer.max_epochs < 1:
+    if not is_whole(trainer.max_epochs, 1):
         raise UserError(f"trainer.max_epochs must be a whole number of at least 1, got {trainer.max_epochs}.")
     _check_devices(trainer)
     clip = trainer.get("gradient_clip_val")
@@ -46,7 +46,7 @@ def check_run_settings(config: DictConfig) -> None:
             raise UserError(f"trainer.{key} writes no checkpoint or changes the data, so it cannot end in a report; drop it.")
     if trainer.get("limit_val_batches") == 0:
         raise UserError("trainer.limit_val_batches=0 leaves nothing to measure accuracy on; give a larger share, say 0.1.")
-    if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
+    if not (is_whole(config.seed, 0) and config.seed < 2**32):
         raise UserError(f"seed must be a whole number from 0 to 2**32 - 1, got {config.seed!r}.")
 
 
@@ -64,7 +64,7 @@ def _check_devices(trainer: DictConfig) -> None:
     if not isinstance(strategy, DictConfig):
         raise UserError(f"trainer.strategy={strategy} is not offered; use trainer=ddp, or trainer=default for one device.")
     # A number, since a run that goes on must find as many: they share out the images.
-    if isinstance(devices, bool) or not isinstance(devices, int) or devices < 2:
+    if not is_whole(devices, 2):
         raise UserError(f"trainer.devices must be a whole number of at least 2 with trainer=ddp, got {devices!r}.")
     for key in _OURS:
         if trainer.get(key):

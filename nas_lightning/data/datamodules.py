@@ -8,10 +8,10 @@ import torch
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
 
 from nas_lightning.data.augment import Transform
-from nas_lightning.data.images import Colour, Dataset, ImageSet, Splits, check_flag
+from nas_lightning.data.images import Colour, Dataset, ImageSet, Splits
 from nas_lightning.data.loader import BatchLoader, Order
 from nas_lightning.data.split import SplitMode, check_fraction, fingerprint, split_indices, take
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, check_flag, is_whole
 
 
 class _Sizes(Protocol):
@@ -275,6 +275,6 @@ class TrainData(_DataModule):
 
 def at_least(setting: str, value: int, least: int) -> int:
     """`value`, or UserError where it is no whole number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_whole(value, least):
         raise UserError(f"{setting}={value} is no whole number of at least {least}; give one.")
     return value

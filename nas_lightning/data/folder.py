@@ -10,9 +10,9 @@ import torch
 from nas_lightning.data.cache import cache_folder, check_cache, decode_once
 from nas_lightning.data.decode import Decoder, StreamedImages, native_side
 from nas_lightning.data.image_tree import ImageTree, open_tree
-from nas_lightning.data.images import Images, ImageSet, Splits, channel_statistics, check_flag, check_settings
+from nas_lightning.data.images import Images, ImageSet, Splits, channel_statistics, check_settings
 from nas_lightning.data.split import check_fraction, hold_out
-from nas_lightning.errors import UserError, is_number
+from nas_lightning.errors import UserError, check_flag, is_number
 
 _log = logging.getLogger(__name__)
 

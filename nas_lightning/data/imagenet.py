@@ -21,7 +21,7 @@ from nas_lightning.data.datamodules import SizedDataModule, at_least
 from nas_lightning.data.images import Colour, Splits
 from nas_lightning.data.loader import stream_seed
 from nas_lightning.data.workers import batches_of
-from nas_lightning.errors import UserError, is_number
+from nas_lightning.errors import UserError, is_number, is_whole
 
 MEAN: Colour = (0.485, 0.456, 0.406)
 STD: Colour = (0.229, 0.224, 0.225)
@@ -46,7 +46,7 @@ class ImageNet:
 
     def __post_init__(self) -> None:
         for key, value in (("num_classes", self.num_classes), ("image_size", self.image_size), ("resize", self.resize)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 2:
+            if not is_whole(value, 2):
                 raise UserError(f"dataset.{key} must be a whole number of at least 2, got {value!r}.")
         if self.resize < self.image_size:
             raise UserError(f"dataset.resize={self.resize} must not be below dataset.image_size={self.image_size}.")

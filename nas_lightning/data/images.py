@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_whole
 
 Colour = tuple[float, float, float]
 
@@ -108,16 +108,10 @@ def copy_ahead(tensor: Tensor, device: torch.device) -> Tensor:
 
 def check_settings(image_size: int | None, padding: int | None) -> None:
     """Reject nonsense in the two settings that all data sets share."""
-    if image_size is not None and (type(image_size) is not int or image_size < 2):
+    if image_size is not None and not is_whole(image_size, 2):
         raise UserError(f"dataset.image_size={image_size} is no size in pixels; give 2 or more, or null to keep it.")
-    if padding is not None and (not isinstance(padding, int) or padding < 0):
+    if padding is not None and not is_whole(padding, 0):
         raise UserError(f"dataset.padding={padding} is no number of pixels; give 0 or more pixels, or null for image_size/8.")
-
-
-def check_flag(setting: str, value: bool) -> None:
-    """UserError where `value` is no truth value: a `no` on the command line is a string, and would count as true."""
-    if not isinstance(value, bool):
-        raise UserError(f"{setting} must be true or false, got {value!r}.")
 
 
 def resize(pixels: Tensor, side: int) -> Tensor:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torchvision.datasets import CIFAR10, CIFAR100, SVHN
 
-from nas_lightning.data.images import Colour, Images, Splits, check_flag, check_settings, resize
-from nas_lightning.errors import UserError
+from nas_lightning.data.images import Colour, Images, Splits, check_settings, resize
+from nas_lightning.errors import UserError, check_flag
 
 _NATIVE_SIDE = 32
 _CONNECT_SECONDS = 30.0

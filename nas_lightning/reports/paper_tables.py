@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_number
 from nas_lightning.reports.grid import Grid
 from nas_lightning.reports.runs import Run, config_value
 from nas_lightning.reports.statistic import Statistic, finite
@@ -228,7 +228,7 @@ def _pairs(selection: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 
 def _same(value: Any, wanted: str) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if not is_number(value):
         return str(value).lower() == wanted.lower()
     try:
         return float(value) == float(wanted)

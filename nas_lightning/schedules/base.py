@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from nas_lightning.errors import UserError, is_number
+from nas_lightning.errors import UserError, is_number, is_whole
 
 E_A = 1e-3 * math.sqrt(2 / math.pi) / 2
 """E(a) = 3.98942280e-4, the scale constant of logits drawn as 1e-3 * N(0, 1) (arXiv 2306.06855, section 2.3)."""
@@ -52,7 +52,7 @@ def check_positive(**values: float) -> None:
 
 
 def check_epochs(epochs: int) -> None:
-    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+    if not is_whole(epochs, 1):
         raise UserError(f"sched.epochs must be a whole number of at least 1, got {epochs!r}; set trainer.max_epochs.")
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_number
 from nas_lightning.schedules.base import (
     E_A,
     Observation,
@@ -62,7 +62,7 @@ class EntropyDynamicDecay:
     def __post_init__(self) -> None:
         check_epochs(self.epochs)
         check_positive(lam=self.lam, t0=self.t0, late_lambda_mult=self.late_lambda_mult, e_a_value=self.e_a_value)
-        if isinstance(self.rho, bool) or not isinstance(self.rho, int | float) or not 0 <= self.rho < 1:
+        if not (is_number(self.rho) and 0 <= self.rho < 1):
             raise UserError(f"sched.rho must be a number in [0, 1), got {self.rho!r}.")
         check_epoch_constants(self.epochs, warmup=self.warmup, interval=self.interval)
         if not self.interval:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, check_flag, is_whole
 from nas_lightning.genotype import Choice
 from nas_lightning.spaces.base import CellScores, CellSpec
 
@@ -59,9 +59,8 @@ class Softmax:
     op_ties: Literal["first", "last"] = "first"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.tempered, bool):
-            raise UserError(f"space.derive.tempered must be true or false, got {self.tempered!r}.")
-        if self.decimals is not None and (type(self.decimals) is not int or self.decimals < 0):
+        check_flag("space.derive.tempered", self.tempered)
+        if self.decimals is not None and not is_whole(self.decimals, 0):
             raise UserError(
                 f"space.derive.decimals must be a whole number, 0 or more, or null for no rounding, got {self.decimals!r}."
             )
