@@ -88,7 +88,8 @@ def _read(file: Path, source: str, shape: tuple[int, ...]) -> np.ndarray | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except Exception as error:  # a damaged file can make zipfile and numpy raise anything, MemoryError included
-        _log.warning("The decoded images kept in %s cannot be read (%s); they are decoded again.", file, error)
+        name = type(error).__name__  # not its text: numpy's advises to load what may be anybody's code
+        _log.warning("The decoded images kept in %s cannot be read (%s); they are decoded again.", file, name)
         return None
     if pixels.shape != shape or pixels.dtype != np.uint8:
         _log.warning("The decoded images kept in %s are damaged (%s); they are decoded again.", file, pixels.shape)
