@@ -5,7 +5,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from nas_lightning.launch import check_groups  # the import also registers what the configs need of Hydra
+from nas_lightning.launch import start  # the import also registers what the configs need of Hydra
 from nas_lightning.run import quote_values
 
 
@@ -18,9 +18,5 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    check_groups(__file__, sys.argv[1:])
     sys.argv[1:] = quote_values(sys.argv[1:])
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    start(main)

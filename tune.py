@@ -1,11 +1,9 @@
 """Search for lambda, s and warm-up by Optuna: python tune.py experiment=quickstart relaxation=sn_s100 (see conf/tune.yaml)."""
 
-import sys
-
 import hydra
 from omegaconf import DictConfig
 
-from nas_lightning.launch import check_groups  # the import also registers what the configs need of Hydra
+from nas_lightning.launch import start  # the import also registers what the configs need of Hydra
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="tune")
@@ -17,8 +15,4 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    check_groups(__file__, sys.argv[1:])
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    start(main)

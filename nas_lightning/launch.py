@@ -1,9 +1,9 @@
-"""What happens around the jobs of a launch: the output folder at its start, a sweep's table at its end."""
+"""What happens around the jobs of a launch: arguments and output folder at its start, a sweep's table at its end."""
 
 import atexit
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,20 @@ class Launch(Callback):
         atexit.register(_print_summary, folder)
 
 
-def check_groups(program: str, arguments: Sequence[str]) -> None:
-    """Ends `program` in one sentence where a config group is set to null, which Hydra answers with a traceback."""
+def start(main: Callable[[], object]) -> None:
+    """Run a program's Hydra entry point on the command line's arguments."""
+    _check_groups(Path(sys.argv[0]).resolve().parent / "conf", sys.argv[1:])
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _check_groups(configs: Path, arguments: Sequence[str]) -> None:
+    """A config group set to null Hydra answers with a traceback."""
     for argument in arguments:
         key, _, value = argument.partition("=")
-        group = Path(program).resolve().parent / "conf" / key.lstrip("+")
+        group = configs / key.lstrip("+")
         if value == "null" and group.is_dir():
             options = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
             sys.exit(f"{argument}: {key} is a group of configs; give one of {options}.")
