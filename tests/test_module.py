@@ -10,9 +10,11 @@ import torch.nn.functional as F
 
 from benchmarks.reference import ReferenceSupernet
 from nas_lightning.bilevel import FirstOrder
+from nas_lightning.callbacks import TemperatureUpdate
 from nas_lightning.errors import UserError
 from nas_lightning.module import ArchClip, SupernetModule
 from nas_lightning.relaxations import SnSoftmax, Softmax
+from nas_lightning.schedules import ScheduleState
 from nas_lightning.spaces import NB201
 
 STEPS = 3
@@ -166,6 +168,37 @@ def test_every_choice_changes_the_search(one, other):
     assert not torch.equal(first.supernet.classifier.weight, second.supernet.classifier.weight) or not torch.equal(
         first.architecture.alpha["cell"], second.architecture.alpha["cell"]
     )
+
+
+class Halving:
+    """t = 0.5 / 2^epoch, whatever it sees, of which it keeps a record beside the alpha of that moment."""
+
+    def __init__(self, alpha):
+        self.alpha = alpha
+        self.seen = []
+
+    def initial(self):
+        return ScheduleState(1.0 / 2)
+
+    def update(self, epoch, observed, previous):
+        self.seen.append((epoch, observed.tempered["cell"][0], previous.temperature, self.alpha[0].detach().clone()))
+        return ScheduleState(0.5 / 2**epoch)
+
+
+def test_a_schedule_sees_each_epochs_number_and_the_entropies_at_the_temperature_before():
+    module, _ = trained()
+    with torch.no_grad():
+        module.architecture.alpha["cell"].copy_(torch.arange(30.0).view(6, 5).sin())
+    schedule = Halving(module.architecture.alpha["cell"])
+    trainer = pl.Trainer(
+        max_epochs=3, accelerator="cpu", precision="64-true", logger=False, enable_checkpointing=False,
+        callbacks=[TemperatureUpdate(schedule)], enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=Batches())
+    assert [(epoch, before) for epoch, _, before, _ in schedule.seen] == [(0, 0.5), (1, 0.5), (2, 0.25)]
+    for _, entropy, before, alpha in schedule.seen:
+        beta = torch.softmax(alpha / before, -1)
+        assert entropy == pytest.approx(-torch.special.xlogy(beta, beta).sum().item())
 
 
 @pytest.mark.parametrize("mode", ["nrom", None])

@@ -376,6 +376,9 @@ def test_edd_without_decay_or_without_a_positive_alpha_keeps_its_temperature():
     schedule = EntropyDynamicDecay(epochs=5, e_a="reestimate", **LITERAL)
     negative = replace(constant_entropy(1.0), positive_alpha=0.0)
     assert [state.temperature for state in run(schedule, 5, [negative] * 5)] == [1.0] * 5
+    _, first, *others = run(schedule, 5, [constant_entropy(1.0)] * 2 + [negative] * 3)
+    assert first.temperature < 1
+    assert {state.temperature for state in others} == {first.temperature}
 
 
 def test_edd_never_exceeds_t0_even_where_exp_e_over_t0_overflows():
