@@ -44,7 +44,7 @@ from nas_lightning.data import (
     Svhn,
     TrainData,
 )
-from nas_lightning.data.augment import Transform, crop_and_flip, cut_out_
+from nas_lightning.data.augment import Transform, crop_and_flip, cut_out_, normalise
 from nas_lightning.data.decode import Decoder, StreamedImages, decode_all
 from nas_lightning.data.image_tree import ZipTree, open_tree
 from nas_lightning.data.images import channel_statistics, resize
@@ -909,8 +909,10 @@ def test_every_dataset_yaml_builds_and_names_all_settings_with_their_defaults(pa
 def test_discretised_accuracy_is_measured_on_evenly_spaced_validation_images(asked, got):
     data = SearchData(Fake(train_images=60, image_size=8), split="index", discrete_images=asked)
     loader = data.val_dataloader()
-    labels = torch.cat([y for _, y in loader])
+    images, labels = (torch.cat(parts) for parts in zip(*loader, strict=True))
     part = data.parts[1]
     expected = part[torch.tensor([i * 30 // got for i in range(got)])]
     assert torch.equal(labels, data.splits.train.labels[expected])
+    plain, _ = next(iter(data.splits.train.batches([expected], 0)))
+    assert torch.equal(images, normalise(plain, data.splits.mean, data.splits.std))
     assert data.split_record()["discrete_images"] == got
