@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nas_lightning.data.images import ImageSet
-from nas_lightning.errors import UserError, is_number
+from nas_lightning.errors import UserError, is_number, is_whole
 
 SplitMode = Literal["seed", "index"]
 
@@ -37,7 +37,7 @@ def split_indices(count: int, fraction: float, mode: SplitMode, seed: int) -> tu
 
 def take(indices: Tensor, count: int | None, name: str) -> Tensor:
     """The first `count` of `indices` (all for None); `name` is the setting that asks for them."""
-    if count is not None and not (type(count) is int and 2 <= count <= len(indices)):
+    if count is not None and not (is_whole(count, 2) and count <= len(indices)):
         raise UserError(
             f"{name}={count} cannot be had: that part of the training images holds {len(indices)}; "
             f"give 2 to {len(indices)}, or null for all."
