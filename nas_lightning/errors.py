@@ -36,6 +36,12 @@ def is_whole(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def check_whole(setting: str, value: object, least: int) -> None:
+    """UserError where `value` is no whole number of at least `least`."""
+    if not is_whole(value, least):
+        raise UserError(f"{setting} must be a whole number of at least {least}, got {value!r}.")
+
+
 def check_flag(setting: str, value: bool) -> None:
     """UserError where `value` is no truth value: a `no` on the command line is a string, and would count as true."""
     if not isinstance(value, bool):

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.cli import Job
-from nas_lightning.errors import UserError, is_number, is_whole
+from nas_lightning.errors import UserError, check_whole, is_number
 from nas_lightning.run import folder_name
 from nas_lightning.search import search
 
@@ -84,8 +84,7 @@ def _check(config: DictConfig, spans: dict[str, dict[str, Any]], optuna: Any) ->
             raise UserError(f"tune.space.{key} is no range for Optuna ({error}); give low, high and log or step.") from error
     if str(config.tune.objective).partition(".")[0] not in ("final", "scores"):
         raise UserError(f"tune.objective must be one of final.* or scores.* in report.json, got {config.tune.objective!r}.")
-    if not is_whole(config.tune.trials, 1):
-        raise UserError(f"tune.trials must be a whole number of at least 1, got {config.tune.trials!r}.")
+    check_whole("tune.trials", config.tune.trials, 1)
 
 
 def _finish(study: Any, number: int, values: dict[str, float], config: DictConfig, job: Job) -> None:

@@ -21,7 +21,7 @@ from nas_lightning.data.datamodules import SizedDataModule, at_least
 from nas_lightning.data.images import Colour, Splits
 from nas_lightning.data.loader import stream_seed
 from nas_lightning.data.workers import batches_of
-from nas_lightning.errors import UserError, is_number, is_whole
+from nas_lightning.errors import UserError, check_whole, is_number
 
 MEAN: Colour = (0.485, 0.456, 0.406)
 STD: Colour = (0.229, 0.224, 0.225)
@@ -46,8 +46,7 @@ class ImageNet:
 
     def __post_init__(self) -> None:
         for key, value in (("num_classes", self.num_classes), ("image_size", self.image_size), ("resize", self.resize)):
-            if not is_whole(value, 2):
-                raise UserError(f"dataset.{key} must be a whole number of at least 2, got {value!r}.")
+            check_whole(f"dataset.{key}", value, 2)
         if self.resize < self.image_size:
             raise UserError(f"dataset.resize={self.resize} must not be below dataset.image_size={self.image_size}.")
         jitter = self.colour_jitter

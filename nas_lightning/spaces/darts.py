@@ -12,7 +12,7 @@ import torch
 
 from nas_lightning.darts_genotype import NETWORK_OPERATIONS, check_darts, known_genotype, parse_darts
 from nas_lightning.darts_network import DartsNetwork, Stem
-from nas_lightning.errors import UserError, check_flag, is_whole
+from nas_lightning.errors import UserError, check_flag, check_whole
 from nas_lightning.genotype import Choice, Genotype
 from nas_lightning.spaces.base import CellScores, CellSpec
 from nas_lightning.spaces.darts_supernet import DartsSupernet
@@ -84,8 +84,7 @@ class DARTS:
         pool_norm: bool = False,
     ) -> None:
         for key, value, least in (("C", C, 1), ("num_cells", num_cells, 3), ("partial", partial, 1)):
-            if not is_whole(value, least):
-                raise UserError(f"space.{key} must be a whole number of at least {least}, got {value!r}.")
+            check_whole(f"space.{key}", value, least)
         for key, flag in (("none", none), ("edge_weights", edge_weights), ("auxiliary", auxiliary), ("pool_norm", pool_norm)):
             check_flag(f"space.{key}", flag)
         for key, name, known in (("candidates", candidates, (*_CANDIDATES,)), ("stem", stem, ("cifar", "imagenet"))):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas_lightning.banks import EdgeWeights
-from nas_lightning.errors import UserError, check_flag, is_whole
+from nas_lightning.errors import UserError, check_flag, check_whole
 from nas_lightning.genotype import NB201_EDGES, NB201_OPERATIONS, Genotype, nb201_genotype, parse_nb201
 from nas_lightning.network import DiscreteCell, ReluConvBn
 from nas_lightning.spaces.base import CellScores, CellSpec
@@ -105,8 +105,7 @@ class NB201:
         self, C: int = 16, N: int = 5, none: bool = True, conv_bias: bool = False, partial: int = 1, edge_weights: bool = False
     ) -> None:
         for key, value in (("C", C), ("N", N), ("partial", partial)):
-            if not is_whole(value, 1):
-                raise UserError(f"space.{key} must be a whole number of at least 1, got {value!r}.")
+            check_whole(f"space.{key}", value, 1)
         for key, flag in (("none", none), ("conv_bias", conv_bias), ("edge_weights", edge_weights)):
             check_flag(f"space.{key}", flag)
         self.channels = C
