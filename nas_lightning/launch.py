@@ -49,8 +49,8 @@ def start(main: Callable[[], object]) -> None:
 def _check_groups(configs: Path, arguments: Sequence[str]) -> None:
     """A config group set to null Hydra answers with a traceback."""
     for argument in arguments:
-        key, _, value = argument.partition("=")
-        group = configs / key.lstrip("+")
+        key, _, value = argument.lstrip("+").partition("=")
+        group = configs / key
         if value == "null" and group.is_dir():
             options = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
             sys.exit(f"{argument}: {key} is a group of configs; give one of {options}.")
@@ -58,8 +58,8 @@ def _check_groups(configs: Path, arguments: Sequence[str]) -> None:
 
 def _check_sweep(overrides: Sequence[str]) -> None:
     for override in overrides:
-        key, _, value = override.partition("=")
-        if key.lstrip("+") == "experiment" and "," in value:  # the grids that they name would not run, all in one folder
+        key, _, value = override.lstrip("+").partition("=")
+        if key == "experiment" and "," in value:  # the grids that they name would not run, all in one folder
             sys.exit(f"{override}: launch one experiment after the other; each names its own grid and folder.")
         if key == "run_dir":
             sys.exit(f"{override}: a sweep has a folder for each of its jobs; say where by hydra.sweep.dir=PATH.")

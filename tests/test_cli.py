@@ -79,10 +79,11 @@ def test_a_config_group_set_to_null_is_one_sentence(program, tmp_path):
     assert re.fullmatch(r"dataset=null: dataset is a group of configs; give one of cifar10, .*svhn\.\n", err)
 
 
-def test_one_folder_for_a_whole_sweep_is_refused(tmp_path):
-    code, out, err = finish(tmp_path, "-m", *TOY, "seed=0,1", "run_dir=here")
+@pytest.mark.parametrize("plus", ["", "++"])
+def test_one_folder_for_a_whole_sweep_is_refused(plus, tmp_path):
+    code, out, err = finish(tmp_path, "-m", *TOY, "seed=0,1", f"{plus}run_dir=here")
     assert (code, out) == (1, "")
-    assert err == "run_dir=here: a sweep has a folder for each of its jobs; say where by hydra.sweep.dir=PATH.\n"
+    assert err == f"{plus}run_dir=here: a sweep has a folder for each of its jobs; say where by hydra.sweep.dir=PATH.\n"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -178,7 +178,7 @@ class Halving:
         self.seen = []
 
     def initial(self):
-        return ScheduleState(1.0 / 2)
+        return ScheduleState(0.5)
 
     def update(self, epoch, observed, previous):
         self.seen.append((epoch, observed.tempered["cell"][0], previous.temperature, self.alpha[0].detach().clone()))

@@ -377,7 +377,6 @@ def test_a_long_folder_name_keeps_the_short_overrides_of_a_sweep():
     assert [name for name in names if "space=s1" in name and "seed=1-" in name] == [names[1]]
 
 
-
 def test_search_reports_the_tables_scores(tmp_path):
     table = tmp_path / "toy_200epochs.csv"
     operations = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
