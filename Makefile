@@ -24,12 +24,13 @@ test: install
 
 lint: install
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
 types: install
 	$(BIN)/mypy
 
 bench: install
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m speed
 
 # The paper's tables with our runs beside them: make tables RUNS=runs
 tables: install
@@ -46,7 +47,7 @@ figures: install
 # The W&B workspace: make dashboard ARGS=--dry-run, or ARGS=--entity=<your name>
 dashboard: install
 	$(BIN)/pip install --quiet -e '.[dashboard]'
-	$(BIN)/python -m nas_lightning.dashboard $(ARGS)
+	$(BIN)/python -m nas_lightning.app.dashboard $(ARGS)
 
 clean:
 	rm -rf $(VENV) runs

@@ -5,14 +5,14 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from nas_lightning.launch import start  # the import also registers what the configs need of Hydra
-from nas_lightning.run import quote_values
+from nas_lightning.app.launch import start  # the import also registers what the configs need of Hydra
+from nas_lightning.records.folder import quote_values
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 def main(config: DictConfig) -> None:
-    from nas_lightning.cli import run_job  # torch is imported here, so that --help and completion stay fast
-    from nas_lightning.evaluation import evaluate
+    from nas_lightning.app.evaluate import evaluate
+    from nas_lightning.app.job import run_job  # torch is imported here, so that --help and completion stay fast
 
     run_job(evaluate, config)
 

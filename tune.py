@@ -3,13 +3,13 @@
 import hydra
 from omegaconf import DictConfig
 
-from nas_lightning.launch import start  # the import also registers what the configs need of Hydra
+from nas_lightning.app.launch import start  # the import also registers what the configs need of Hydra
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="tune")
 def main(config: DictConfig) -> None:
-    from nas_lightning.cli import run_job  # torch is imported here, so that --help and completion stay fast
-    from nas_lightning.tuning import tune
+    from nas_lightning.app.job import run_job  # torch is imported here, so that --help and completion stay fast
+    from nas_lightning.app.tune import tune
 
     run_job(tune, config)
 

@@ -7,9 +7,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from nas_lightning.cli import Job
-from nas_lightning.run import folder_name
-from nas_lightning.search import search
+from nas_lightning.app.job import Job
+from nas_lightning.app.search import search
+from nas_lightning.records.folder import folder_name
 
 ROOT = Path(__file__).parent.parent
 OmegaConf.register_new_resolver("run_folder", folder_name, replace=True)

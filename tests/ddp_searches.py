@@ -14,9 +14,9 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-import nas_lightning.search
-from nas_lightning.cli import Job
-from nas_lightning.distributed import AveragedGradients
+import nas_lightning.app.search
+from nas_lightning.app.job import Job
+from nas_lightning.app.strategy import AveragedGradients
 from nas_lightning.errors import UserError
 from tests.conftest import TOY, composed
 
@@ -63,7 +63,7 @@ class Apart(pl.Callback):
 
 
 def run(folder, callback=None, start_method="fork", precision="32-true"):
-    make_trainer = nas_lightning.search.make_trainer
+    make_trainer = nas_lightning.app.search.make_trainer
 
     def with_callback(config, *arguments):
         config.trainer.precision = precision
@@ -75,11 +75,11 @@ def run(folder, callback=None, start_method="fork", precision="32-true"):
         trainer.strategy._configure_launcher()
         return trainer
 
-    nas_lightning.search.make_trainer = with_callback
+    nas_lightning.app.search.make_trainer = with_callback
     try:
-        return nas_lightning.search.search(composed(*SETTINGS, f"run_dir={folder}"), Job({"method": "edd"}, []))
+        return nas_lightning.app.search.search(composed(*SETTINGS, f"run_dir={folder}"), Job({"method": "edd"}, []))
     finally:
-        nas_lightning.search.make_trainer = make_trainer
+        nas_lightning.app.search.make_trainer = make_trainer
 
 
 def main(place):

@@ -31,7 +31,12 @@ def test_the_default_is_edd_with_the_authors_recipe():
     assert default == edd
     assert edd.sched.lam == 0.06
     assert edd.relaxation.second_temperature == 1
-    assert (edd.data.batch_size, edd.model.weight_optimizer.lr, edd.lr, edd.trainer.max_epochs) == (256, 0.025, None, 50)
+    assert (edd.data.batch_size, edd.model.weight_optimizer.lr, edd.lr, edd.trainer.max_epochs) == (
+        256,
+        0.025,
+        None,
+        50,
+    )
     assert (edd.model.arch_optimizer.lr, edd.model.arch_optimizer.weight_decay) == (3e-4, 0)
 
 

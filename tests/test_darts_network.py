@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from benchmarks.network import plain
-from nas_lightning.cost import network_cost
-from nas_lightning.darts_network import FactorizedReduce, _Auxiliary
 from nas_lightning.errors import UserError
 from nas_lightning.spaces import DARTS
+from nas_lightning.spaces.darts.network import FactorizedReduce, _Auxiliary
+from nas_lightning.training.cost import network_cost
+from speed.network import plain
 
 # Computed with quark0/darts' network classes: C10 36/20, its auxiliary head, C100 36/20, 10 and 100 classes 16/8,
 # multiply-adds of C10 36/20, ImageNet 48/14, its auxiliary head, multiply-adds of ImageNet.

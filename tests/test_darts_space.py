@@ -5,12 +5,13 @@ import json
 import pytest
 import torch
 
-from nas_lightning.darts_genotype import parse_darts
+from nas_lightning.cells import CellScores
+from nas_lightning.derive.two_inputs import Exact, Softmax
 from nas_lightning.errors import UserError
-from nas_lightning.genotype import Genotype
-from nas_lightning.spaces import DARTS, CellScores
-from nas_lightning.spaces.darts import EDGES
-from nas_lightning.spaces.derive import Exact, Softmax
+from nas_lightning.genotypes.base import Genotype
+from nas_lightning.genotypes.darts import parse_darts
+from nas_lightning.spaces import DARTS
+from nas_lightning.spaces.darts.space import EDGES
 
 NORMAL = (
     "('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
@@ -239,7 +240,9 @@ def test_nothing_in_a_text_is_ever_run(capsys):
 
 
 def test_subspaces_refuse_other_operations_but_take_published_architectures_for_comparison():
-    with pytest.raises(UserError, match=r"'dil_conv_3x3' on input 2 of node 5 of the normal cell, where space.candidates=s2"):
+    with pytest.raises(
+        UserError, match=r"'dil_conv_3x3' on input 2 of node 5 of the normal cell, where space.candidates=s2"
+    ):
         DARTS(candidates="s2").parse(TEXT)
     assert DARTS(candidates="s2").parse("DARTS_V1") == DARTS().parse("DARTS_V1")
 

@@ -6,17 +6,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks.reference import ReferenceSupernet
-from benchmarks.reference_darts import ReferenceDartsSupernet, shuffle
-from nas_lightning.architecture import Architecture
-from nas_lightning.banks import EdgeWeights, darts
-from nas_lightning.cli import Job
+from nas_lightning.app.job import Job
+from nas_lightning.app.search import search
 from nas_lightning.errors import UserError
-from nas_lightning.module import epoch_seed
 from nas_lightning.relaxations import Softmax
-from nas_lightning.search import search
+from nas_lightning.search.architecture import Architecture
+from nas_lightning.search.module import epoch_seed
 from nas_lightning.spaces import DARTS, NB201
-from nas_lightning.supernet import RelaxedNodes
+from nas_lightning.spaces.relaxed import RelaxedNodes
+from nas_lightning.spaces.weights import EdgeWeights, darts
+from speed.reference import ReferenceSupernet
+from speed.reference_darts import ReferenceDartsSupernet, shuffle
 from tests.conftest import composed
 from tests.test_nb201_supernet import relative_error
 from tests.test_search import interrupt, rows, weights
@@ -93,7 +93,9 @@ def test_architecture_step_equals_per_edge_reference(pair, kind):
         assert relative_error(gradient, wanted) < 1e-10
 
 
-@pytest.mark.parametrize(("kind", "skip_zeros"), [("random", False), ("one_hot", True), ("sparse", False), ("sparse", True)])
+@pytest.mark.parametrize(
+    ("kind", "skip_zeros"), [("random", False), ("one_hot", True), ("sparse", False), ("sparse", True)]
+)
 def test_weight_step_equals_per_edge_reference(pair, kind, skip_zeros):
     """Every weight's gradient, with operations of zero beta computed or left out."""
     space, supernet, reference, x, y = pair

@@ -6,20 +6,23 @@ import sys
 
 import pytest
 
-from nas_lightning.dashboard import SECTIONS, main
+from nas_lightning.app.dashboard import SECTIONS, main
 
 PANELS = [panel for panels in SECTIONS.values() for panel in panels]
 
 
 def test_every_panel_shows_a_column_of_a_search(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr("nas_lightning.search.draw_cell", lambda *arguments: None)
-    monkeypatch.setattr("nas_lightning.search.plot_search", lambda *arguments: None)
+    monkeypatch.setattr("nas_lightning.app.search.draw_cell", lambda *arguments: None)
+    monkeypatch.setattr("nas_lightning.app.search.plot_search", lambda *arguments: None)
     toy("run")
     with (tmp_path / "run" / "metrics.csv").open() as file:
         columns = set(next(csv.reader(file)))
     shown = {metric for panel in PANELS for metric in panel.metrics}
     assert {metric for metric in shown if not metric.startswith("table/")} <= columns
-    assert {media for panel in PANELS for media in panel.media} == {"cell", "beta"}  # tests/test_loggers.py has their keys
+    assert {media for panel in PANELS for media in panel.media} == {
+        "cell",
+        "beta",
+    }  # tests/test_loggers.py has their keys
 
 
 def test_dry_run_prints_the_workspace_without_a_key(capsys, monkeypatch):

@@ -90,7 +90,9 @@ def test_crop_and_flip_equal_torchvision_image_by_image() -> None:
     images = random_pixels(40, 9)
     generator = torch.Generator().manual_seed(1)
     shift, flip = torch.randint(7, (40, 2), generator=generator), torch.rand(40, generator=generator) < 0.5
-    for image, (top, left), mirrored, got in zip(images, shift, flip, crop_and_flip(images, 3, shift, flip), strict=True):
+    for image, (top, left), mirrored, got in zip(
+        images, shift, flip, crop_and_flip(images, 3, shift, flip), strict=True
+    ):
         expected = tvf.crop(tvf.pad(image, [3]), int(top), int(left), 9, 9)
         assert torch.equal(got, tvf.hflip(expected) if mirrored else expected)
 
@@ -217,7 +219,16 @@ def test_an_epoch_on_a_device_needs_the_same_few_copies_however_many_batches_it_
     counts = []
     for batch_size in (32, 32, 4):
         batches = BatchLoader(
-            images, torch.arange(64), batch_size, transform, 0, lambda: 0, "train", order, 64 // batch_size, device=device
+            images,
+            torch.arange(64),
+            batch_size,
+            transform,
+            0,
+            lambda: 0,
+            "train",
+            order,
+            64 // batch_size,
+            device=device,
         )
         with HostCopies() as copies:
             assert [x.shape for x, _ in batches] == [(batch_size, 3, 8, 8)] * (64 // batch_size)
@@ -252,7 +263,10 @@ def test_digits_are_scikit_learns_grey_images_with_a_fixed_test_part() -> None:
     bunch = load_digits()
     for image, label in zip(bunch.images, bunch.target, strict=True):
         known.setdefault((image * (255 / 16)).round().astype(np.uint8).tobytes(), label)
-    everything = [*next(splits.train.batches([torch.arange(1438)], 0)), *next(splits.test.batches([torch.arange(359)], 0))]
+    everything = [
+        *next(splits.train.batches([torch.arange(1438)], 0)),
+        *next(splits.test.batches([torch.arange(359)], 0)),
+    ]
     for pixels, labels in (everything[:2], everything[2:]):
         assert (pixels[:, :1] == pixels).all()
         assert all(known[p.numpy().tobytes()] == y for p, y in zip(pixels[:, 0], labels.tolist(), strict=True))
@@ -263,7 +277,9 @@ def test_digits_are_scikit_learns_grey_images_with_a_fixed_test_part() -> None:
 def test_resize_equals_pillow() -> None:
     images = random_pixels(4, 32)
     for image, got in zip(images, resize(images, 12), strict=True):
-        expected = np.asarray(Image.fromarray(image.permute(1, 2, 0).numpy()).resize((12, 12), Image.Resampling.BILINEAR))
+        expected = np.asarray(
+            Image.fromarray(image.permute(1, 2, 0).numpy()).resize((12, 12), Image.Resampling.BILINEAR)
+        )
         assert np.abs(got.permute(1, 2, 0).numpy().astype(int) - expected).max() <= 1
 
 
@@ -479,7 +495,12 @@ def broken_cases() -> Iterator[tuple[str, dict[str, bytes], dict[str, Any], str]
     yield "no class folders", {"0.png": encoded(image(0))}, {}, r"0 class folder\(s\)"
     yield "one class", tree_of(counts={"cat": 3}), {}, r"1 class folder\(s\)"
     yield "empty class", good | {"train/bird/notes.txt": b"x"}, {}, "train/bird holds no images"
-    yield "corrupt", good | {"train/cat/7.png": encoded(image(7))[:60]}, {}, "train/cat/7.png in .*data.* cannot be decoded"
+    yield (
+        "corrupt",
+        good | {"train/cat/7.png": encoded(image(7))[:60]},
+        {},
+        "train/cat/7.png in .*data.* cannot be decoded",
+    )
     yield "no image", good | {"train/cat/7.png": b"hello"}, {}, "train/cat/7.png .*no image that Pillow knows"
     larger = {"train/dog/7.png": encoded(image(7, (9, 9)))}
     yield "sizes", good | larger, {}, "train/dog/7.png .* is 9x9 .* 8x8; give dataset.image_size"
@@ -529,7 +550,12 @@ def test_missing_roots_and_damaged_zips_are_reported_in_one_sentence(tmp_path: P
     damaged = bytearray(whole.read_bytes())
     damaged[60:90] = bytes(30)
     (tmp_path / "damaged.zip").write_bytes(damaged)
-    cases = {"nowhere": "does not exist", "text.zip": "whole zip", "short.zip": "whole zip", "damaged.zip": r"cat/0\.png"}
+    cases = {
+        "nowhere": "does not exist",
+        "text.zip": "whole zip",
+        "short.zip": "whole zip",
+        "damaged.zip": r"cat/0\.png",
+    }
     for name, message in cases.items():
         with pytest.raises(UserError, match=message) as error:
             Folder(str(tmp_path / name)).load(progress=False)

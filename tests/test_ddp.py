@@ -14,10 +14,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks.reference import ReferenceSupernet
-from nas_lightning.cli import Job, build
+from nas_lightning.app.evaluate import evaluate
+from nas_lightning.app.job import Job
+from nas_lightning.build import build
 from nas_lightning.errors import UserError
-from nas_lightning.evaluation import evaluate
+from speed.reference import ReferenceSupernet
 from tests.conftest import ROOT, TOY, composed
 from tests.ddp_searches import SETTINGS
 
@@ -138,7 +139,9 @@ class Textbook:
         (g,) = torch.autograd.grad(self.loss(x, y, beta), beta)
         temperatures = [self.t] if self.t >= 1 else [self.t, torch.ones_like(self.t)]  # sn-softmax with st = 1
         softmaxes = [(torch.softmax(self.alpha / t, -1), t) for t in temperatures]
-        return sum(((torch.diag_embed(p) - p[..., :, None] * p[..., None, :]) @ g[..., None])[..., 0] / t for p, t in softmaxes)
+        return sum(
+            ((torch.diag_embed(p) - p[..., :, None] * p[..., None, :]) @ g[..., None])[..., 0] / t for p, t in softmaxes
+        )
 
 
 @pytest.mark.parametrize("number", [1, 2, 4, 8])
@@ -154,7 +157,9 @@ def test_gradient_of_a_step_is_the_mean_of_each_ranks_own(number, double):
     assert norm > CLIP
     assert any(not torch.allclose(own[0][name], own[1][name], rtol=0.1) for name in mean)
     for name, gradient in mean.items():
-        torch.testing.assert_close(records[0]["gradients"][name], gradient * CLIP / (norm + 1e-6), rtol=1e-7, atol=1e-10)
+        torch.testing.assert_close(
+            records[0]["gradients"][name], gradient * CLIP / (norm + 1e-6), rtol=1e-7, atol=1e-10
+        )
     stepped = Textbook(after | {"architecture.alpha.cell": before["architecture.alpha.cell"]})
     own = [stepped.alpha_gradient(*record["batch"]["valid"]) for record in records]
     mean = (own[0] + own[1]) / 2
@@ -183,7 +188,9 @@ def test_discrete_accuracy_is_the_one_that_one_device_measures(place, steps):
     assert len(batches) == 3  # two of them on rank 0
     with torch.no_grad():
         hits = [(module.supernet(x, hot).argmax(1) == y).float() for x, y in batches]
-    assert float(rows(place / "whole")[-1]["discrete_accuracy"]) == pytest.approx(torch.cat(hits).mean().item(), abs=1e-6)
+    assert float(rows(place / "whole")[-1]["discrete_accuracy"]) == pytest.approx(
+        torch.cat(hits).mean().item(), abs=1e-6
+    )
 
 
 def test_two_processes_end_in_one_report(place):
@@ -202,7 +209,8 @@ def test_interrupted_search_on_two_processes_equals_the_uninterrupted(place, ste
     assert rows(place / "stopped") == rows(place / "whole")
     assert (place / "stopped" / "architecture.csv").read_bytes() == (place / "whole" / "architecture.csv").read_bytes()
     ours, theirs = (
-        torch.load(place / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for name in ("stopped", "whole")
+        torch.load(place / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("stopped", "whole")
     )
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
@@ -216,7 +224,7 @@ def test_ranks_that_come_apart_end_the_search_in_one_sentence(place):
 
 def test_another_number_of_devices_does_not_go_on(place):
     """They would share out the images in another way."""
-    from nas_lightning.run import RunFolder
+    from nas_lightning.records.folder import RunFolder
 
     saved = json.loads((place / "whole" / "report.json").read_text())["config"]
     folder = RunFolder(place / "stopped", saved | {"trainer": saved["trainer"] | {"devices": 4}})

@@ -12,16 +12,17 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import nas_lightning
-from nas_lightning.cli import Job, build
+from nas_lightning.app.evaluate import evaluate
+from nas_lightning.app.job import Job
+from nas_lightning.build import build
 from nas_lightning.errors import UserError
-from nas_lightning.evaluation import evaluate
-from nas_lightning.export import export_network
-from nas_lightning.lr import linear_decay
-from nas_lightning.module import NetworkModule
+from nas_lightning.records.folder import quote_values
 from nas_lightning.reports.__main__ import main as reports
 from nas_lightning.reports.model_card import model_card
-from nas_lightning.run import quote_values
 from nas_lightning.spaces import DARTS
+from nas_lightning.training.export import export_network
+from nas_lightning.training.module import NetworkModule
+from nas_lightning.training.rates import linear_decay
 from tests.conftest import ROOT, composed
 from tests.test_search import interrupt, rows, weights
 
@@ -33,7 +34,9 @@ RECIPES = sorted(path.stem for path in (ROOT / "conf" / "recipe").glob("*.yaml")
 
 
 def evaluated(tmp_path, *overrides, folder="evaluation", dataset="fake", in_sweep=False):
-    config = composed("space=darts", f"dataset={dataset}", *overrides, f"run_dir={tmp_path / folder}", config="evaluate")
+    config = composed(
+        "space=darts", f"dataset={dataset}", *overrides, f"run_dir={tmp_path / folder}", config="evaluate"
+    )
     choices = {"space": "darts", "dataset": dataset, "recipe": "darts"}
     return evaluate(config, Job(choices, list(overrides), in_sweep))
 
@@ -68,7 +71,11 @@ def test_the_recipe_normalises_the_searchs_images(tmp_path):
     searched = composed("space=nb201", "dataset=cifar10", "run_dir=x")
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(searched, resolve=True))
     (tmp_path / "genotype.json").write_text(DARTS().parse("DARTS_V2").to_json())
-    for override, family in (("seed=0", "darts"), ("normalisation=nb201", "nb201"), ("+dataset.normalisation=nb201", "nb201")):
+    for override, family in (
+        ("seed=0", "darts"),
+        ("normalisation=nb201", "nb201"),
+        ("+dataset.normalisation=nb201", "nb201"),
+    ):
         report = evaluated(tmp_path, f"run={tmp_path}", override, "space.C=4", "space.num_cells=3", dataset="digits")
         assert report["dataset"] == "cifar10"
         assert report["config"]["data"]["dataset"]["normalisation"] == family
@@ -208,7 +215,10 @@ def test_what_cannot_be_loaded_is_one_sentence(finished, tmp_path):
         (("genotype=DARTS_V2", "mac_limit=few"), "mac_limit must be a number"),
         (("run=5",), "run=5 is no folder of a search"),
         (("genotype=DARTS_V2", "train=true", *TINY, "recipe.scheduler.T_max=0"), "refuses its settings"),
-        (("genotype=DARTS_V2", "train=true", *TINY, "trainer.gradient_clip_val=-5"), "trainer.gradient_clip_val must be"),
+        (
+            ("genotype=DARTS_V2", "train=true", *TINY, "trainer.gradient_clip_val=-5"),
+            "trainer.gradient_clip_val must be",
+        ),
         (("genotype=DARTS_V2", "data.cutout=big"), "data.cutout=big"),
     ],
 )
@@ -294,7 +304,9 @@ def test_losses_are_smoothed_and_the_auxiliary_one_is_weighted():
 
     module = NetworkModule(Fixed(), torch.optim.SGD, label_smoothing=0.1, auxiliary_weight=0.4)
     module.trainer = type("Trainer", (), {"is_last_batch": False})()
-    assert module.training_step((logits, y), 0).item() == pytest.approx((smoothed(logits) + 0.4 * smoothed(auxiliary)).item())
+    assert module.training_step((logits, y), 0).item() == pytest.approx(
+        (smoothed(logits) + 0.4 * smoothed(auxiliary)).item()
+    )
 
 
 def test_drop_path_grows_linearly_over_the_epochs():

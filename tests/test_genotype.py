@@ -7,15 +7,8 @@ from pathlib import Path
 import pytest
 
 from nas_lightning.errors import UserError
-from nas_lightning.genotype import (
-    NB201_EDGES,
-    NB201_OPERATIONS,
-    Choice,
-    Genotype,
-    nb201_genotype,
-    nb201_string,
-    parse_nb201,
-)
+from nas_lightning.genotypes.base import Choice, Genotype
+from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS, nb201_genotype, nb201_string, parse_nb201
 
 DISTINCT = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3", "skip_connect")
 DISTINCT_STRING = "|none~0|+|skip_connect~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|skip_connect~2|"

@@ -3,20 +3,21 @@
 import functools
 import shutil
 
+import nas_lightning.search.module
 import pytest
 import pytorch_lightning as pl
 import torch
 
-import nas_lightning.module
-from nas_lightning.banks import EdgeWeights
+from nas_lightning.app.fit import fit
+from nas_lightning.cells import CellSpec
 from nas_lightning.errors import UserError
-from nas_lightning.genotype import NB201_OPERATIONS
-from nas_lightning.graphs import StepGraphs, step_graphs
-from nas_lightning.module import SupernetModule
+from nas_lightning.genotypes.nb201 import NB201_OPERATIONS
 from nas_lightning.relaxations import SnSoftmax
-from nas_lightning.spaces import DARTS, NB201, CellSpec
-from nas_lightning.supernet import RelaxedCell
-from nas_lightning.training import fit
+from nas_lightning.search.graphs import StepGraphs, step_graphs
+from nas_lightning.search.module import SupernetModule
+from nas_lightning.spaces import DARTS, NB201
+from nas_lightning.spaces.nb201.supernet import RelaxedCell
+from nas_lightning.spaces.weights import EdgeWeights
 
 
 class Recorder:
@@ -55,7 +56,9 @@ def loader(sizes=(6, 6, 6, 2), dtype=torch.float32):
     generator = torch.Generator().manual_seed(1)
 
     def batch(count):
-        return torch.randn(count, 3, 8, 8, generator=generator, dtype=dtype), torch.randint(4, (count,), generator=generator)
+        return torch.randn(count, 3, 8, 8, generator=generator, dtype=dtype), torch.randint(
+            4, (count,), generator=generator
+        )
 
     return torch.utils.data.DataLoader([{"train": batch(n), "valid": batch(n)} for n in sizes], batch_size=None)
 
@@ -76,7 +79,7 @@ def trained(search, temperatures=(1.0, 1e-3, 1e-4), precision="32-true", **batch
 @pytest.fixture
 def recorder(monkeypatch):
     recorder = Recorder()
-    monkeypatch.setattr(nas_lightning.module, "step_graphs", lambda device: StepGraphs(recorder))
+    monkeypatch.setattr(nas_lightning.search.module, "step_graphs", lambda device: StepGraphs(recorder))
     return recorder
 
 
@@ -94,7 +97,9 @@ def test_replayed_search_equals_the_eager_search(recorder, precision):
     replayed = trained(module(graphs=True), precision=precision)
     assert states_equal(eager, replayed)
     assert eager.architecture.active.share < 1  # the set of computed operations did change
-    assert recorder.replays == 2 * 3 * 3  # two half steps, three full batches, three epochs; the rest batch runs eagerly
+    assert (
+        recorder.replays == 2 * 3 * 3
+    )  # two half steps, three full batches, three epochs; the rest batch runs eagerly
     assert 3 <= recorder.captures <= 8  # one of alpha's step, one of the weight step for each set
 
 
@@ -142,7 +147,9 @@ def test_second_half_step_sees_the_weights_of_the_first_whatever_lightning_cache
 
 def test_graphs_on_a_cpu_are_one_sentence_and_an_eager_run(caplog):
     assert states_equal(trained(module(graphs=True)), trained(module()))
-    assert sentences(caplog) == ["trainer.graphs=true needs a CUDA device and this run is on cpu: it goes on without graphs."]
+    assert sentences(caplog) == [
+        "trainer.graphs=true needs a CUDA device and this run is on cpu: it goes on without graphs."
+    ]
     assert step_graphs(torch.device("cpu")) is None
 
 
@@ -150,7 +157,7 @@ def test_failed_capture_is_one_sentence_and_an_eager_run(monkeypatch, caplog):
     def refuse(step):
         raise RuntimeError("not permitted when stream is capturing\nand more")
 
-    monkeypatch.setattr(nas_lightning.module, "step_graphs", lambda device: StepGraphs(refuse))
+    monkeypatch.setattr(nas_lightning.search.module, "step_graphs", lambda device: StepGraphs(refuse))
     assert states_equal(trained(module(graphs=True)), trained(module()))
     assert sentences(caplog) == [
         "trainer.graphs=true failed (not permitted when stream is capturing and more): the run goes on without."

@@ -16,11 +16,11 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto.wandb_internal_pb2 import Record
 
+from nas_lightning.app.evaluate import evaluate
+from nas_lightning.app.job import Job
 from nas_lightning.callbacks import MetricsFile, Progress
-from nas_lightning.cli import Job
 from nas_lightning.errors import UserError
-from nas_lightning.evaluation import evaluate
-from nas_lightning.genotype import parse_nb201
+from nas_lightning.genotypes.nb201 import parse_nb201
 from tests.conftest import ROOT, TOY, composed
 
 BLOCK = 32768
@@ -35,8 +35,8 @@ def newcomer(tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NETRC", str(tmp_path / "home" / ".netrc"))
-    monkeypatch.setattr("nas_lightning.search.draw_cell", lambda *arguments: None)
-    monkeypatch.setattr("nas_lightning.search.plot_search", lambda *arguments: None)
+    monkeypatch.setattr("nas_lightning.app.search.draw_cell", lambda *arguments: None)
+    monkeypatch.setattr("nas_lightning.app.search.plot_search", lambda *arguments: None)
     wandb.teardown()
     yield
     wandb.teardown()
@@ -100,7 +100,9 @@ def interrupt(monkeypatch, epoch, target=Progress, hook="on_train_batch_end"):
 def test_wandb_gets_every_column_of_every_epoch(toy, tmp_path):
     toy("run", "logger=wandb")
     assert_equal_to_metrics(tmp_path / "run")
-    assert {"epoch", "entropy/cell/5", "discrete_accuracy", "temperature", "seconds"} < set(expected(tmp_path / "run")[0])
+    assert {"epoch", "entropy/cell/5", "discrete_accuracy", "temperature", "seconds"} < set(
+        expected(tmp_path / "run")[0]
+    )
 
 
 def test_wandb_run_is_named_grouped_tagged_and_holds_the_config(toy, tmp_path):
@@ -120,8 +122,12 @@ def test_wandb_run_is_named_grouped_tagged_and_holds_the_config(toy, tmp_path):
 def test_wandb_gets_cell_and_beta_each_k_epochs_a_final_table_and_the_artifacts(toy, tmp_path):
     toy("run", "logger=wandb", "logger.cell_every=2")
     (run,) = offline_runs(tmp_path / "run")
-    history = [{"/".join(i.nested_key): json.loads(i.value_json) for i in r.history.item} for r in run if r.history.item]
-    drawn = {row["epoch"]: {key.split("/")[0] for key in row if key.endswith("_type")} for row in history if "epoch" in row}
+    history = [
+        {"/".join(i.nested_key): json.loads(i.value_json) for i in r.history.item} for r in run if r.history.item
+    ]
+    drawn = {
+        row["epoch"]: {key.split("/")[0] for key in row if key.endswith("_type")} for row in history if "epoch" in row
+    }
     assert drawn == {0: set(), 1: {"cell", "beta"}, 2: set(), 3: {"cell", "beta"}}
     files = next((tmp_path / "run").glob("wandb/offline-run-*/files/media"))
     assert len(list(files.glob("images/*.png"))) == 4
@@ -144,7 +150,9 @@ def test_resumed_run_keeps_its_wandb_run_and_logs_each_epoch_once(toy, tmp_path,
     assert [record.exit.exit_code for record in before if record.WhichOneof("record_type") == "exit"] == [1]
     (file,) = (tmp_path / "run").glob("wandb/offline-run-*/*.wandb")
     file.write_bytes(file.read_bytes()[:7])
-    later = file.parent.with_name(file.parent.name.replace("offline-run-2", "offline-run-1"))  # a start of another second
+    later = file.parent.with_name(
+        file.parent.name.replace("offline-run-2", "offline-run-1")
+    )  # a start of another second
     file.parent.rename(later)
     toy("run", "logger=wandb")
     assert_equal_to_metrics(tmp_path / "run")
@@ -174,7 +182,9 @@ def test_sweep_without_key_or_terminal_asks_nothing_and_gives_each_job_its_run(t
     assert len({header(run).run_id for folder in folders for run in offline_runs(folder)}) == 2
     for folder in folders:
         assert_equal_to_metrics(folder, epochs=2)
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if "[HYDRA]" not in line]  # which repeat overrides
+    lines = [
+        line for line in (done.stdout + done.stderr).splitlines() if "[HYDRA]" not in line
+    ]  # which repeat overrides
     said = [line for line in lines if "w&b" in line.lower() or "wandb" in line.lower()]
     paths = [path.relative_to(tmp_path) for folder in folders for path in folder.glob("wandb/offline-run-*")]
     assert sorted(said) == sorted(f"W&B recorded this run offline; to upload it: wandb sync {path}" for path in paths)
@@ -187,7 +197,7 @@ def test_unreachable_wandb_or_a_wrong_key_is_a_warning_and_the_run_is_recorded_o
 ):
     monkeypatch.setenv("WANDB_API_KEY", key)
     monkeypatch.setenv("WANDB_BASE_URL", UNREACHABLE)
-    monkeypatch.setattr("nas_lightning.loggers._ONLINE_SECONDS", 1)
+    monkeypatch.setattr("nas_lightning.app.loggers._ONLINE_SECONDS", 1)
     with caplog.at_level(logging.INFO, "nas_lightning"):
         assert toy("run", "logger=wandb")["epochs"] == 4
     assert_equal_to_metrics(tmp_path / "run")
@@ -329,7 +339,9 @@ def test_tensorboard_gets_every_column_with_the_epoch_as_step(stopped, toy, tmp_
     for name in events.Tags()["scalars"]:
         points = [(event.step, event.value) for event in events.Scalars(name)]
         assert points == [(epoch, pytest.approx(row[name], rel=1e-6)) for epoch, row in enumerate(rows)]
-    texts = [(event.step, event.tensor_proto.string_val[0].decode()) for event in events.Tensors("architecture/text_summary")]
+    texts = [
+        (event.step, event.tensor_proto.string_val[0].decode()) for event in events.Tensors("architecture/text_summary")
+    ]
     assert texts == [(epoch, row["architecture"]) for epoch, row in enumerate(rows)]
 
 
@@ -337,8 +349,22 @@ def test_each_network_that_is_trained_has_its_wandb_run(tmp_path):
     text = "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
     file = tmp_path / "found.json"
     file.write_text(parse_nb201(text).to_json())
-    small = ("space.C=4", "space.N=1", "dataset=fake", "dataset.image_size=8", "dataset.train_images=32", "benchmark=none")
-    overrides = (*small, "trainer.accelerator=cpu", "trainer.max_epochs=2", "train=true", "logger=wandb", f"genotype={file}")
+    small = (
+        "space.C=4",
+        "space.N=1",
+        "dataset=fake",
+        "dataset.image_size=8",
+        "dataset.train_images=32",
+        "benchmark=none",
+    )
+    overrides = (
+        *small,
+        "trainer.accelerator=cpu",
+        "trainer.max_epochs=2",
+        "train=true",
+        "logger=wandb",
+        f"genotype={file}",
+    )
     config = composed(*overrides, f"run_dir={tmp_path / 'evaluation'}", config="evaluate")
     evaluate(config, Job({"space": "nb201", "dataset": "fake"}, list(overrides)))
     ids = set()

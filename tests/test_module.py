@@ -8,14 +8,15 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 
-from benchmarks.reference import ReferenceSupernet
-from nas_lightning.bilevel import FirstOrder
+from nas_lightning.bilevel.first_order import FirstOrder
 from nas_lightning.callbacks import TemperatureUpdate
 from nas_lightning.errors import UserError
-from nas_lightning.module import ArchClip, SupernetModule
+from nas_lightning.optimizers.clip import ArchClip
 from nas_lightning.relaxations import SnSoftmax, Softmax
 from nas_lightning.schedules import ScheduleState
+from nas_lightning.search.module import SupernetModule
 from nas_lightning.spaces import NB201
+from speed.reference import ReferenceSupernet
 
 STEPS = 3
 TEMPERATURE = 1e-6  # alpha differs by about 1e-3, so that some operations start with a beta of exactly 0
@@ -111,9 +112,7 @@ def trained(order="weights_first", sn=True, weight_clip=5.0, includes_arch=False
     ).double()
     module.architecture.set_temperature(TEMPERATURE)
     assert (module.architecture.beta()["cell"] == 0).any()
-    textbook = TextbookSearch(
-        copy.deepcopy(module), order, sn, weight_clip, includes_arch, arch_clip or ArchClip()
-    )
+    textbook = TextbookSearch(copy.deepcopy(module), order, sn, weight_clip, includes_arch, arch_clip or ArchClip())
     data = Batches()
     for batch in data.batches:
         textbook.step(batch)

@@ -4,12 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from benchmarks.reference import ReferenceSupernet
-from nas_lightning.banks import EdgeWeights
-from nas_lightning.banks.shared import average_pool_3x3
+from nas_lightning.cells import CellScores
 from nas_lightning.errors import UserError
-from nas_lightning.genotype import NB201_OPERATIONS, nb201_genotype
-from nas_lightning.spaces import NB201, CellScores
+from nas_lightning.genotypes.nb201 import NB201_OPERATIONS, nb201_genotype
+from nas_lightning.spaces import NB201
+from nas_lightning.spaces.kernels import average_pool_3x3
+from nas_lightning.spaces.weights import EdgeWeights
+from speed.reference import ReferenceSupernet
 
 ALL = [[True] * 5] * 6
 
@@ -39,7 +40,9 @@ BETAS = [random_beta, one_hot_beta, sparse_beta, none_beta]
 
 
 def relative_error(ours, theirs):
-    return ((ours - theirs).norm() / theirs.norm().clamp(min=1e-300)).item() if theirs.norm() > 0 else ours.norm().item()
+    return (
+        ((ours - theirs).norm() / theirs.norm().clamp(min=1e-300)).item() if theirs.norm() > 0 else ours.norm().item()
+    )
 
 
 @pytest.fixture(params=[False, True], ids=["no_bias", "bias"])
@@ -174,8 +177,8 @@ def test_derive_takes_each_edges_best_operation():
 
 
 def test_masked_none_is_never_derived_nor_weighted():
-    from nas_lightning.architecture import Architecture
     from nas_lightning.relaxations import SnSoftmax
+    from nas_lightning.search.architecture import Architecture
 
     space = NB201(C=2, N=1, none=False)
     architecture = Architecture(space.cells, SnSoftmax(second_temperature=1.0), torch.Generator().manual_seed(0))

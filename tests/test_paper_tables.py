@@ -40,7 +40,11 @@ def runs_of(tmp_path, *reports):
 def test_the_copies_hold_every_mean_with_a_spread_of_the_paper_and_agree_with_each_other():
     tables = {name: paper_table(name) for name in table_names()}
     printed = [
-        value for table in tables.values() for line in compare(table, []) for value in line.paper if value.std is not None
+        value
+        for table in tables.values()
+        for line in compare(table, [])
+        for value in line.paper
+        if value.std is not None
     ]
     assert len(printed) == 173
     assert [len(table.rows) for table in tables.values()] == [13, 80, 12, 9, 9, 9, 4, 2, 24]
@@ -64,7 +68,10 @@ def test_every_file_names_its_source(name):
 @pytest.mark.parametrize(
     ("experiment", "table", "count"),
     [
-        ("table1", "table1", 3), ("table5_reduced", "table5", 9), ("table7", "table7a", 2), ("table3", "table3", 2),
+        ("table1", "table1", 3),
+        ("table5_reduced", "table5", 9),
+        ("table7", "table7a", 2),
+        ("table3", "table3", 2),
         ("table7_ds", "table7b", 2),
     ],
 )
@@ -146,7 +153,10 @@ def test_errors_are_those_of_the_evaluations_of_the_found_architecture(tmp_path)
     config = {"sched": {"lam": 0.06}}
     search = report(config, {"method": "edd", "relaxation": "sn_s100", "sched": "edd"}, space="darts")
     trained = report({}, {"kind": "evaluation", "recipe": "drnas", "params": 3_600_000, "macs": 1}, space="darts")
-    others = [{**trained, "architecture": "b", "test_accuracy": 0.5}, {**trained, "dataset": "svhn", "test_accuracy": 0.5}]
+    others = [
+        {**trained, "architecture": "b", "test_accuracy": 0.5},
+        {**trained, "dataset": "svhn", "test_accuracy": 0.5},
+    ]
     evaluations = [{**trained, "test_accuracy": accuracy} for accuracy in (0.97, 0.975)]
     runs = runs_of(tmp_path, search, *evaluations, *others)
     assert len(runs) == 1
@@ -165,6 +175,8 @@ def test_the_command_prints_and_writes_each_form(tmp_path, capsys):
         assert "93.80" in capsys.readouterr().out.replace("93.8,", "93.80,")
     assert main(["table", "all", str(tmp_path / "runs"), "-o", str(tmp_path / "out")]) == 0
     written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {f"{name}.{suffix}" for name in ("table1", "table5", "table7a") for suffix in ("md", "tex", "csv")}
+    assert written == {
+        f"{name}.{suffix}" for name in ("table1", "table5", "table7a") for suffix in ("md", "tex", "csv")
+    }
     assert main(["table", "all", str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err.count("\n") == 1

@@ -17,8 +17,9 @@ from PIL import Image
 from rich.console import Console
 
 from nas_lightning.errors import UserError
-from nas_lightning.files import replace_atomically, write_text_atomically
-from nas_lightning.genotype import NB201_EDGES, NB201_OPERATIONS, Choice, Genotype, nb201_genotype, parse_nb201
+from nas_lightning.genotypes.base import Choice, Genotype
+from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS, nb201_genotype, parse_nb201
+from nas_lightning.records.files import replace_atomically, write_text_atomically
 from nas_lightning.reports import (
     dot_text,
     draw_cell,
@@ -358,7 +359,9 @@ def test_the_command_prints_each_format(tmp_path, capsys):
 @pytest.mark.parametrize("suffix", ["", ".svg", ".png"])
 def test_the_command_draws_svg_and_png_beside_each_other(tmp_path, suffix, monkeypatch):
     drawn = []
-    monkeypatch.setattr("nas_lightning.reports.__main__.plot_comparison", lambda groups, path, name: drawn.append(str(path)))
+    monkeypatch.setattr(
+        "nas_lightning.reports.__main__.plot_comparison", lambda groups, path, name: drawn.append(str(path))
+    )
     write_run(tmp_path / "run")
     assert main(["figure", "fig4", str(tmp_path), "-o", f"lam=0.5{suffix}"]) == 0
     assert drawn == ["lam=0.5"]
@@ -546,7 +549,9 @@ def test_a_legend_leaves_out_what_tells_no_two_rows_apart_and_shortens_keys(tmp_
     table = summary(find_runs(tmp_path))
     assert table.settings == ("method", "sched.lam", "space.C")
     assert list(group_names(table)) == ["darts, lam=0.06", "edd, lam=0.06", "edd, lam=0.12"]
-    one, other = (write_run(tmp_path / "more" / name, overrides=o) for name, o in (("a", ["relaxation=softmax"]), ("b", [])))
+    one, other = (
+        write_run(tmp_path / "more" / name, overrides=o) for name, o in (("a", ["relaxation=softmax"]), ("b", []))
+    )
     assert set(group_names(summary(find_runs(one, other)))) == {"relaxation=softmax", "default"}
     assert list(group_names(summary(find_runs(one)))) == ["all runs"]
 
@@ -702,7 +707,15 @@ def test_the_page_holds_everything_and_asks_nothing_of_the_network(tmp_path):
     assert set(re.findall(r"https?://[^\"<> )]+", text)) <= {
         "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink",
     }  # fmt: skip
-    for part in ("91.50 ± 0.71", "seed=0 <&>", "seed=1 <&>", "nor_conv_1x1", "β after epoch 5", "lam: 0.12", ARCHITECTURE):
+    for part in (
+        "91.50 ± 0.71",
+        "seed=0 <&>",
+        "seed=1 <&>",
+        "nor_conv_1x1",
+        "β after epoch 5",
+        "lam: 0.12",
+        ARCHITECTURE,
+    ):
         assert part in page.text, part
 
 

@@ -16,7 +16,9 @@ def cells(line):
 
 @pytest.mark.parametrize("folder", RESULTS, ids=lambda folder: folder.name)
 def test_tables_of_the_results_are_queries(folder):
-    rendered = [cells(line) for line in markdown(grid(summary(find_runs(folder)))).splitlines()[2:] if line.startswith("|")]
+    rendered = [
+        cells(line) for line in markdown(grid(summary(find_runs(folder)))).splitlines()[2:] if line.startswith("|")
+    ]
     assert rendered
     document = [cells(line) for line in (folder / "README.md").read_text().splitlines() if line.startswith("|")]
     for row in rendered:
@@ -24,7 +26,9 @@ def test_tables_of_the_results_are_queries(folder):
 
 
 def test_the_readmes_table_is_that_of_the_reduced_figure_4():
-    rendered = [cells(line) for line in markdown(grid(summary(find_runs(ROOT / "results" / "fig4_reduced")))).splitlines()[2:]]
+    rendered = [
+        cells(line) for line in markdown(grid(summary(find_runs(ROOT / "results" / "fig4_reduced")))).splitlines()[2:]
+    ]
     document = [cells(line) for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|")]
     for method, _, entropy, discretised, cifar10, *_ in (row for row in rendered if len(row) > 5):
         assert [f"`method={method}`", entropy, discretised, cifar10] in document

@@ -8,14 +8,16 @@ import pytest
 import torch
 import yaml
 
-from benchmarks.reference import ReferenceSupernet
+from nas_lightning.app.evaluate import evaluate
+from nas_lightning.app.job import Job
+from nas_lightning.app.search import search
+from nas_lightning.build import build
 from nas_lightning.callbacks import MetricsFile, Progress
-from nas_lightning.cli import Job, build
 from nas_lightning.errors import UserError
-from nas_lightning.evaluation import evaluate
-from nas_lightning.genotype import Genotype, parse_nb201
-from nas_lightning.run import folder_name, quote_values
-from nas_lightning.search import search
+from nas_lightning.genotypes.base import Genotype
+from nas_lightning.genotypes.nb201 import parse_nb201
+from nas_lightning.records.folder import folder_name, quote_values
+from speed.reference import ReferenceSupernet
 from tests.conftest import ROOT, TOY, composed
 
 ALL_CONV = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
@@ -89,7 +91,9 @@ def test_search_interrupted_before_its_report_only_writes_the_report(toy, tmp_pa
 def test_finished_search_leaves_every_promised_file(toy, tmp_path):
     report = toy("run", "method=edd")
     folder = tmp_path / "run"
-    promised = "config.yaml metrics.csv architecture.csv genotype.json cell.svg cell.png entropy.svg entropy.png report.json"
+    promised = (
+        "config.yaml metrics.csv architecture.csv genotype.json cell.svg cell.png entropy.svg entropy.png report.json"
+    )
     assert {path.name for path in folder.iterdir()} == {*promised.split(), "checkpoints"}
     assert report == json.loads((folder / "report.json").read_text())
     genotype = Genotype.read(folder / "genotype.json")
@@ -112,7 +116,9 @@ def test_alpha_and_beta_of_every_epoch_are_kept_and_have_the_logged_entropy(toy,
         kept = list(csv.DictReader(file))
     assert [row["epoch"] for row in kept] == ["0", "1", "2", "3"]
     operations = ("skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")  # without what is no candidate
-    names = [f"{kind}/cell/{edge}/{operation}" for kind in ("alpha", "beta") for edge in range(6) for operation in operations]
+    names = [
+        f"{kind}/cell/{edge}/{operation}" for kind in ("alpha", "beta") for edge in range(6) for operation in operations
+    ]
     assert list(kept[0]) == ["epoch", *names, "architecture"]
     for row, metrics in zip(kept, rows(tmp_path / "run"), strict=True):
         for edge in range(6):
@@ -290,9 +296,6 @@ def test_found_network_is_trained_beside_its_baselines_and_resumes(toy, tmp_path
     assert evaluated(tmp_path, *arguments, in_sweep=True) is None
 
 
-
-
-
 def test_architecture_may_be_a_string_a_file_or_a_run(toy, tmp_path):
     by_text = evaluated(tmp_path, f"genotype='{ALL_CONV}'", "space.C=16", "space.N=5")
     assert by_text["architecture"] == ALL_CONV
@@ -390,6 +393,8 @@ def test_search_reports_the_tables_scores(tmp_path):
         *(o for o in TOY if o != "benchmark=none"), f"benchmark.path={table}", f"run_dir={tmp_path / 'run'}"
     )
     report = search(config, Job({}, []))
-    expected = [arch.count("conv") * 10 + arch.count("pool") for arch in (r["architecture"] for r in rows(tmp_path / "run"))]
+    expected = [
+        arch.count("conv") * 10 + arch.count("pool") for arch in (r["architecture"] for r in rows(tmp_path / "run"))
+    ]
     assert [float(row["table/cifar10_test_200"]) for row in rows(tmp_path / "run")] == expected
     assert report["scores"] == {"cifar10_test_200": expected[-1]}

@@ -5,8 +5,8 @@ import json
 import pytest
 from omegaconf import OmegaConf
 
+from nas_lightning.app.job import Job
 from nas_lightning.callbacks import Progress
-from nas_lightning.cli import Job
 from nas_lightning.errors import UserError
 from tests.conftest import TOY, composed
 
@@ -14,10 +14,10 @@ from tests.conftest import TOY, composed
 @pytest.fixture
 def tune(tmp_path, monkeypatch):
     pytest.importorskip("optuna")
-    from nas_lightning.tuning import tune
+    from nas_lightning.app.tune import tune
 
-    monkeypatch.setattr("nas_lightning.search.draw_cell", lambda *arguments: None)
-    monkeypatch.setattr("nas_lightning.search.plot_search", lambda *arguments: None)
+    monkeypatch.setattr("nas_lightning.app.search.draw_cell", lambda *arguments: None)
+    monkeypatch.setattr("nas_lightning.app.search.plot_search", lambda *arguments: None)
 
     def run(*overrides, folder="study"):
         small = (*TOY, "trainer.max_epochs=2", "relaxation=sn_s100")
@@ -63,7 +63,9 @@ def test_an_interrupted_trial_goes_on_and_a_refused_one_fails_alone(tune, tmp_pa
 
 
 def test_an_objective_that_no_report_has_ends_the_study_at_its_first_trial(tune, tmp_path):
-    with pytest.raises(UserError, match=r"tune\.objective=final\.acuracy is no number in .*; those of final there are "):
+    with pytest.raises(
+        UserError, match=r"tune\.objective=final\.acuracy is no number in .*; those of final there are "
+    ):
         tune("tune.trials=3", "tune.objective=final.acuracy")
     assert len(list((tmp_path / "study").glob("*/report.json"))) == 1
 

@@ -1,8 +1,8 @@
 """When things happen: temperature updates, the record of each epoch, the progress bar."""
 
 from nas_lightning.callbacks.architecture import ArchitectureLog, look_up
-from nas_lightning.callbacks.metrics import MetricsFile, Row, read_rows
+from nas_lightning.callbacks.metrics import MetricsFile
 from nas_lightning.callbacks.progress import Progress
 from nas_lightning.callbacks.temperature import TemperatureUpdate
 
-__all__ = ["ArchitectureLog", "MetricsFile", "Progress", "Row", "TemperatureUpdate", "look_up", "read_rows"]
+__all__ = ["ArchitectureLog", "MetricsFile", "Progress", "TemperatureUpdate", "look_up"]

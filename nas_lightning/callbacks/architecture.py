@@ -8,12 +8,12 @@ from pathlib import Path
 import pytorch_lightning as pl
 from torch import Tensor
 
-from nas_lightning.benchmarks import Benchmark
-from nas_lightning.callbacks.metrics import EpochFile, Row
+from nas_lightning.cells import CellSpec
 from nas_lightning.errors import UserError
-from nas_lightning.genotype import Genotype
-from nas_lightning.module import SupernetModule
-from nas_lightning.spaces.base import CellSpec
+from nas_lightning.genotypes.base import Genotype
+from nas_lightning.records.epochs import EpochFile, Row
+from nas_lightning.search.module import SupernetModule
+from nas_lightning.tabular import Benchmark
 
 log = logging.getLogger("nas_lightning")
 
@@ -51,8 +51,12 @@ class ArchitectureLog(pl.Callback):
         pl_module.log_dict({"skip_connects": float(chosen.count("skip_connect")), **scores}, logger=False)
         architecture = pl_module.architecture
         row: Row = {"epoch": trainer.current_epoch}
-        row |= _entries("alpha", {name: alpha.detach().cpu() for name, alpha in architecture.alpha.items()}, architecture.cells)
-        row |= _entries("beta", {name: beta.detach().cpu() for name, beta in architecture.beta().items()}, architecture.cells)
+        row |= _entries(
+            "alpha", {name: alpha.detach().cpu() for name, alpha in architecture.alpha.items()}, architecture.cells
+        )
+        row |= _entries(
+            "beta", {name: beta.detach().cpu() for name, beta in architecture.beta().items()}, architecture.cells
+        )
         row["architecture"] = json.dumps(json.loads(genotype.to_json()), separators=(",", ":"))
         self.file.rows.append(row)
         if trainer.is_global_zero:

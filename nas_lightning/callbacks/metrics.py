@@ -1,54 +1,14 @@
-"""metrics.csv: one row an epoch, however often the run was interrupted."""
+"""metrics.csv: one row an epoch, to the file and to every logger."""
 
-import csv
-import io
 import math
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
 
 from nas_lightning.errors import UserError
-from nas_lightning.files import write_text_atomically
-from nas_lightning.module import SupernetModule
-
-Row = dict[str, float | str]
-
-
-class EpochFile:
-    """A CSV file with one row an epoch, replaced as a whole by every new row; text is only in the column `architecture`.
-
-    What was written is kept as text, so that late epochs cost no more than early ones.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.rows: list[Row] = []
-        self._columns: dict[str, None] = {}
-        self._lines: list[str] = []
-
-    def keep(self, before: int) -> None:
-        """Go on with what the file holds of the epochs below `before`."""
-        self.rows = [row for row in read_rows(self.path) if int(row["epoch"]) < before]
-        self._columns, self._lines = {}, []
-
-    def write(self) -> None:
-        """Write all of `rows`; those written before must not have changed."""
-        added = self.rows[len(self._lines) :]
-        if not all(name in self._columns for row in added for name in row):
-            self._columns = {name: None for row in self.rows for name in row if name != "architecture"}
-            if any("architecture" in row for row in self.rows):
-                self._columns["architecture"] = None
-            added, self._lines = self.rows, []
-        self._lines += [_line([row.get(name, "") for name in self._columns]) for row in added]
-        write_text_atomically(self.path, _line(list(self._columns)) + "".join(self._lines))
-
-
-def _line(cells: Sequence[float | str]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
+from nas_lightning.records.epochs import EpochFile, Row
+from nas_lightning.search.module import SupernetModule
 
 
 class MetricsFile(pl.Callback):
@@ -99,22 +59,3 @@ class MetricsFile(pl.Callback):
 def _send(row: Row, trainer: pl.Trainer) -> None:
     for logger in trainer.loggers:
         logger.log_metrics(row, step=int(row["epoch"]))  # type: ignore[arg-type]  # ours take the architecture's text too
-
-
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a metrics.csv, none where there is no such file; blank cells are left out of their row."""
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="") as file:
-            return [
-                {name: _cell(name, value) for name, value in row.items() if value != ""} for row in csv.DictReader(file)
-            ]
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete the run's folder to start it anew.") from error
-
-
-def _cell(name: str, value: str) -> float | str:
-    if name == "architecture":
-        return value
-    return int(value) if name == "epoch" else float(value)

@@ -46,7 +46,9 @@ class Progress(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, completed=trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches)
+            self._bar.update(
+                self._task, completed=trainer.current_epoch + (batch_idx + 1) / trainer.num_training_batches
+            )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         metrics = trainer.callback_metrics
@@ -57,7 +59,9 @@ class Progress(pl.Callback):
         elif trainer.is_global_zero and trainer.max_epochs:
             rate = (time.monotonic() - self._start) / (done - self._first_epoch)
             left = time.strftime("%H:%M:%S", time.gmtime(rate * (trainer.max_epochs - done)))
-            self.console.print(f"epoch {done}/{trainer.max_epochs}  left {left}  {shown}", highlight=False, soft_wrap=True)
+            self.console.print(
+                f"epoch {done}/{trainer.max_epochs}  left {left}  {shown}", highlight=False, soft_wrap=True
+            )
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self._bar is not None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from nas_lightning.module import SupernetModule
 from nas_lightning.schedules import ScheduleState, TemperatureSchedule
+from nas_lightning.search.module import SupernetModule
 
 
 class TemperatureUpdate(pl.Callback):

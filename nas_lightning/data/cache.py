@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nas_lightning.data.decode import Decoder, decode_all
 from nas_lightning.errors import UserError
-from nas_lightning.files import replace_atomically
+from nas_lightning.records.files import replace_atomically
 
 _log = logging.getLogger(__name__)
 

@@ -51,7 +51,9 @@ class Folder:
 
     def __post_init__(self) -> None:
         if not self.root:
-            raise UserError("dataset=folder needs images; give a folder or zip with <class>/<image> as dataset.root=PATH.")
+            raise UserError(
+                "dataset=folder needs images; give a folder or zip with <class>/<image> as dataset.root=PATH."
+            )
         check_settings(self.image_size, self.padding)
         check_flag("dataset.flip", self.flip)
         check_cache(self.cache)

@@ -19,9 +19,9 @@ from torchvision.transforms import v2
 
 from nas_lightning.data.datamodules import SizedDataModule, at_least
 from nas_lightning.data.images import Colour, Splits
-from nas_lightning.data.loader import stream_seed
 from nas_lightning.data.workers import batches_of
 from nas_lightning.errors import UserError, check_whole, is_number
+from nas_lightning.streams import stream_seed
 
 MEAN: Colour = (0.485, 0.456, 0.406)
 STD: Colour = (0.229, 0.224, 0.225)
@@ -50,7 +50,11 @@ class ImageNet:
         if self.resize < self.image_size:
             raise UserError(f"dataset.resize={self.resize} must not be below dataset.image_size={self.image_size}.")
         jitter = self.colour_jitter
-        if not isinstance(jitter, list | tuple) or len(jitter) != 4 or not all(is_number(j) and 0 <= j <= 1 for j in jitter):
+        if (
+            not isinstance(jitter, list | tuple)
+            or len(jitter) != 4
+            or not all(is_number(j) and 0 <= j <= 1 for j in jitter)
+        ):
             raise UserError(f"dataset.colour_jitter must be four numbers from 0 to 1, got {jitter!r}.")
 
     @property
@@ -160,7 +164,9 @@ class ImageNetData(SizedDataModule):
         self, dataset: ImageNet, batch_size: int = 128, seed: int = 0, num_workers: int = 8, test_batch_size: int = 256
     ) -> None:
         if not isinstance(dataset, ImageNet):
-            raise UserError("data=imagenet reads dataset=imagenet alone; give the images' folder as its dataset.root=PATH.")
+            raise UserError(
+                "data=imagenet reads dataset=imagenet alone; give the images' folder as its dataset.root=PATH."
+            )
         super().__init__(dataset, batch_size, seed, num_workers)
         self.test_batch_size = at_least("data.test_batch_size", test_batch_size, 1)
 
@@ -204,9 +210,13 @@ class ImageNetData(SizedDataModule):
 def _open(root: str, part: str) -> ImageFolder:
     place = Path(root) / part
     if not root or not place.is_dir():
-        raise UserError(f"dataset.root={root!r} has no folder {part}/; give the folder with train/<class>/ and val/<class>/.")
+        raise UserError(
+            f"dataset.root={root!r} has no folder {part}/; give the folder with train/<class>/ and val/<class>/."
+        )
     try:
         return ImageFolder(str(place))
     except (OSError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{place} is no folder of class folders with images ({reason}); complete or correct it.") from error
+        raise UserError(
+            f"{place} is no folder of class folders with images ({reason}); complete or correct it."
+        ) from error

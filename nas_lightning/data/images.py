@@ -111,7 +111,9 @@ def check_settings(image_size: int | None, padding: int | None) -> None:
     if image_size is not None and not is_whole(image_size, 2):
         raise UserError(f"dataset.image_size={image_size} is no size in pixels; give 2 or more, or null to keep it.")
     if padding is not None and not is_whole(padding, 0):
-        raise UserError(f"dataset.padding={padding} is no number of pixels; give 0 or more pixels, or null for image_size/8.")
+        raise UserError(
+            f"dataset.padding={padding} is no number of pixels; give 0 or more pixels, or null for image_size/8."
+        )
 
 
 def resize(pixels: Tensor, side: int) -> Tensor:

@@ -1,6 +1,5 @@
 """Batches whose order and augmentation depend on (seed, epoch, role) alone."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -9,14 +8,9 @@ from torch import Tensor
 
 from nas_lightning.data.augment import Transform
 from nas_lightning.data.images import ImageSet
+from nas_lightning.streams import stream_seed
 
 Order = Literal["shuffled", "replacement", "sequential"]
-
-
-def stream_seed(seed: int, epoch: int, role: str) -> int:
-    """A 63-bit seed for the random stream of one loader in one epoch; streams of other arguments are unrelated."""
-    digest = hashlib.sha256(f"{seed}/{epoch}/{role}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 class BatchLoader:
@@ -76,7 +70,11 @@ class BatchLoader:
             self._num_batches = whole + (rest // world_size >= 2)
 
     def __len__(self) -> int:
-        return len(range(self._rank, self._num_batches, self._world_size)) if self._order == "sequential" else self._num_batches
+        return (
+            len(range(self._rank, self._num_batches, self._world_size))
+            if self._order == "sequential"
+            else self._num_batches
+        )
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         # A generator function: nothing below runs before the first batch is requested.
@@ -97,7 +95,9 @@ class BatchLoader:
             return list(self._indices.tensor_split(self._num_batches))
         size = self._batch_size * self._world_size
         if self._order == "replacement":
-            return list(self._indices[torch.randint(len(self._indices), (self._num_batches, size), generator=generator)])
+            return list(
+                self._indices[torch.randint(len(self._indices), (self._num_batches, size), generator=generator)]
+            )
         shuffled = self._indices[torch.randperm(len(self._indices), generator=generator)]
         return list(shuffled.split(size))[: self._num_batches]
 

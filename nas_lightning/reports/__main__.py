@@ -10,8 +10,8 @@ from pathlib import Path
 from rich.console import Console
 
 from nas_lightning.errors import UserError, exit_status
-from nas_lightning.files import write_text_atomically
-from nas_lightning.genotype import Genotype
+from nas_lightning.genotypes.base import Genotype
+from nas_lightning.records.files import write_text_atomically
 from nas_lightning.reports import grid, paper_tables, tables
 from nas_lightning.reports.architecture import plot_trajectories
 from nas_lightning.reports.cells import draw_cell
@@ -40,12 +40,14 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="folders; runs are found at any depth")
         return each
 
-    add("summary", _summary, "searches and evaluations: mean ± standard deviation over seeds of whatever differs").add_argument(
-        "--format", choices=_FORMATS, default="table"
-    )
+    add(
+        "summary", _summary, "searches and evaluations: mean ± standard deviation over seeds of whatever differs"
+    ).add_argument("--format", choices=_FORMATS, default="table")
     paper = commands.add_parser("table", help="a table of the paper with our runs beside it")
     paper.set_defaults(command=_table)
-    paper.add_argument("name", choices=("all", *paper_tables.table_names()), metavar="NAME", help="table1 ... table7c, all")
+    paper.add_argument(
+        "name", choices=("all", *paper_tables.table_names()), metavar="NAME", help="table1 ... table7c, all"
+    )
     paper.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="folders; runs are found at any depth")
     paper.add_argument("--format", choices=_FORMATS, default="table")
     paper.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="also write each as Markdown, LaTeX and CSV")
@@ -67,7 +69,9 @@ def _summary(options: argparse.Namespace) -> None:
     for found in (find_runs(*options.runs) if evaluations else _runs(options.runs), evaluations):
         if found:
             table = tables.summary(found)
-            _print(tables.grid(table) if table.rows else None, tables.as_csv(table), tables.notes(table), options.format)
+            _print(
+                tables.grid(table) if table.rows else None, tables.as_csv(table), tables.notes(table), options.format
+            )
 
 
 def _table(options: argparse.Namespace) -> None:
@@ -121,16 +125,16 @@ def _html(options: argparse.Namespace) -> None:
 
 
 def _paper_figure(name: str, output: Path) -> None:
-    from nas_lightning import theory  # loads torch
+    from nas_lightning.relaxations import curves  # loads torch
     from nas_lightning.reports import paper_figures
     from nas_lightning.schedules.base import E_A
 
     if name == "fig2a":
-        paper_figures.plot_gradient_norms(theory.gradient_norms(), output)
+        paper_figures.plot_gradient_norms(curves.gradient_norms(), output)
     elif name == "fig2b":
-        paper_figures.plot_schedule_entropies(theory.schedule_entropies(), output)
+        paper_figures.plot_schedule_entropies(curves.schedule_entropies(), output)
     else:
-        paper_figures.plot_schedule_example(theory.schedule_example(), E_A, output)
+        paper_figures.plot_schedule_example(curves.schedule_example(), E_A, output)
 
 
 def _draw_each(name: str, runs: Sequence[Run], output: Path) -> None:

@@ -29,9 +29,7 @@ def edges(columns: Columns, kind: str) -> dict[Edge, dict[str, Sequence[float]]]
     return found
 
 
-def plot_trajectories(
-    columns: Columns, kind: str, path_without_suffix: str | Path, title: str = ""
-) -> None:
+def plot_trajectories(columns: Columns, kind: str, path_without_suffix: str | Path, title: str = "") -> None:
     """Write `<path>.svg` and `<path>.png`: a panel for every edge, a line for every operation, over the epochs.
 
     `columns` is what `read_metrics` gives of an `architecture.csv`. UserError when there is no epoch to draw.

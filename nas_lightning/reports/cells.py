@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nas_lightning.errors import UserError
-from nas_lightning.genotype import Choice, Genotype
+from nas_lightning.genotypes.base import Choice, Genotype
 from nas_lightning.reports.drawing import (
     BLACK,
     BLUE,
@@ -52,7 +52,6 @@ _STROKES = {
     "noise": Stroke(GREY, 1.4, (1, 1), "dotted"),
 }
 _UNKNOWN = Stroke(GREY, 2.2, (7, 2), "dashed")
-_OUTPUT = {"nb201": 3}  # The spaces whose output is one of the genotype's own nodes.
 
 # Lengths in inches.
 _GAP, _RADIUS, _LIFT, _HEAD, _MARGIN = 2.15, 0.24, 0.72, 0.17, 0.95
@@ -86,10 +85,10 @@ def draw_cell(genotype: Genotype, path_without_suffix: str | Path) -> None:
             axes.axis("off")
             heading = f"{genotype.space} · {name}"
             axes.text(0.15 - _MARGIN, top - 0.12, heading, va="top", fontsize=11, weight="bold", color=BLACK)
-            if genotype.space not in _OUTPUT:
+            if genotype.output_node is None:
                 together = f"output: nodes {', '.join(map(str, genotype.output_nodes(name)))} side by side"
                 axes.text(width - _MARGIN - 0.15, top - 0.12, together, va="top", ha="right", fontsize=9.5, color=BLACK)
-            _draw_row(axes, arrows, nodes, _OUTPUT.get(genotype.space))
+            _draw_row(axes, arrows, nodes, genotype.output_node)
         save_figure(figure, path_without_suffix, title=str(genotype))
 
 

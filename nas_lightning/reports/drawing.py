@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nas_lightning.files import replace_atomically
+from nas_lightning.records.files import replace_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,9 +68,7 @@ def legend_below(figure: "Figure") -> None:
     columns = min(len(labels), max(1, int(width / (handle + gaps + character * longest))))
     lines = -(-sum(label.count("\n") + 1 for label in labels) // columns)
     figure.set_figheight(figure.get_figheight() + 0.21 * (lines - 1))
-    figure.legend(
-        found.values(), labels, loc="outside lower center", ncols=columns, handlelength=handle, fontsize=size
-    )
+    figure.legend(found.values(), labels, loc="outside lower center", ncols=columns, handlelength=handle, fontsize=size)
 
 
 def save_figure(figure: "Figure", path_without_suffix: str | Path, title: str) -> None:

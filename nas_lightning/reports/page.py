@@ -11,8 +11,8 @@ from typing import Any
 import yaml
 
 from nas_lightning.errors import UserError
-from nas_lightning.files import write_text_atomically
-from nas_lightning.genotype import Genotype
+from nas_lightning.genotypes.base import Genotype
+from nas_lightning.records.files import write_text_atomically
 from nas_lightning.reports import tables
 from nas_lightning.reports.architecture import plot_beta, plot_trajectories
 from nas_lightning.reports.cells import draw_cell
@@ -31,7 +31,18 @@ svg { max-width: 100%; height: auto; display: block; margin: .5rem 0 }
 pre { overflow-x: auto; background: #f6f6f6; padding: 1rem }
 summary { cursor: pointer; font-weight: 600; margin-top: .5rem } .note { color: #555; overflow-wrap: anywhere }
 """
-_FACTS = ("architecture", "seed", "selection", "epochs", "seconds", "device", "threads", "peak_memory_mb", "commit", "dirty")
+_FACTS = (
+    "architecture",
+    "seed",
+    "selection",
+    "epochs",
+    "seconds",
+    "device",
+    "threads",
+    "peak_memory_mb",
+    "commit",
+    "dirty",
+)
 
 
 def write_page(runs: Sequence[Run], path: Path) -> None:
@@ -57,7 +68,8 @@ def write_page(runs: Sequence[Run], path: Path) -> None:
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
     body = "\n".join(parts)
     write_text_atomically(
-        path, f'<!doctype html>\n<html lang="en"><head>{head}<style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n'
+        path,
+        f'<!doctype html>\n<html lang="en"><head>{head}<style>{_STYLE}</style></head><body>\n{body}\n</body></html>\n',
     )
 
 

@@ -1,4 +1,4 @@
-"""Figures 2A, 2B and 3 of arXiv 2306.06855, drawn from the curves of `nas_lightning.theory`."""
+"""Figures 2A, 2B and 3 of arXiv 2306.06855, drawn from the curves of `nas_lightning.relaxations.curves`."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -46,7 +46,9 @@ def plot_schedule_entropies(curves: Curves, path_without_suffix: str | Path) -> 
         save_figure(figure, path_without_suffix, "Figure 2B")
 
 
-def plot_schedule_example(temperatures: Mapping[str, Sequence[float]], scale: float, path_without_suffix: str | Path) -> None:
+def plot_schedule_example(
+    temperatures: Mapping[str, Sequence[float]], scale: float, path_without_suffix: str | Path
+) -> None:
     """Figure 3: write `<path>.svg` and `<path>.png`: the temperatures, and exp(E/t) for E = `scale`, of every step."""
     from matplotlib.figure import Figure
 
@@ -55,7 +57,11 @@ def plot_schedule_example(temperatures: Mapping[str, Sequence[float]], scale: fl
         left, right = figure.subplots(1, 2)
         steps = {name: list(map(float, range(len(values)))) for name, values in temperatures.items()}
         _draw(left, {name: (steps[name], values) for name, values in temperatures.items()}, every=1)
-        _draw(right, {name: (steps[name], [math.exp(scale / t) for t in ts]) for name, ts in temperatures.items()}, every=1)
+        _draw(
+            right,
+            {name: (steps[name], [math.exp(scale / t) for t in ts]) for name, ts in temperatures.items()},
+            every=1,
+        )
         for look, values in zip(LOOKS, temperatures.values(), strict=False):
             for n, t in enumerate(values[1:-1], start=1):
                 place = {"textcoords": "offset points", "xytext": (5, 6), "ha": "left"}

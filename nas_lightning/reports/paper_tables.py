@@ -182,7 +182,9 @@ def paper_notes(table: PaperTable, lines: Sequence[Line], runs: Sequence[Run]) -
     used: dict[str, set[Path]] = defaultdict(set)
     for line in lines:
         used[line.protocol] |= {run.folder for run in line.runs}
-    notes = [f"ours{mark}: {protocol}: {_count(len(used[protocol]), 'run')}" for protocol, mark in _marks(lines).items()]
+    notes = [
+        f"ours{mark}: {protocol}: {_count(len(used[protocol]), 'run')}" for protocol, mark in _marks(lines).items()
+    ]
     left_out = sum(run.report is not None for run in runs) - len(set().union(*used.values()))
     if left_out:
         notes.append(f"not in {table.name}: {_count(left_out, 'finished run')}")
@@ -198,7 +200,9 @@ def _count(number: int, what: str) -> str:
 def _protocol(report: Report, selection: str) -> str:
     """The experiment, the data set, and what else the command line changed beside the keys of `selection`."""
     named = {"space", "dataset", "dataset.root", "dataset.cache", *(key for key, _ in _pairs(selection))}
-    overrides = (override.lstrip("+") for override in report["overrides"] if override != f"experiment={report['experiment']}")
+    overrides = (
+        override.lstrip("+") for override in report["overrides"] if override != f"experiment={report['experiment']}"
+    )
     changed = (each for each in overrides if (key := each.partition("=")[0]) not in named and is_setting(key))
     return " ".join([f"experiment {report['experiment']} on {report['dataset']}", *sorted(changed)])
 

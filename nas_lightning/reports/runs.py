@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nas_lightning.errors import UserError
-from nas_lightning.run import FAILURE
+from nas_lightning.records.folder import FAILURE
 
 SCHEMA = 1
 SCORE_NAMES = {
@@ -127,7 +127,9 @@ def _places(folders: Sequence[str | Path]) -> Iterator[tuple[Path, list[str]]]:
     seen: set[str] = set()
     for folder in folders:
         if not Path(folder).is_dir():
-            raise UserError(f"{folder} is not a folder; give the folder of a run or of a sweep, such as runs/quickstart.")
+            raise UserError(
+                f"{folder} is not a folder; give the folder of a run or of a sweep, such as runs/quickstart."
+            )
         for place, below, files in os.walk(folder):
             below[:] = [name for name in below if name not in _NOT_SEARCHED and not name.startswith(".")]
             if len(folders) > 1:
@@ -141,7 +143,9 @@ def _run_at(place: Path, files: list[str]) -> Iterator[Run]:
     if "report.json" in files:
         yield from _finished(place)
     elif FAILURE in files:
-        yield Run(place, None, cause=(place / FAILURE).read_text(encoding="utf-8", errors="replace").strip(), failed=True)
+        yield Run(
+            place, None, cause=(place / FAILURE).read_text(encoding="utf-8", errors="replace").strip(), failed=True
+        )
     elif "config.yaml" in files and "metrics.csv" in files:
         yield _unfinished(place)
     elif "config.yaml" in files and b"\nrun_dir:" in (place / "config.yaml").read_bytes():

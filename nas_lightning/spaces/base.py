@@ -1,50 +1,13 @@
-"""What a search space declares: the edges and candidate operations of its cells, and which architectures are legal.
-
-Letters: E edges, O operations.
-"""
+"""What a search space offers: its cells, the supernet over all architectures, and one network for each of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from nas_lightning.genotype import Genotype
-
-
-@dataclass(frozen=True)
-class CellSpec:
-    """One cell type: its compound edges (source node, target node) and the operations each may carry.
-
-    candidates[e][o] says whether operation o may stand on edge e. A masked operation gets weight 0, is never computed
-    and never chosen; this one mask expresses spaces with fewer operations, pruning and decided edges.
-
-    Edges come in the order of their targets. edge_weights: each edge has a logit too, whose softmax over the edges into a
-    node weights them (PC-DARTS' edge normalisation).
-    """
-
-    edges: tuple[tuple[int, int], ...]
-    operations: tuple[str, ...]
-    candidates: tuple[tuple[bool, ...], ...]
-    edge_weights: bool = False
-
-    @property
-    def mask_EO(self) -> Tensor:
-        return torch.tensor(self.candidates, dtype=torch.bool)
-
-
-@dataclass(frozen=True)
-class CellScores:
-    """What the architecture of one cell type is derived from, on the CPU.
-
-    alpha_EO: -inf where an operation is masked. temperature: the t of beta = softmax(alpha / t). edge_E: one logit an
-    edge, whose softmax over the edges into a node weights them (PC-DARTS); None where edges have no weights of their own.
-    """
-
-    alpha_EO: Tensor
-    temperature: float
-    edge_E: Tensor | None = None
+from nas_lightning.cells import CellScores, CellSpec
+from nas_lightning.genotypes.base import Genotype
 
 
 class SearchSpace(Protocol):

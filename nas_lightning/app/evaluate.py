@@ -1,0 +1,260 @@
+"""What a found architecture is worth: its tabulated accuracies and, if asked for, its training from scratch."""
+
+import json
+import logging
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+
+from nas_lightning.app.fit import check_optimizers, check_run_settings, fit, make_trainer
+from nas_lightning.app.job import Job
+from nas_lightning.app.loggers import LoggedRun
+from nas_lightning.app.provenance import provenance
+from nas_lightning.app.search import totals
+from nas_lightning.build import build
+from nas_lightning.callbacks import look_up
+from nas_lightning.data import ImageNetData, TrainData
+from nas_lightning.errors import UserError, check_flag, is_number
+from nas_lightning.genotypes.base import Genotype
+from nas_lightning.records.files import write_text_atomically
+from nas_lightning.records.folder import RunFolder
+from nas_lightning.reports.cells import draw_cell
+from nas_lightning.reports.model_card import model_card
+from nas_lightning.reports.runs import SCORE_NAMES
+from nas_lightning.spaces import SearchSpace
+from nas_lightning.tabular import Benchmark
+from nas_lightning.training.cost import network_cost
+from nas_lightning.training.export import check_format, export_network, save_weights
+from nas_lightning.training.module import NetworkModule
+
+log = logging.getLogger("nas_lightning")
+
+
+def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
+    """Score the architecture of `config.run` or `config.genotype`; returns the report.
+
+    With config.train it is trained, beside the space's baselines (a random architecture, a collapsed one) with
+    config.baselines, each in a folder of its own, and the test accuracies of the last epoch are compared. A finished
+    training in the same folder is skipped in a sweep (None), exported with config.export, and a UserError otherwise;
+    scores alone are simply looked up again. Without config.train no image is read.
+    """
+    _check(config)
+    dataset = _take_dataset_of_run(config, job)
+    folder = RunFolder(Path(config.run_dir), OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    if config.train and folder.is_finished and (config.export or job.in_sweep):
+        if config.export:
+            _export(config, folder.path)
+        log.info("%s is finished: skipped.", folder.path)
+        return None
+    if config.train:
+        folder.check()
+    space: SearchSpace = build(config.space)
+    found = _genotype(config, space)
+    _check_unchanged(found, folder.path)
+    drawn = torch.Generator().manual_seed(config.seed)
+    candidates = {"found": found, **(space.baselines(drawn) if config.train and config.baselines else {})}
+    benchmark: Benchmark | None = build(config.benchmark)
+    data: TrainData | ImageNetData = build(config.data)
+    networks: dict[str, dict[str, Any]] = {
+        name: {
+            "architecture": str(genotype),
+            **asdict(network_cost(space, genotype, data.num_classes, data.image_size, config.train)),
+            "scores": look_up(benchmark, genotype),
+        }
+        for name, genotype in candidates.items()
+    }
+    training: dict[str, Any] = {"selection": "table only", **provenance(torch.device("cpu"))}
+    if config.train:
+        training = _train_all(config, job, folder, space, candidates, data, networks)
+    else:
+        folder.write_config()
+    report = {
+        "schema": 1,
+        "kind": "evaluation",
+        "experiment": str(config.name),
+        **{group: job.choices.get(group) for group in ("space", "recipe")},
+        "dataset": dataset,
+        "num_classes": data.num_classes,
+        "image_size": data.image_size,
+        "seed": config.seed,
+        "overrides": job.overrides,
+        "genotype": json.loads(found.to_json()),
+        **networks["found"],
+        "networks": networks,
+        **training,
+        "config": folder.config,
+    }
+    if config.train:
+        write_text_atomically(folder.path / "MODEL_CARD.md", model_card(report, str(folder.path)))
+    folder.write_report(report)
+    _print(report, folder.report, config.mac_limit)
+    if config.export:
+        _export(config, folder.path)
+    return report
+
+
+def _check(config: DictConfig) -> None:
+    for key in ("train", "baselines"):
+        check_flag(key, config[key])
+    if config.mac_limit is not None and not is_number(config.mac_limit):
+        raise UserError(
+            f"mac_limit must be a number of multiply-adds, or null for no warning, got {config.mac_limit!r}."
+        )
+    check_format(config.export, config.train)
+    if (config.run is None) == (config.genotype is None):
+        raise UserError("give either run=<folder of a finished search> or genotype=<name, genotype.json or text>.")
+    if config.run is not None and not os.path.isdir(str(config.run)):
+        raise UserError(
+            f"run={config.run} is no folder of a search, and no finished one matches; give one with report.json."
+        )
+    check_run_settings(config)
+    if config.trainer.get("strategy") is not None:
+        raise UserError("trainer=ddp is for searches: a network is trained on one device; use trainer=default.")
+
+
+def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
+    """Unless dataset= names another, the data set of the search, with what dataset.<key>= changes; returns its name.
+
+    How its colours are normalised is the recipe's choice, not the search's.
+    """
+    own = job.choices.get("data", "train") != "train"  # a data module that comes with a data set of its own
+    if config.run is None or own or any(override.startswith("dataset=") for override in job.overrides):
+        return job.choices.get("dataset")
+    saved = Path(str(config.run)) / "config.yaml"
+    try:
+        searched = yaml.safe_load(saved.read_text())["dataset"]
+        name = str(searched["_target_"]).rpartition(".")[2].lower()
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise UserError(
+            f"run={config.run} is no folder of a search, {saved} cannot be read ({error}); give the folder with report.json."
+        ) from error
+    overrides = (
+        override.lstrip("+") for override in job.overrides
+    )  # Hydra wants + for what the default data set lacks
+    changed = OmegaConf.from_dotlist([override for override in overrides if override.startswith("dataset.")])
+    recipes = {"normalisation": config.normalisation} if "normalisation" in searched else {}
+    config.dataset = OmegaConf.merge(searched, recipes, changed.get("dataset", {}))
+    return name
+
+
+def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
+    if config.run is not None:
+        path = Path(str(config.run)) / "genotype.json"
+        if not path.exists():
+            raise UserError(f"run={config.run} holds no genotype.json; let its search finish, or give genotype=.")
+        genotype = Genotype.read(path)
+    elif (path := Path(str(config.genotype))).suffix == ".json":
+        genotype = Genotype.read(path)
+    elif os.path.isfile(path):  # unlike Path.is_file it takes texts longer than any name
+        return _parse_file(path, space)
+    else:
+        return space.parse(str(config.genotype))
+    space.check(genotype, str(path))
+    return genotype
+
+
+def _parse_file(path: Path, space: SearchSpace) -> Genotype:
+    """The architecture whose text the file holds."""
+    try:
+        return space.parse(path.read_text(encoding="utf-8"))
+    except (UserError, OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} holds no genotype.json and no architecture's text: {error}") from error
+
+
+def _check_unchanged(genotype: Genotype, folder: Path) -> None:
+    """The same run= or file may hold another architecture by now: refuse to go on training with it."""
+    trained = folder / "genotype.json"
+    if trained.exists() and any(folder.rglob("last.ckpt")) and Genotype.read(trained) != genotype:
+        raise UserError(
+            f"{folder} holds the interrupted training of another genotype ({trained}); give that one to go on, delete the "
+            "folder to start anew, or give name=<another name>."
+        )
+
+
+def _train_all(
+    config: DictConfig,
+    job: Job,
+    folder: RunFolder,
+    space: SearchSpace,
+    candidates: dict[str, Genotype],
+    data: TrainData | ImageNetData,
+    networks: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Train every candidate, add its numbers to `networks`; returns what the report says about the training."""
+    # Everything that may refuse its settings is built, and the data read, before anything is written.
+    modules = {name: _module(config, space, genotype, data) for name, genotype in candidates.items()}
+    runs = {name: LoggedRun.of(folder.path / name, folder.config, "train", job.choices) for name in candidates}
+    trainers = {name: make_trainer(config, run) for name, run in runs.items()}
+    split = data.split_record()
+    folder.write_config()
+    write_text_atomically(folder.path / "genotype.json", candidates["found"].to_json() + "\n")
+    draw_cell(candidates["found"], folder.path / "cell")
+    for name, module in modules.items():
+        log.info("Training the network in %s.", folder.path / name)
+        rows = fit(trainers[name], folder.path / name, module, data)
+        networks[name] |= {
+            "test_accuracy": rows[-1]["test_accuracy"],
+            "train_accuracy": rows[-1]["train_accuracy"],
+            **totals(rows),
+        }
+    save_weights(modules["found"].network, folder.path)
+    return {
+        "selection": "test accuracy of the last epoch",
+        "split": split,
+        "normalisation": data.normalisation,
+        **provenance(trainers["found"].strategy.root_device),
+    }
+
+
+def _module(
+    config: DictConfig, space: SearchSpace, genotype: Genotype, data: TrainData | ImageNetData
+) -> NetworkModule:
+    pl.seed_everything(config.seed, workers=True, verbose=False)  # the same start for each network
+    recipe = config.recipe
+    module = NetworkModule(
+        space.network(genotype, data.num_classes),
+        build(recipe.optimizer),
+        build(recipe.scheduler),
+        config.seed,
+        label_smoothing=recipe.label_smoothing,
+        auxiliary_weight=recipe.auxiliary_weight,
+        drop_path=recipe.drop_path,
+    )
+    check_optimizers(module)
+    return module
+
+
+def _export(config: DictConfig, folder: Path) -> None:
+    log.info("Exported to %s.", export_network(folder, config.export))
+
+
+def _print(report: dict[str, Any], place: Path, mac_limit: int | None) -> None:
+    networks = report["networks"]
+    scores = report["scores"]
+    headings = {key: f"{name} %" for key, name in SCORE_NAMES.items() if key in scores} or {key: key for key in scores}
+    trained = "test_accuracy" in report
+    table = Table(title=f"{report['space']}, {report['dataset']}", title_justify="left")
+    table.add_column("network")
+    accuracies = ["trained here, test %"] if trained else []
+    for heading in ("parameters", "multiply-adds", *accuracies, *headings.values()):
+        table.add_column(heading, justify="right")
+    console = Console()
+    for name, network in networks.items():
+        console.print(f"{name.replace('_', ' ')}: {network['architecture']}", soft_wrap=True, highlight=False)
+        accuracy = [f"{100 * network['test_accuracy']:.2f}"] if trained else []
+        looked_up = [f"{network['scores'][key]:.2f}" if key in network["scores"] else "" for key in headings]
+        table.add_row(name.replace("_", " "), f"{network['params']:,}", f"{network['macs']:,}", *accuracy, *looked_up)
+    console.print(table)
+    if mac_limit is not None:
+        macs = report["macs"]
+        verdict = "within" if macs <= mac_limit else "WARNING: beyond"
+        console.print(f"{macs:,} multiply-adds: {verdict} the limit of {mac_limit:,}.", soft_wrap=True, highlight=False)
+    console.print(f"Written to {place}", soft_wrap=True)

@@ -1,0 +1,204 @@
+"""One Lightning fit in a run folder: goes on where it was interrupted, saves at the end of every epoch."""
+
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
+from torch.multiprocessing import ProcessRaisedException
+
+from nas_lightning.app.loggers import LoggedRun
+from nas_lightning.build import build
+from nas_lightning.callbacks import MetricsFile, Progress
+from nas_lightning.errors import UserError, is_number, is_whole
+from nas_lightning.records.epochs import Row, read_rows
+
+log = logging.getLogger("nas_lightning")
+
+_OURS = ("graphs", "compile")  # keys of config.trainer that the module takes
+_PRECISIONS = (32, "32", "32-true", "bf16-mixed")
+
+
+def check_run_settings(config: DictConfig) -> None:
+    """Raise UserError for what Lightning would accept and then do wrong, or nothing."""
+    trainer = config.trainer
+    if trainer.precision not in _PRECISIONS:
+        raise UserError(
+            f"trainer.precision={trainer.precision} is not offered (gradients that a loss scaler has scaled would be "
+            "clipped wrongly); use 32-true or bf16-mixed."
+        )
+    if not is_whole(trainer.max_epochs, 1):
+        raise UserError(f"trainer.max_epochs must be a whole number of at least 1, got {trainer.max_epochs}.")
+    _check_devices(trainer)
+    clip = trainer.get("gradient_clip_val")
+    if clip is not None and not (is_number(clip) and clip >= 0):
+        raise UserError(
+            f"trainer.gradient_clip_val must be a number of 0 or more, or null for no clipping, got {clip!r}."
+        )
+    for key in ("fast_dev_run", "overfit_batches"):
+        if trainer.get(key):
+            raise UserError(
+                f"trainer.{key} writes no checkpoint or changes the data, so it cannot end in a report; drop it."
+            )
+    if trainer.get("limit_val_batches") == 0:
+        raise UserError(
+            "trainer.limit_val_batches=0 leaves nothing to measure accuracy on; give a larger share, say 0.1."
+        )
+    if not (is_whole(config.seed, 0) and config.seed < 2**32):
+        raise UserError(f"seed must be a whole number from 0 to 2**32 - 1, got {config.seed!r}.")
+
+
+def _check_devices(trainer: DictConfig) -> None:
+    devices, strategy = trainer.devices, trainer.get("strategy")
+    if trainer.get("num_nodes", 1) != 1:
+        raise UserError(
+            "trainer.num_nodes is not offered: a run stays on one machine; run several side by side instead."
+        )
+    if strategy is None:
+        if devices not in (1, "1"):
+            raise UserError(
+                f"trainer.devices={devices} is not offered: one run uses one device; run several seeds or settings side by "
+                "side, or one search on several devices with trainer=ddp."
+            )
+        return
+    if not isinstance(strategy, DictConfig):
+        raise UserError(
+            f"trainer.strategy={strategy} is not offered; use trainer=ddp, or trainer=default for one device."
+        )
+    # A number, since a run that goes on must find as many: they share out the images.
+    if not is_whole(devices, 2):
+        raise UserError(f"trainer.devices must be a whole number of at least 2 with trainer=ddp, got {devices!r}.")
+    for key in _OURS:
+        if trainer.get(key):
+            raise UserError(f"trainer.{key}=true is offered on one device only; drop it, or use trainer=default.")
+
+
+def check_optimizers(module: pl.LightningModule) -> None:
+    """Raise UserError where an optimiser or a scheduler refuses its settings; Lightning would ask only after the start."""
+    try:
+        configured: Any = module.configure_optimizers()
+        for stepped in (*configured[0], *configured[1]):
+            stepped.step()  # without gradients nothing moves; some schedules fail only here
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise UserError(
+            f"an optimiser or learning-rate schedule refuses its settings ({error}); correct model.weight_optimizer, "
+            "model.arch_optimizer, lr or recipe."
+        ) from error
+
+
+def make_trainer(config: DictConfig, run: LoggedRun, callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:
+    """config.trainer with config.logger, `callbacks` and ours; nothing is written yet."""
+    make_logger: Callable[[LoggedRun], Logger] | None = build(config.logger)
+    settings = {key: value for key, value in config.trainer.items() if key not in _OURS}
+    trainer: pl.Trainer = build(
+        settings,
+        callbacks=[
+            *callbacks,
+            Progress(),
+            MetricsFile(run.folder / "metrics.csv"),
+            # One file, replaced at every epoch's end.
+            ModelCheckpoint(run.folder / "checkpoints", filename="last", enable_version_counter=False),
+        ],
+        logger=False if make_logger is None else make_logger(run),
+        default_root_dir=str(run.folder),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+    return trainer
+
+
+def fit(trainer: pl.Trainer, folder: Path, module: pl.LightningModule, data: pl.LightningDataModule) -> list[Row]:
+    """Train `module` in `folder`; returns the rows of its metrics.csv."""
+    last = _readable(folder / "checkpoints" / "last.ckpt")
+    if last is not None:
+        log.info("Going on with the interrupted run in %s.", folder)
+    if trainer.strategy.root_device.type == "cuda" and trainer.num_devices == 1:
+        torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
+    try:
+        with _hears_sigterm(trainer):
+            trainer.fit(module, datamodule=data, ckpt_path=last)
+    except torch.OutOfMemoryError as error:
+        raise _out_of_memory(trainer, data) from error
+    except ProcessRaisedException as error:
+        raise _of_rank(error) from error
+    except SystemExit as stop:  # Lightning's answer to Ctrl-C and SIGTERM, a launcher's to its own signal
+        launcher = trainer.strategy.launcher
+        if launcher is not None:  # the processes of several devices; this one would wait for them
+            launcher.kill(signal.SIGKILL)
+        print(
+            f"\nInterrupted in epoch {len(read_rows(folder / 'metrics.csv')) + 1} of {trainer.max_epochs}; "
+            f"run the same command to go on with {folder}.",
+            file=sys.stderr,
+        )
+        if isinstance(stop, SIGTERMException):
+            raise SystemExit(143) from None  # the exit status that shells and schedulers know the signal by, and below
+        # Another than Lightning's 1 is a launcher's, to be queued again.
+        raise SystemExit(130 if stop.code == 1 else stop.code) from None
+    return read_rows(folder / "metrics.csv")
+
+
+@contextmanager
+def _hears_sigterm(trainer: pl.Trainer) -> Iterator[None]:
+    """On several devices Lightning listens in their processes only, not in this one; a scheduler tells this one."""
+
+    def stop(number: int, frame: object) -> None:
+        raise SIGTERMException
+
+    if trainer.strategy.launcher is None or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _of_rank(error: ProcessRaisedException) -> Exception:
+    """What was raised in a process of a run on several devices; only the text of its traceback comes here."""
+    kind, _, sentence = str(error).strip().splitlines()[-1].partition(": ")
+    if kind == f"{UserError.__module__}.{UserError.__qualname__}":
+        return UserError(sentence)
+    if kind.endswith("OutOfMemoryError"):
+        return UserError(
+            f"out of memory on one of the devices ({sentence}); give a smaller data.batch_size or space.C."
+        )
+    return error
+
+
+def _out_of_memory(trainer: pl.Trainer, data: pl.LightningDataModule) -> UserError:
+    device = trainer.strategy.root_device
+    used = (
+        f"a peak of {torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB"
+        if device.type == "cuda"
+        else "all there is"
+    )
+    return UserError(
+        f"out of memory on {device} at data.batch_size={getattr(data, 'batch_size', '?')} after {used}; give a smaller "
+        "data.batch_size or space.C, or trainer.precision=bf16-mixed, and another name= where an epoch was finished."
+    )
+
+
+def _readable(checkpoint: Path) -> Path | None:
+    """`checkpoint`, or None where there is none; UserError where it is damaged."""
+    if not checkpoint.exists():
+        return None
+    try:
+        torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises whatever the damage leads to
+        raise UserError(
+            f"{checkpoint} cannot be read ({type(error).__name__}); delete the folder {checkpoint.parent.parent} to start "
+            "the run anew."
+        ) from error
+    return checkpoint

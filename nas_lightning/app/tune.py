@@ -1,0 +1,131 @@
+"""Hyperparameters by Optuna: every trial is a search in a folder of its own, and the study is a file beside them.
+
+Optuna's own ask and tell, not its Hydra sweeper, which is tied to a release whose storage no longer works.
+"""
+
+import json
+import logging
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from nas_lightning.app.job import Job
+from nas_lightning.app.search import search
+from nas_lightning.errors import UserError, check_whole, is_number
+from nas_lightning.records.folder import folder_name
+
+log = logging.getLogger("nas_lightning")
+
+
+def tune(config: DictConfig, job: Job) -> Any:
+    """Run `config.tune.trials` trials in all, those of earlier launches included; returns Optuna's study.
+
+    A trial that was interrupted goes on at its last epoch. A trial that is refused or diverges counts as failed, and the
+    study goes on.
+    """
+    optuna = _import_optuna()
+    spans = _spans(config.tune.get("space"))
+    _check(config, spans, optuna)
+    folder = Path(config.run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "study.log")))
+    study = optuna.create_study(storage=storage, study_name="tune", direction="maximize", load_if_exists=True)
+    # Another seed for every launch: the sampler's random numbers would begin anew, and with them the first trials.
+    study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
+    running = optuna.trial.TrialState.RUNNING
+    for trial in study.get_trials(states=(running,)):
+        _finish(study, trial.number, trial.params, config, job)
+    while len(study.trials) < config.tune.trials:
+        trial = study.ask()
+        try:
+            values = {key: trial.suggest_float(key, **span) for key, span in spans.items()}
+        except ValueError as error:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            raise UserError(
+                f"{folder} was begun with another tune.space ({error}); set it back or give name=<another>."
+            ) from error
+        _finish(study, trial.number, values, config, job)
+    _print(study, folder)
+    return study
+
+
+def _import_optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise UserError(f"tune.py needs Optuna ({error}); pip install 'nas-lightning[optuna]'.") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _spans(space: Any, key: str = "") -> dict[str, dict[str, Any]]:
+    """The ranges of `tune.space` by the dotted key of the config; a mapping with low or high is a range."""
+    if not isinstance(space, DictConfig):
+        where = f"tune.space.{key}".rstrip(".")
+        raise UserError(f"{where} is no range ({space!r}); give low, high and log or step.")
+    if "low" in space or "high" in space:
+        return {key: OmegaConf.to_container(space)}  # type: ignore[dict-item]
+    return {k: v for name in space for k, v in _spans(space[name], f"{key}.{name!s}".lstrip(".")).items()}
+
+
+def _check(config: DictConfig, spans: dict[str, dict[str, Any]], optuna: Any) -> None:
+    """Every key of the space must be one of this composition, with a range that Optuna takes."""
+    if not spans:
+        raise UserError("tune.space is empty; give a range such as '+tune.space.sched.lam={low: 0.02, high: 0.5}'.")
+    for key, span in spans.items():
+        if OmegaConf.select(config, key) is None:
+            raise UserError(
+                f"tune.space names {key}, which this configuration has not set; drop it with '~tune.space.{key}'."
+            )
+        try:
+            optuna.distributions.FloatDistribution(**span)
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"tune.space.{key} is no range for Optuna ({error}); give low, high and log or step."
+            ) from error
+    if str(config.tune.objective).partition(".")[0] not in ("final", "scores"):
+        raise UserError(
+            f"tune.objective must be one of final.* or scores.* in report.json, got {config.tune.objective!r}."
+        )
+    check_whole("tune.trials", config.tune.trials, 1)
+
+
+def _finish(study: Any, number: int, values: dict[str, float], config: DictConfig, job: Job) -> None:
+    overrides = [f"{key}={value:.4g}" for key, value in values.items()]  # readable names; the trial keeps all digits
+    trial = deepcopy(config)
+    with open_dict(trial):
+        objective = trial.pop("tune").objective
+    trial.run_dir = str(Path(config.run_dir) / folder_name(",".join(overrides)))
+    try:
+        for key, text in (override.split("=") for override in overrides):
+            OmegaConf.update(trial, key, float(text))
+        search(trial, Job(job.choices, [*job.overrides, *overrides], in_sweep=True))
+    except (UserError, OmegaConfBaseException) as error:
+        log.warning("Trial %d (%s) failed: %s", number, ", ".join(overrides), error)
+        study.tell(number, state=_import_optuna().trial.TrialState.FAIL)
+    else:
+        # Outside the try: what this trial's report lacks, every other's would lack too.
+        value = _objective(Path(trial.run_dir) / "report.json", objective)
+        log.info("Trial %d (%s): %s = %.5g", number, ", ".join(overrides), objective, value)
+        study.tell(number, value)
+
+
+def _objective(report: Path, key: str) -> float:
+    section, _, name = key.partition(".")
+    values = json.loads(report.read_text())[section]
+    if not is_number(values.get(name)):
+        there = ", ".join(values) or "none; the table is missing"
+        raise UserError(f"tune.objective={key} is no number in {report}; those of {section} there are {there}.")
+    return float(values[name])
+
+
+def _print(study: Any, folder: Path) -> None:
+    finished = [trial for trial in study.trials if trial.value is not None]
+    if not finished:
+        raise UserError(f"no trial of {folder} has ended in a result; see the causes above.")
+    best = max(finished, key=lambda trial: trial.value)
+    values = " ".join(f"{key}={value:.4g}" for key, value in best.params.items())
+    print(f"Best of {len(finished)} trials: {best.value:.5g} with {values}\nStudy and trials in {folder}")

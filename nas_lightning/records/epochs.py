@@ -1,0 +1,65 @@
+"""The CSV files of a run: one row an epoch, however often the run was interrupted."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas_lightning.errors import UserError
+from nas_lightning.records.files import write_text_atomically
+
+Row = dict[str, float | str]
+
+
+class EpochFile:
+    """A CSV file with one row an epoch, replaced as a whole by every new row; text is only in the column `architecture`.
+
+    What was written is kept as text, so that late epochs cost no more than early ones.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[Row] = []
+        self._columns: dict[str, None] = {}
+        self._lines: list[str] = []
+
+    def keep(self, before: int) -> None:
+        """Go on with what the file holds of the epochs below `before`."""
+        self.rows = [row for row in read_rows(self.path) if int(row["epoch"]) < before]
+        self._columns, self._lines = {}, []
+
+    def write(self) -> None:
+        """Write all of `rows`; those written before must not have changed."""
+        added = self.rows[len(self._lines) :]
+        if not all(name in self._columns for row in added for name in row):
+            self._columns = {name: None for row in self.rows for name in row if name != "architecture"}
+            if any("architecture" in row for row in self.rows):
+                self._columns["architecture"] = None
+            added, self._lines = self.rows, []
+        self._lines += [_line([row.get(name, "") for name in self._columns]) for row in added]
+        write_text_atomically(self.path, _line(list(self._columns)) + "".join(self._lines))
+
+
+def _line(cells: Sequence[float | str]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a metrics.csv, none where there is no such file; blank cells are left out of their row."""
+    if not path.exists():
+        return []
+    try:
+        with path.open(newline="") as file:
+            return [
+                {name: _cell(name, value) for name, value in row.items() if value != ""} for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); delete the run's folder to start it anew.") from error
+
+
+def _cell(name: str, value: str) -> float | str:
+    if name == "architecture":
+        return value
+    return int(value) if name == "epoch" else float(value)

@@ -1,0 +1,144 @@
+"""The folder of a run: its name, whether it may be used, and the report that ends it.
+
+Imports no torch: train.py names folders before it loads anything.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from glob import glob
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nas_lightning.errors import UserError
+from nas_lightning.records.files import write_text_atomically
+
+FAILURE = "failed.txt"
+"""In the folder of a sweep's failed job: its cause, one sentence. The next launch of the job removes it."""
+
+# They say where results go or how they are shown, not what is computed.
+_FREE_KEYS = ("run_dir", "logger", "benchmark", "export", "dataset.cache", "data.dataset.cache")
+
+
+def folder_name(override_dirname: str) -> str:
+    """A run's folder name from Hydra's override_dirname: one path component, at most 120 characters, "default" if empty.
+
+    Where it would be longer a hash stands for the longest of the overrides: the short ones (method, space, seed) are what
+    a sweep's folders are told apart by.
+    """
+    safe = re.sub(r"[^\w=.,+-]+", "_", override_dirname).strip("_.") or "default"
+    if len(safe) <= 120:
+        return safe
+    overrides = safe.split(",")
+    while len(overrides) > 1 and len(",".join(overrides)) > 109:
+        overrides.remove(max(overrides, key=len))
+    return f"{','.join(overrides)[:109]}-{sha1(override_dirname.encode()).hexdigest()[:10]}"
+
+
+def quote_values(arguments: Sequence[str]) -> list[str]:
+    """Put the value of run= and genotype= in Hydra's quotes: its grammar refuses the ~ of a benchmark string, the brackets
+    of a Genotype(...) and the = and , of a run's folder.
+
+    >>> quote_values(["genotype=|none~0|+|none~0|none~1|", "train=true"])
+    ["genotype='|none~0|+|none~0|none~1|'", 'train=true']
+    """
+    quoted = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if key in ("run", "genotype") and value and value[0] not in "'\"":
+            value = ",".join(_quoted(text) for text in _alternatives(key, value))
+        quoted.append(key + equals + value)
+    return quoted
+
+
+def _alternatives(key: str, value: str) -> list[str]:
+    """The values of a sweep over `key`: a comma separates them, but for one inside brackets or an existing path's name.
+
+    A pattern such as run=runs/table6/* stands for the folders of finished searches that it matches.
+    """
+    if os.path.exists(value):  # unlike Path.exists it takes texts longer than any name
+        return [value]
+    if key == "run" and (found := [path for path in sorted(glob(value)) if _is_finished_search(Path(path))]):
+        return found
+    parts, depth = [""], 0
+    for character in value:
+        depth += (character in "([") - (character in ")]")
+        if character == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def _is_finished_search(folder: Path) -> bool:
+    """Not an evaluation, whose metrics.csv lie in the folders of its networks."""
+    return all((folder / name).exists() for name in ("genotype.json", "report.json", "metrics.csv"))
+
+
+def _quoted(text: str) -> str:
+    """As it is where Hydra's grammar takes it so; folder names stay shorter."""
+    if re.fullmatch(r"[\w./-]+", text):
+        return text
+    return "'" + text.replace("\\'", "'").replace("'", "\\'") + "'"
+
+
+class RunFolder:
+    """`path`: config.yaml, checkpoints/, metrics.csv, genotype.json, figures and, written last, report.json.
+
+    A folder without report.json is an unfinished run: the same command goes on with it.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+        self.path = path
+        self.config = dict(config)
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.json"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.report.exists()
+
+    def check(self) -> None:
+        """Raise UserError where this run may not use the folder: it holds a finished run, or another configuration's."""
+        if self.is_finished:
+            raise UserError(
+                f"{self.path} holds a finished run (see its report.json); delete the folder to run it again, or write "
+                "the new run elsewhere with name=<another name>."
+            )
+        saved = self.path / "config.yaml"
+        # An evaluation keeps the checkpoints of its networks in folders of their own.
+        if saved.exists() and any(self.path.rglob("last.ckpt")):
+            self._check_same(yaml.safe_load(saved.read_text()) or {})
+
+    def write_config(self) -> None:
+        write_text_atomically(self.path / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
+
+    def _check_same(self, saved: Mapping[str, Any]) -> None:
+        before, now = _flat(saved), _flat(self.config)
+        different = [key for key in sorted({*before, *now}) if not _is_free(key) and before.get(key) != now.get(key)]
+        if different:
+            key = different[0]
+            more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+            raise UserError(
+                f"{self.path} holds an interrupted run with {key}={before.get(key)}, now it is {now.get(key)}{more}; "
+                "set it back to go on, delete the folder to start anew, or give name=<another name>."
+            )
+
+    def write_report(self, report: Mapping[str, Any]) -> None:
+        write_text_atomically(self.report, json.dumps(report, indent=2, allow_nan=False) + "\n")
+
+
+def _is_free(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in _FREE_KEYS)
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(config, Mapping):
+        return {prefix: config}
+    return {k: v for key, value in config.items() for k, v in _flat(value, f"{prefix}.{key}".lstrip(".")).items()}

@@ -1,0 +1,5 @@
+"""The search: alpha and the supernet, the two half steps, what they compute and how they run."""
+
+from nas_lightning.search.module import SupernetModule
+
+__all__ = ["SupernetModule"]

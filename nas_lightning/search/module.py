@@ -1,0 +1,242 @@
+"""The search of an architecture as a LightningModule."""
+
+import logging
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from nas_lightning.bilevel.first_order import FirstOrder
+from nas_lightning.errors import UserError, check_flag, is_number
+from nas_lightning.genotypes.base import Genotype
+from nas_lightning.meters import Means
+from nas_lightning.optimizers.base import OptimizerFactory, SchedulerFactory
+from nas_lightning.optimizers.clip import ArchClip
+from nas_lightning.relaxations import Relaxation
+from nas_lightning.schedules.base import whole_epochs
+from nas_lightning.search.architecture import Architecture
+from nas_lightning.search.graphs import Outputs, Step, StepGraphs, step_graphs, uncached
+from nas_lightning.search.ranks import equal_on_all_ranks, mean_over_ranks_
+from nas_lightning.search.skipping import step_bound
+from nas_lightning.spaces import SearchSpace
+from nas_lightning.streams import epoch_seed
+
+log = logging.getLogger("nas_lightning")
+
+Batch = tuple[Tensor, Tensor]
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    """What is computed within keeps nothing for gradients of the parameters."""
+    parameters = list(module.parameters())
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+
+
+class SupernetModule(pl.LightningModule):
+    """Search by bilevel optimisation: the weights on the training half, alpha on the validation half.
+
+    A batch is {"train": (x, y), "valid": (x, y)} with x [B, 3, H, W] float and y [B] class indices. Optimisation is
+    manual, in the order `bilevel` says; the learning rate changes once an epoch. Each epoch's validation loop measures
+    the discretised supernet: weight 1 on the operations of the derived architecture, nothing else.
+
+    weight_clip: largest L2 norm of the weights' gradient, None for no clipping.
+    weight_clip_includes_arch: count alpha's gradient in that norm (the last architecture step's plus what the weight
+        loss adds), as NAS-Bench-201's programs do; at small temperatures it can dominate and shrink the weight step.
+    arch_start: epochs (int) or fraction of the run (float) in which only the weights are trained: alpha's first step comes
+        after them (PC-DARTS: 15 of 50).
+    seed: of the initial alpha, and with the epoch of everything random in an epoch.
+
+    On several ranks each half step's gradient is the mean of theirs; batch norms use the statistics of a rank's own batch,
+    and have no running ones. What is drawn in a step (S4's noise) is the same on every rank.
+
+    graphs: replay both half steps as CUDA graphs. compile: compile the cells with torch.compile; all candidates are then
+        computed in every step, for each set of operations would be compiled anew. Where either cannot be had, one
+        sentence says so and the run goes on eagerly.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        relaxation: Relaxation,
+        num_classes: int,
+        weight_optimizer: OptimizerFactory,
+        arch_optimizer: OptimizerFactory,
+        weight_scheduler: SchedulerFactory | None = None,
+        bilevel: FirstOrder | None = None,
+        weight_clip: float | None = 5.0,
+        weight_clip_includes_arch: bool = False,
+        arch_clip: ArchClip | None = None,
+        arch_start: int | float = 0,
+        seed: int = 0,
+        graphs: bool = False,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        for key, flag in (("trainer.graphs", graphs), ("trainer.compile", compile)):
+            check_flag(key, flag)
+        if graphs and weight_clip_includes_arch:
+            raise UserError(
+                "trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true; set one to false."
+            )
+        if weight_clip is not None and not (is_number(weight_clip) and weight_clip > 0):
+            raise UserError(f"model.weight_clip must be positive, or null for no clipping, got {weight_clip!r}.")
+        if not is_number(arch_start) or not 0 <= arch_start < (math.inf if isinstance(arch_start, int) else 1):
+            raise UserError(f"model.arch_start must be a number of epochs or a fraction below 1, got {arch_start!r}.")
+        self.automatic_optimization = False
+        self.space = space
+        self.bilevel = bilevel or FirstOrder()
+        self.weight_clip = weight_clip
+        self.weight_clip_includes_arch = weight_clip_includes_arch
+        self.arch_clip = arch_clip or ArchClip()
+        self.arch_start = arch_start
+        self.seed = seed
+        self._wants_graphs, self._compiles = graphs, compile
+        self._graphs: StepGraphs | None = None
+        self._factories = weight_optimizer, arch_optimizer, weight_scheduler
+        self.architecture = Architecture(space.cells, relaxation, torch.Generator().manual_seed(seed))
+        self.supernet = space.supernet(num_classes)
+        self.train_means, self.valid_means, self.discrete_means = Means("train"), Means("valid"), Means("discrete")
+
+    def genotype(self) -> Genotype:
+        """The architecture alpha stands for now."""
+        return self.space.derive(self.architecture.scores())
+
+    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
+        weight_factory, arch_factory, scheduler_factory = self._factories
+        optimizers = [weight_factory(self.supernet.parameters()), arch_factory(self.architecture.parameters())]
+        return optimizers, [] if scheduler_factory is None else [scheduler_factory(optimizers[0])]
+
+    def on_fit_start(self) -> None:
+        self._graphs = step_graphs(self.device) if self._wants_graphs else None
+        if self._compiles:
+            torch._dynamo.config.cache_size_limit = (
+                64  # every stage in both half steps; the default 8 leaves some eager
+            )
+            for cell in self._cells():
+                cell.compile(dynamic=False)
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(epoch_seed(self.seed, self.current_epoch))
+        self.architecture.start_epoch(step_bound(self._arch_optimizer()), skip=not self._compiles)
+
+    def training_step(self, batch: dict[str, Batch], batch_idx: int) -> None:
+        trains_alpha = self._trains_alpha()
+        if trains_alpha and self.bilevel.order == "arch_first":
+            self._arch_step(*batch["valid"])
+        self._weight_step(*batch["train"])
+        if trains_alpha and self.bilevel.order == "weights_first":
+            self._arch_step(*batch["valid"])
+        if self.trainer.is_last_batch:  # logging costs more than a small step, and only the epoch's value is wanted
+            self.train_means.log(self)
+            if trains_alpha:
+                self.valid_means.log(self)
+            rate = self.optimizers()[0].param_groups[0]["lr"]  # type: ignore[index]
+            share = self.architecture.active.share  # type: ignore[union-attr]
+            self.log_dict({"weight_lr": rate, "operations_computed": share}, on_step=False, on_epoch=True, logger=False)
+
+    def _trains_alpha(self) -> bool:
+        assert self.trainer.max_epochs is not None
+        return self.current_epoch >= whole_epochs(self.arch_start, self.trainer.max_epochs)
+
+    def _arch_optimizer(self) -> torch.optim.Optimizer:
+        return self.optimizers()[1].optimizer  # type: ignore[index]
+
+    def _cells(self) -> Iterable[nn.Module]:
+        return self.supernet.cells()  # type: ignore[operator]
+
+    def _weight_step(self, x: Tensor, y: Tensor) -> None:
+        active = None if self.weight_clip_includes_arch else self.architecture.active
+        loss, logits, *gradients = self._run("weights", str(active and active.lists), self._weight_gradients, x, y)
+        weights = list(self.supernet.parameters())
+        alphas = list(self.architecture.parameters()) if self.weight_clip_includes_arch else []
+        mean_over_ranks_([*gradients, *(alpha.grad for alpha in alphas)])
+        for weight, gradient in zip(weights, gradients, strict=True):
+            # Left out: the gradient is 0, and momentum and weight decay still act.
+            weight.grad = torch.zeros_like(weight) if gradient is None else gradient
+        if self.weight_clip is not None:
+            nn.utils.clip_grad_norm_(weights + alphas, self.weight_clip)
+        self.optimizers()[0].step()  # type: ignore[index]
+        if active is not None:
+            active.count()
+        self.train_means.update(loss, logits, y)
+
+    def _weight_gradients(self, x: Tensor, y: Tensor) -> Outputs:
+        """Loss, logits and each weight's gradient, None where nothing led to it."""
+        weights = list(self.supernet.parameters())
+        for weight in weights:
+            weight.grad = None
+        edges = self.architecture.relaxed() if self.weight_clip_includes_arch else self.architecture.constant()
+        logits = self.supernet(x, edges)
+        loss = F.cross_entropy(logits, y)
+        self.manual_backward(loss)
+        return loss.detach(), logits.detach(), *(weight.grad for weight in weights)
+
+    def _arch_step(self, x: Tensor, y: Tensor) -> None:
+        alphas = list(self.architecture.parameters())
+        loss, logits, *gradients = self._run("alpha", None, self._alpha_gradients, x, y)
+        mean_over_ranks_(gradients)
+        for alpha, gradient in zip(alphas, gradients, strict=True):
+            alpha.grad = gradient
+        self.arch_clip(alphas)
+        self.optimizers()[1].step()  # type: ignore[index]
+        self.architecture.follow(step_bound(self._arch_optimizer()))
+        self.valid_means.update(loss, logits, y)
+
+    def _alpha_gradients(self, x: Tensor, y: Tensor) -> Outputs:
+        with _frozen(self.supernet):
+            logits = self.supernet(x, self.architecture.relaxed())
+        loss = F.cross_entropy(logits, y)
+        gradients = self.bilevel.alpha_gradients(loss, list(self.architecture.parameters()))
+        return loss.detach(), logits.detach(), *gradients
+
+    def _run(self, name: str, key: str | None, step: Step, x: Tensor, y: Tensor) -> Any:
+        """step(x, y), compiled and as a graph where asked for; eagerly from the first failure of either on."""
+        try:
+            return uncached(step, (x, y)) if self._graphs is None else self._graphs.run(name, key, step, x, y)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            if self._graphs is None and not self._compiles:
+                raise
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            wanted = "trainer.graphs=true" if self._graphs is not None else "trainer.compile=true"
+            log.warning("%s failed (%s): the run goes on without.", wanted, reason)
+            if self._graphs is not None:
+                self._graphs = None
+            else:
+                self._compiles = False
+                for cell in self._cells():
+                    cell._compiled_call_impl = None  # nn.Module.compile has no other way back
+            return self._run(name, key, step, x, y)
+
+    def on_train_epoch_end(self) -> None:
+        scheduler = self.lr_schedulers()
+        if scheduler is not None:
+            scheduler.step()  # type: ignore[union-attr]
+        if not equal_on_all_ranks(self.parameters()):
+            raise UserError(
+                f"alpha and the weights differ between the devices after epoch {self.current_epoch + 1}: they round "
+                "differently; use devices of one kind, or one device with trainer=default, under another name=."
+            )
+
+    def on_validation_epoch_start(self) -> None:
+        self._discrete = self.architecture.one_hot(self.genotype())
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        x, y = batch
+        logits = self.supernet(x, self._discrete)
+        self.discrete_means.update(F.cross_entropy(logits, y), logits, y)
+        self.discrete_means.log(self)

@@ -1,0 +1,115 @@
+"""The supernet of the DARTS space (arXiv 1806.09055) and of S1-S4: both cell types stacked, every candidate on every edge.
+
+Letters: B batch, C channels.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nas_lightning.cells import CellSpec
+from nas_lightning.spaces.darts.bank import DartsBank, StackedFactorizedReduce
+from nas_lightning.spaces.relaxed import RelaxedNodes
+from nas_lightning.spaces.weights import EdgeWeights
+
+
+def _batch_norm(channels: int, affine: bool) -> nn.BatchNorm2d:
+    """By batch statistics always: a relaxed and a discretised supernet differ too much to share running ones."""
+    return nn.BatchNorm2d(channels, affine=affine, track_running_stats=False)
+
+
+class _Reduce(nn.Module):
+    """ReLU, factorised reduction and batch norm: stride 2."""
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.reduce = StackedFactorizedReduce(1, in_channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.reduce(torch.relu(x), (0,))
+        return y
+
+
+def _preprocess(in_channels: int, channels: int, reduce: bool) -> nn.Module:
+    """What brings a cell's input to its width and, after a reduction, its size."""
+    if reduce:
+        return _Reduce(in_channels, channels)
+    convolution = nn.Conv2d(in_channels, channels, 1, bias=False)
+    return nn.Sequential(nn.ReLU(), convolution, _batch_norm(channels, affine=False))
+
+
+class DartsCell(RelaxedNodes):
+    """Nodes 0 and 1 are the outputs of the two cells before; the output is the other nodes' channels one after another.
+
+    reduction: the edges from both inputs have stride 2. after_reduction: the cell before was a reduction, so that the
+    one before that is twice as large.
+    """
+
+    def __init__(
+        self,
+        spec: CellSpec,
+        in_channels: tuple[int, int],
+        channels: int,
+        reduction: bool,
+        after_reduction: bool,
+        partial: int = 1,
+    ) -> None:
+        halving = (0, 1) if reduction else ()
+
+        def bank(node: int, edges: Sequence[int], width: int) -> DartsBank:
+            return DartsBank(edges, spec.operations, spec.candidates, width, 2 if node in halving else 1)
+
+        super().__init__(spec.edges, channels, bank, inputs=2, halving=halving, partial=partial)
+        self.channels = channels
+        self.preprocess = nn.ModuleList(
+            _preprocess(width, channels, reduce)
+            for width, reduce in zip(in_channels, (after_reduction, False), strict=True)
+        )
+
+    def forward(self, inputs: tuple[Tensor, Tensor], weights: EdgeWeights) -> Tensor:
+        """The outputs of the two cells before, older first -> [B, 4 C, H, W], at half the size from a reduction cell."""
+        prepared = [layer(x) for layer, x in zip(self.preprocess, inputs, strict=True)]
+        nodes = self.run(prepared, weights)[2:]
+        zeros = torch.zeros_like(prepared[0][:, :, ::2, ::2] if self.halving else prepared[0])
+        return torch.cat([zeros if node is None else node for node in nodes], 1)
+
+
+class DartsSupernet(nn.Module):
+    """Stem of 3 C channels, cells, global average pool, linear; reductions at a third and two thirds, C doubled there.
+
+    cells: the cell types "normal" and "reduce". partial: see `RelaxedNodes`.
+    """
+
+    def __init__(
+        self, cells: Mapping[str, CellSpec], channels: int, num_cells: int, num_classes: int, partial: int = 1
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, 3 * channels, 3, padding=1, bias=False), _batch_norm(3 * channels, affine=True)
+        )
+        reductions = {num_cells // 3, 2 * num_cells // 3}
+        self.cell_types = ["reduce" if index in reductions else "normal" for index in range(num_cells)]
+        self.layers = nn.ModuleList()
+        widths = 3 * channels, 3 * channels
+        for index, cell_type in enumerate(self.cell_types):
+            reduction = cell_type == "reduce"
+            channels *= 2 if reduction else 1
+            after_reduction = index > 0 and self.cell_types[index - 1] == "reduce"
+            self.layers.append(DartsCell(cells[cell_type], widths, channels, reduction, after_reduction, partial))
+            widths = widths[1], 4 * channels
+        self.classifier = nn.Linear(widths[1], num_classes)
+        self.to(memory_format=torch.channels_last)
+
+    def cells(self) -> Iterator[nn.Module]:
+        """The relaxed cells, which hold nearly all of the work."""
+        return iter(self.layers)
+
+    def forward(self, x: Tensor, weights: Mapping[str, EdgeWeights]) -> Tensor:
+        """[B, 3, H, W] and the weights of cell types "normal" and "reduce" -> logits [B, num_classes]."""
+        stem = self.stem(x.contiguous(memory_format=torch.channels_last))
+        outputs = stem, stem
+        for cell_type, cell in zip(self.cell_types, self.layers, strict=True):
+            outputs = outputs[1], cell(outputs, weights[cell_type])
+        # mean, not adaptive pooling: the latter's backward has no deterministic form on CUDA.
+        return self.classifier(outputs[1].mean((2, 3)))

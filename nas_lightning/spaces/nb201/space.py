@@ -1,0 +1,76 @@
+"""The NAS-Bench-201 space (arXiv 2001.00326): one cell type with 6 edges of 5 operations, 15,625 architectures."""
+
+from collections.abc import Mapping
+
+import torch
+
+from nas_lightning.cells import CellScores, CellSpec
+from nas_lightning.errors import UserError, check_flag, check_whole
+from nas_lightning.genotypes.base import Genotype
+from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS, nb201_genotype, parse_nb201
+from nas_lightning.spaces.nb201.network import NB201Network
+from nas_lightning.spaces.nb201.supernet import NB201Supernet
+
+
+class NB201:
+    """NAS-Bench-201 with C channels in the first stage and N cells a stage (the benchmark: C=16, N=5).
+
+    none: whether `none` is a candidate. partial: K; the operations act on 1/K of the channels (PC-DARTS; without
+    edge_weights as in DrNAS), 1 for all. edge_weights: each edge is weighted by a softmax over the edges into its node.
+    conv_bias: give the search cells' convolutions the (idle) bias of
+    AutoDL-Projects, see `StackedConv`.
+    """
+
+    name = "nb201"
+
+    def __init__(
+        self,
+        C: int = 16,
+        N: int = 5,
+        none: bool = True,
+        conv_bias: bool = False,
+        partial: int = 1,
+        edge_weights: bool = False,
+    ) -> None:
+        for key, value in (("C", C), ("N", N), ("partial", partial)):
+            check_whole(f"space.{key}", value, 1)
+        for key, flag in (("none", none), ("conv_bias", conv_bias), ("edge_weights", edge_weights)):
+            check_flag(f"space.{key}", flag)
+        self.channels = C
+        self.cells_per_stage = N
+        self.conv_bias = conv_bias
+        self.partial = partial
+        row = tuple(none or operation != "none" for operation in NB201_OPERATIONS)
+        self.cells = {"cell": CellSpec(NB201_EDGES, NB201_OPERATIONS, (row,) * len(NB201_EDGES), edge_weights)}
+
+    def supernet(self, num_classes: int) -> NB201Supernet:
+        return NB201Supernet(
+            self.cells["cell"], self.channels, self.cells_per_stage, num_classes, self.conv_bias, self.partial
+        )
+
+    def network(self, genotype: Genotype, num_classes: int) -> NB201Network:
+        self.check(genotype, "the genotype")
+        return NB201Network(genotype, self.channels, self.cells_per_stage, num_classes)
+
+    def derive(self, scores: Mapping[str, CellScores]) -> Genotype:
+        """The largest alpha of every edge, `none` included where it is a candidate (arXiv 2306.06855, eq. 2)."""
+        best = scores["cell"].alpha_EO.argmax(-1).tolist()
+        return nb201_genotype(tuple(NB201_OPERATIONS[operation] for operation in best))
+
+    def parse(self, text: str) -> Genotype:
+        return parse_nb201(text)
+
+    def check(self, genotype: Genotype, place: str) -> None:
+        if genotype.space != self.name:
+            raise UserError(
+                f"{place} is an architecture of the space {genotype.space!r}, not nb201; set space={genotype.space}."
+            )
+
+    def baselines(self, generator: torch.Generator) -> dict[str, Genotype]:
+        kept = self.cells["cell"].candidates[0]
+        candidates = [operation for operation, is_kept in zip(NB201_OPERATIONS, kept, strict=True) if is_kept]
+        drawn = torch.randint(len(candidates), (len(NB201_EDGES),), generator=generator).tolist()
+        return {
+            "random": nb201_genotype(tuple(candidates[index] for index in drawn)),
+            "all_skip": nb201_genotype(("skip_connect",) * len(NB201_EDGES)),
+        }

@@ -1,0 +1,20 @@
+"""What the search asks of a benchmark."""
+
+from typing import Protocol
+
+from nas_lightning.genotypes.base import Genotype
+
+
+class Benchmark(Protocol):
+    """Looks up the accuracies of architectures that somebody has trained before."""
+
+    def query(self, genotype: Genotype) -> dict[str, float]:
+        """Accuracies in percent, averaged over the seeds, keyed `<dataset>_<split>_<epochs>`: `cifar10_test_200`.
+
+        Raises UserError for a genotype of another space and for one that the benchmark does not hold.
+        """
+        ...
+
+
+def no_benchmark() -> None:
+    """`benchmark=none`: the search runs without table scores."""

@@ -1,0 +1,100 @@
+"""NAS-Bench-201 accuracies for the search, and the program that makes and asks the table.
+
+python -m nas_lightning.tabular.nb201 convert SOURCE [SOURCE ...] TABLE [--epochs N] [--trust]
+python -m nas_lightning.tabular.nb201 query TABLE 'ARCH'
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nas_lightning.errors import UserError, exit_status
+from nas_lightning.tabular.nb201_sources import read_sources
+from nas_lightning.tabular.nb201_table import CONVERT, NB201_SIZE, NB201Table, nb201_code
+
+__all__ = ["NB201Table", "nb201_code", "open_table", "read_sources"]
+
+_log = logging.getLogger("nas_lightning")
+
+
+def open_table(path: str | Path) -> NB201Table | None:
+    """The table at `path`: `.npz` at once, CSV files or a folder of them more slowly.
+
+    Where there is nothing, log one sentence that says how to get a table, and return None: a search needs no scores.
+    Raises UserError where there is something that is no whole table, or that is only read by `convert --trust`.
+    """
+    if not Path(path).exists():
+        _log.warning(
+            "There is no NAS-Bench-201 table at %s, so the search goes on without table scores; make one with "
+            "`%s SOURCE %s` from the official .pth, a NATS-Bench folder or CSV files, or name another with "
+            "benchmark.path=TABLE or the environment variable NAS_LIGHTNING_NB201.",
+            path,
+            CONVERT,
+            Path(path).with_suffix(".npz"),
+        )
+        return None
+    return read_sources([path])
+
+
+def _check_target(path: Path) -> None:
+    """Refuse a table that cannot be written before the half hour that reading the official file takes."""
+    if path.suffix != ".npz":
+        raise UserError(f"the table {path} does not end in .npz; name it last, such as nb201.npz.")
+    if path.is_dir():
+        raise UserError(f"the table {path} is a folder; give the name of a file in it, such as nb201.npz.")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UserError(f"cannot write {path}: {folder} is no folder with write permission; give a writable folder.")
+
+
+def _convert(sources: Sequence[str], table_path: Path, epochs: int | None, trust: bool) -> None:
+    _check_target(table_path)
+    table = read_sources(sources, epochs, trust)
+    table.save(table_path)
+    print(f"{table_path}: {len(table)} of {NB201_SIZE} architectures, {', '.join(table.columns)}")
+
+
+def _query(path: Path, arch: str) -> None:
+    if not path.exists():
+        raise UserError(f"there is no table {path}; make one with `{CONVERT}`.")
+    for column, accuracy in read_sources([path]).query_string(arch).items():
+        print(f"{column:<24} {accuracy:7.3f}")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no positive whole number")
+    return int(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; returns the exit status."""
+    program = "python -m nas_lightning.tabular.nb201"
+    parser = argparse.ArgumentParser(prog=program, description="The NAS-Bench-201 table.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    convert = commands.add_parser("convert", help="make the compact table from a published form of the benchmark")
+    convert.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="the official .pth (needs 30 GB of memory), a NATS-Bench topology folder, CSV files or a folder of them",
+    )
+    convert.add_argument("table", type=Path, metavar="TABLE", help="the .npz file to write")
+    convert.add_argument("--epochs", type=_positive, help="training epochs of CSV files; default: from the file name")
+    convert.add_argument("--trust", action="store_true", help="read pickles (.pth, NATS-Bench), which can run code")
+    query = commands.add_parser("query", help="print the accuracies of one architecture")
+    query.add_argument("table", type=Path, metavar="TABLE")
+    query.add_argument("arch", metavar="ARCH", help="in single quotes: '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|'")
+    options = parser.parse_args(arguments)
+    if options.command == "convert":
+        return exit_status(lambda: _convert(options.sources, options.table, options.epochs, options.trust))
+    return exit_status(lambda: _query(options.table, options.arch))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""The compact NAS-Bench-201 table: one float32 row for each of the 15,625 architectures (arXiv 2001.00326)."""
+
+import re
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas_lightning.errors import UserError
+from nas_lightning.genotypes.base import Genotype
+from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS, nb201_genotype, nb201_string, parse_nb201
+from nas_lightning.records.files import replace_atomically
+
+NB201_SIZE = len(NB201_OPERATIONS) ** len(NB201_EDGES)
+# CIFAR-10 validation comes from networks trained on half of the training images, CIFAR-10 test from all of them.
+NB201_SPLITS = (
+    "cifar10_valid",
+    "cifar10_test",
+    "cifar100_valid",
+    "cifar100_test",
+    "imagenet16_120_valid",
+    "imagenet16_120_test",
+)
+
+CONVERT = "python -m nas_lightning.tabular.nb201 convert"
+
+_SCHEMA = "nas_lightning nb201 table 1"
+_COLUMN = re.compile(rf"({'|'.join(NB201_SPLITS)})_([1-9][0-9]*)")
+_DIGIT = {operation: digit for digit, operation in enumerate(NB201_OPERATIONS)}
+
+
+def nb201_code(genotype: Genotype) -> int:
+    """The row of a NAS-Bench-201 genotype: its operations as a base-5 number, first edge first.
+
+    Raises UserError for a genotype of another space.
+    """
+    try:
+        if genotype.space != "nb201":
+            raise ValueError
+        code = 0
+        for edge, choice in zip(NB201_EDGES, genotype.cells["cell"], strict=True):
+            if edge != (choice.source, choice.target):
+                raise ValueError
+            code = code * len(NB201_OPERATIONS) + _DIGIT[choice.operation]
+        return code
+    except (ValueError, KeyError) as error:
+        raise UserError(
+            f"the genotype {genotype.cells} of space {genotype.space!r} is not in the NAS-Bench-201 table; "
+            "search with space=nb201 or set benchmark=none."
+        ) from error
+
+
+def nb201_decode(code: int) -> str:
+    """The architecture string of a row, 0 to 15,624: the inverse of `nb201_code`."""
+    base = len(NB201_OPERATIONS)
+    digits = [code // base**place % base for place in reversed(range(len(NB201_EDGES)))]
+    return nb201_string(nb201_genotype(tuple(NB201_OPERATIONS[digit] for digit in digits)))
+
+
+@dataclass(frozen=True, eq=False)
+class NB201Table:
+    """Accuracies of NAS-Bench-201 architectures; a `Benchmark`.
+
+    accuracy: float32, (15,625, columns), in percent, row `nb201_code(genotype)`; NaN where unknown.
+    columns: names `<dataset>_<split>_<epochs>`, such as `cifar10_test_200`.
+    sources: the files that the numbers were read from.
+    """
+
+    accuracy: NDArray[np.float32]
+    columns: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    @classmethod
+    def from_rows(cls, columns: Sequence[str], rows: Mapping[int, Sequence[float]], source: str) -> "NB201Table":
+        """Make a table of `rows`, which maps the row number to the accuracies in the order of `columns`."""
+        accuracy = np.full((NB201_SIZE, len(columns)), np.nan, np.float32)
+        for code, values in rows.items():
+            accuracy[code] = values
+        return cls(accuracy, tuple(columns), (source,))
+
+    @classmethod
+    def merge(cls, tables: Sequence["NB201Table"]) -> "NB201Table":
+        """Put the columns of several tables side by side; a column that two of them hold raises UserError."""
+        owner: dict[str, str] = {}
+        for table in tables:
+            for column in table.columns:
+                if column in owner:
+                    raise UserError(
+                        f"column {column} is both in {owner[column]} and in {table.sources[0]}; name only one of them."
+                    )
+                owner[column] = table.sources[0]
+        accuracy = np.concatenate([table.accuracy for table in tables], axis=1)
+        columns = [column for table in tables for column in table.columns]
+        order = sorted(range(len(columns)), key=lambda i: _sort_key(columns[i]))
+        sources = tuple(source for table in tables for source in table.sources)
+        return cls(accuracy[:, order], tuple(columns[i] for i in order), sources)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "NB201Table":
+        """Read what `save` wrote; UserError if it is unreadable, truncated or something else."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                schema = str(file["schema"])
+                table = cls(file["accuracy"], tuple(file["columns"].tolist()), tuple(file["sources"].tolist()))
+        # A truncated archive is a BadZipFile; a plain .npy is no context manager (TypeError, AttributeError).
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f"the NAS-Bench-201 table {path} cannot be read ({error}); make it again with `{CONVERT}`."
+            ) from error
+        table._check(path, schema)
+        return table
+
+    def _check(self, path: str | Path, schema: str) -> None:
+        names = [str(column) for column in self.columns]
+        named = bool(names) and all(_COLUMN.fullmatch(name) for name in names)
+        shaped = self.accuracy.shape == (NB201_SIZE, len(names)) and self.accuracy.dtype == np.float32
+        if schema != _SCHEMA or not named or not shaped:
+            raise UserError(
+                f"the table {path} (schema {schema!r}, {self.accuracy.shape} {self.accuracy.dtype}, columns "
+                f"{', '.join(names)}) is not {_SCHEMA!r}; make it again with `{CONVERT}`."
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as `.npz`, whole or not at all, without pickles; UserError if it cannot be written."""
+        if Path(path).suffix != ".npz":
+            raise UserError(f"the table {path} does not end in .npz; give it a name like nb201.npz.")
+        with replace_atomically(path) as temporary:
+            np.savez_compressed(
+                temporary,
+                schema=np.array(_SCHEMA),
+                columns=np.array(self.columns),
+                sources=np.array(self.sources),
+                accuracy=self.accuracy,
+            )
+
+    def __len__(self) -> int:
+        """How many architectures have at least one accuracy."""
+        return int((~np.isnan(self.accuracy)).any(axis=1).sum())
+
+    def query(self, genotype: Genotype) -> dict[str, float]:
+        """The known accuracies of an architecture, in percent to four decimals; UserError if there are none."""
+        values = self.accuracy[nb201_code(genotype)].tolist()
+        scores = {name: round(value, 4) for name, value in zip(self.columns, values, strict=True) if value == value}
+        if not scores:
+            made_from = ", ".join(self.sources)
+            raise UserError(f"the architecture {genotype} is not in the table of {made_from}; use a fuller one.")
+        return scores
+
+    def query_string(self, text: str) -> dict[str, float]:
+        """`query` of the benchmark's string, such as `|none~0|+|none~0|none~1|+|none~0|none~1|none~2|`."""
+        return self.query(parse_nb201(text))
+
+
+def _sort_key(column: str) -> tuple[int, int]:
+    match = _COLUMN.fullmatch(column)
+    assert match is not None
+    return NB201_SPLITS.index(match[1]), int(match[2])

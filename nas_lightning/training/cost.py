@@ -1,0 +1,49 @@
+"""What a network costs: parameters and multiply-adds, counted without its weights or any image."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nas_lightning.errors import UserError
+from nas_lightning.genotypes.base import Genotype
+from nas_lightning.spaces import SearchSpace
+
+
+@dataclass(frozen=True)
+class Cost:
+    """params: without the auxiliary head, whose are `auxiliary_params`. macs: multiply-adds of convolutions and linear
+    layers for one image in use; biases, batch norms, pools and activations do not count."""
+
+    params: int
+    auxiliary_params: int
+    macs: int
+
+
+def network_cost(space: SearchSpace, genotype: Genotype, num_classes: int, side: int, training: bool = False) -> Cost:
+    """The cost of the network of `genotype` on images of `side` pixels; UserError where these do not pass through it.
+
+    training: check that they pass in training mode too, which an auxiliary head may not allow.
+    """
+    with torch.device("meta"):
+        network = space.network(genotype, num_classes)
+        images = torch.empty(2, 3, side, side)
+    try:
+        if training:
+            network.train()(images)
+        macs = _multiply_adds(network.eval(), images[:1])
+    except RuntimeError as error:
+        raise UserError(
+            f"images of {side} pixels do not pass through this network ({str(error).splitlines()[0]}); set "
+            "dataset.image_size to a multiple of 32, at least 224 with space.stem=imagenet, or space.auxiliary=false."
+        ) from error
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    auxiliary = sum(size for name, size in sizes.items() if name.startswith("auxiliary."))
+    return Cost(sum(sizes.values()) - auxiliary, auxiliary, macs)
+
+
+def _multiply_adds(network: nn.Module, images: torch.Tensor) -> int:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(images)
+    return counter.get_total_flops() // 2

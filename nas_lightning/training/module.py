@@ -1,0 +1,81 @@
+"""The training of a found architecture from scratch, as a LightningModule."""
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+from torchvision.ops import StochasticDepth
+
+from nas_lightning.errors import UserError, is_number
+from nas_lightning.meters import Means
+from nas_lightning.optimizers.base import OptimizerFactory, SchedulerFactory
+from nas_lightning.streams import epoch_seed
+
+Batch = tuple[Tensor, Tensor]
+
+
+class NetworkModule(pl.LightningModule):
+    """Ordinary training of one network from scratch. A batch is (x [B, 3, H, W], y [B]); validation is the test split.
+
+    label_smoothing: share of the label's weight that is spread over all classes, in [0, 1); in training only.
+    auxiliary_weight: of the auxiliary head's loss, where the network has such a head.
+    drop_path: probability at the end of training that an edge's output is left out for an image, in [0, 1); it grows
+        linearly, drop_path * epoch / epochs.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimizer: OptimizerFactory,
+        scheduler: SchedulerFactory | None = None,
+        seed: int = 0,
+        label_smoothing: float = 0.0,
+        auxiliary_weight: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        for key, value in (("label_smoothing", label_smoothing), ("drop_path", drop_path)):
+            if not (is_number(value) and 0 <= value < 1):
+                raise UserError(f"recipe.{key} must be at least 0 and below 1, got {value!r}.")
+        if not (is_number(auxiliary_weight) and auxiliary_weight >= 0):
+            raise UserError(f"recipe.auxiliary_weight must be 0 or more, got {auxiliary_weight!r}.")
+        self.network = network
+        self.seed = seed
+        self.label_smoothing = label_smoothing
+        self.auxiliary_weight = auxiliary_weight
+        self.drop_path = drop_path
+        self._factories = optimizer, scheduler
+        self.train_means, self.test_means = Means("train"), Means("test")
+
+    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
+        optimizer_factory, scheduler_factory = self._factories
+        optimizer = optimizer_factory(self.network.parameters())
+        return [optimizer], [] if scheduler_factory is None else [scheduler_factory(optimizer)]
+
+    def on_train_epoch_start(self) -> None:
+        torch.manual_seed(epoch_seed(self.seed, self.current_epoch))
+        probability = self.drop_path * self.current_epoch / (self.trainer.max_epochs or 1)
+        for module in self.network.modules():
+            if isinstance(module, StochasticDepth):
+                module.p = probability
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        x, y = batch
+        output = self.network(x)
+        logits, auxiliary = output if isinstance(output, tuple) else (output, None)
+        loss = F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)
+        if auxiliary is not None:
+            loss = loss + self.auxiliary_weight * F.cross_entropy(auxiliary, y, label_smoothing=self.label_smoothing)
+        self.train_means.update(loss, logits, y)
+        if self.trainer.is_last_batch:
+            self.train_means.log(self)
+            rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+            self.log("lr", rate, on_step=False, on_epoch=True, logger=False)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        x, y = batch
+        logits = self.network(x)
+        self.test_means.update(F.cross_entropy(logits, y), logits, y)
+        self.test_means.log(self)

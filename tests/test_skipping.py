@@ -1,0 +1,163 @@
+"""What a weight step leaves out is decided on the host, never too boldly."""
+
+import math
+
+import pytest
+import torch
+
+from nas_lightning.relaxations import SnSoftmax, Softmax
+from nas_lightning.search.skipping import ActiveOperations, step_bound
+
+FULL = ((True,) * 5,) * 6
+MASK = torch.ones(6, 5, dtype=torch.bool)
+
+
+def make(lag, temperature=1e-3, candidates=FULL):
+    mask = torch.tensor(candidates)
+    relaxation = SnSoftmax(second_temperature=1.0)
+    return ActiveOperations(
+        {"cell": candidates}, lambda name, alpha, drift: relaxation.support(alpha, mask, temperature, drift), lag
+    )
+
+
+def needed(alpha, temperature=1e-3):
+    """Operations of a weight that a float32 sum of weights can feel."""
+    return torch.softmax(alpha.double() / temperature, -1) >= 2.0**-24
+
+
+def adam(alpha):
+    return torch.optim.Adam([alpha], lr=1e-3, betas=(0.5, 0.999))
+
+
+@pytest.mark.parametrize("lag", [0, 1])
+@pytest.mark.parametrize("order", ["weights_first", "arch_first"])
+def test_no_operation_is_missed_while_alpha_moves(lag, order):
+    torch.manual_seed(0)
+    alpha = (0.03 * torch.randn(6, 5)).requires_grad_()
+    optimizer, active = adam(alpha), make(lag)
+    left_out = revived = 0
+    before = needed(alpha.detach())
+    for _ in range(8):
+        active.restart({"cell": alpha}, step_bound(optimizer))
+        pull = torch.randn(6, 5)
+        for _ in range(10):
+            if order == "arch_first":
+                alpha.grad = pull + torch.randn(6, 5)
+                optimizer.step()
+                active.follow({"cell": alpha}, step_bound(optimizer))
+            computed, must = torch.tensor(active.lists["cell"]), needed(alpha.detach())
+            assert (computed | ~must).all()
+            left_out += int((~computed).sum())
+            revived += int((must & ~before).sum())
+            if order == "weights_first":
+                alpha.grad = pull + torch.randn(6, 5)
+                optimizer.step()
+                active.follow({"cell": alpha}, step_bound(optimizer))
+    assert left_out > 0
+    assert revived > 0  # else the test does not test what it is for
+
+
+def test_the_set_grows_within_an_epoch_and_starts_anew_with_the_next():
+    active = make(lag=0)
+    sharp, level = torch.tensor([[1.0, 0, 0, 0, 0]] * 6), torch.zeros(6, 5)
+    active.restart({"cell": sharp}, math.inf)
+    assert sum(map(sum, active.lists["cell"])) == 6
+    active.follow({"cell": level}, math.inf)
+    active.follow({"cell": sharp}, math.inf)
+    assert sum(map(sum, active.lists["cell"])) == 30
+    active.restart({"cell": sharp}, math.inf)
+    assert sum(map(sum, active.lists["cell"])) == 6
+
+
+def test_what_was_on_its_way_in_one_epoch_counts_for_nothing_in_the_next():
+    """A search that is resumed has no such copy, and must compute the same."""
+    active = make(lag=1)
+    sharp, level = torch.tensor([[1.0, 0, 0, 0, 0]] * 6), torch.zeros(6, 5)
+    active.restart({"cell": sharp}, 0.0)
+    active.follow({"cell": level}, 0.0)
+    active.restart({"cell": sharp}, 0.0)
+    active.follow({"cell": sharp}, 0.0)
+    assert sum(map(sum, active.lists["cell"])) == 6
+
+
+def test_with_a_lag_and_no_bound_every_candidate_is_computed():
+    candidates = ((True, False, True, True, True),) * 6
+    active = make(lag=1, candidates=candidates)
+    active.restart({"cell": torch.tensor([[1.0, 0, 0, 0, 0]] * 6)}, math.inf)
+    assert active.lists["cell"] == [list(row) for row in candidates]
+
+
+def test_share_counts_what_weight_steps_computed():
+    active = make(lag=0)
+    active.restart({"cell": torch.tensor([[1.0, 0, 0, 0, 0]] * 6)}, 0.0)
+    assert active.share == 1.0
+    active.count()
+    assert active.share == pytest.approx(6 / 30)
+    active.follow({"cell": torch.zeros(6, 5)}, 0.0)
+    active.count()
+    assert active.share == pytest.approx(36 / 60)
+
+
+@pytest.mark.parametrize("relaxation", [Softmax(), SnSoftmax(scale=100.0)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_support_is_where_the_sum_of_weights_can_feel_an_operation(relaxation, dtype):
+    alpha = torch.tensor([[0.0, -0.5, -1.0, -2.0, -3.0, -4.0, -5.0, 0.1]], dtype=dtype)
+    mask = torch.tensor([[True] * 7 + [False]])
+    support = relaxation.support(alpha, mask, 0.1, 0.0)
+    weights = torch.exp(alpha.double() / 0.1)
+    expected = (weights >= torch.finfo(dtype).eps / 2) & mask
+    assert torch.equal(support, expected)
+    assert 0 < expected.sum() < 7
+    assert torch.equal(relaxation.support(alpha, mask, 0.1, math.inf), mask)
+
+
+@pytest.mark.parametrize("drift", [0.01, 0.3])
+def test_support_holds_whatever_two_logits_drift_towards_each_other(drift):
+    alpha = torch.tensor([[0.0, *(-torch.linspace(0.1, 3, 60)).tolist()]], dtype=torch.float64)
+    support = Softmax().support(alpha, torch.ones_like(alpha, dtype=torch.bool), 0.05, drift)
+    nearer = alpha + 2 * drift
+    nearer[0, 0] = 0.0
+    assert torch.equal(support, torch.exp(nearer / 0.05) >= torch.finfo(torch.float64).eps / 2)
+    assert 1 < support.sum() < 61
+
+
+@pytest.mark.parametrize("betas", [(0.5, 0.999), (0.9, 0.999), (0.0, 0.5)])
+def test_adam_never_moves_further_than_its_bound(betas):
+    """Long silence, then one gradient: Adam's largest step; and random gradients of any size."""
+    largest = 0.0
+    for weight_decay in (0.0, 1e-3):
+        x = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.Adam([x], lr=1e-2, betas=betas, weight_decay=weight_decay)
+        generator = torch.Generator().manual_seed(0)
+        for step in range(600):
+            before = x.detach().clone()
+            x.grad = torch.tensor([float(step == 500), 10 ** float(step // 60), float(step > 500)], dtype=torch.float64)
+            x.grad[1] *= torch.randn((), generator=generator)
+            optimizer.step()
+            moved = (x.detach() - before).abs().max().item()
+            assert moved <= step_bound(optimizer) * (1 + 1e-9)
+            largest = max(largest, moved)
+    assert largest > step_bound(optimizer) / 3  # no idle bound
+
+
+def test_other_optimisers_have_no_bound():
+    x = torch.zeros(1, requires_grad=True)
+    decoupled = torch.optim.Adam([x])
+    decoupled.param_groups[0]["decoupled_weight_decay"] = True
+    overtaken = torch.optim.Adam([x], betas=(0.99, 0.9))
+    for optimizer in (torch.optim.SGD([x], lr=0.1), torch.optim.AdamW([x]), decoupled, overtaken):
+        assert step_bound(optimizer) == math.inf
+
+
+def test_search_with_and_without_left_out_operations_is_the_same_search(monkeypatch):
+    from nas_lightning.search.architecture import Architecture
+    from tests.test_module import trained
+
+    start = Architecture.start_epoch
+    sparse, _ = trained()
+    assert sparse.architecture.active.share < 0.9
+    monkeypatch.setattr(Architecture, "start_epoch", lambda self, bound, skip: start(self, bound, skip=False))
+    whole, _ = trained()
+    assert whole.architecture.active.share == 1.0
+    for (name, one), other in zip(sparse.state_dict().items(), whole.state_dict().values(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-12, atol=1e-14), name

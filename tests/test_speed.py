@@ -1,0 +1,183 @@
+"""What the benchmark measures is what it says, and its document says what was measured. No test looks at a time."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from speed import gpu, measure, record, scaling, tables
+from speed.half_steps import ARCHITECTURE, SIDES, SPACES, WEIGHT_STEPS, HalfSteps, Size
+from speed.loop import BareModule, build_search, fake_search, lightning_overhead
+from speed.memory import profile_step, resident
+from speed.plot import plot
+from speed.statistics import exponent, interleaved, ratios, spread
+from tests.conftest import ROOT
+
+TINY = Size(4, 1, 4, 8)
+CPU_RECORDS = sorted(path for path in record.RESULTS.glob("*-cores.json"))
+DOCUMENT = ROOT / "docs" / "performance.md"
+
+
+@pytest.fixture(scope="module")
+def steps():
+    return HalfSteps("nb201", TINY, "float32")
+
+
+@pytest.fixture(scope="module", params=SPACES)
+def each(request):
+    return HalfSteps(request.param, TINY if request.param == "nb201" else Size(8, 3, 4, 8), "float32")
+
+
+def test_steps_take_turns_and_the_first_round_does_not_count():
+    order = []
+    times = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, rounds=2)
+    assert "".join(order) == "ababab"
+    assert [len(row) for clock in times for row in clock.values()] == [2, 2, 2, 2]
+
+
+def test_spread_ratio_and_exponent_of_known_numbers():
+    assert spread([1.0, 2.0, 3.0, 4.0, 5.0]) == {"median": 3.0, "q1": 2.0, "q3": 4.0}
+    assert ratios([2.0, 9.0, 8.0], [1.0, 3.0, 2.0])["median"] == 3.0
+    assert exponent([8, 16, 32], [3 * size**2 for size in (8, 16, 32)]) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("kind", WEIGHT_STEPS.values())
+def test_both_sides_compute_the_same_loss(each, kind):
+    betas = each._betas[kind]
+    ours, theirs = each._ours(each._constant(betas)), each._reference(betas, each._edges())
+    assert torch.allclose(ours, theirs, rtol=1e-4)
+
+
+def test_the_row_in_between_leaves_out_half_of_the_operations(steps):
+    for name, beta_EO in steps._betas["half"].items():
+        assert (beta_EO > 0).sum() * 2 == beta_EO.numel() == steps._betas["dense"][name].count_nonzero()
+        assert torch.allclose(beta_EO.sum(-1), torch.ones(len(beta_EO)))
+
+
+def test_calls_of_the_reference_are_its_modules(steps):
+    modules = list(steps._networks.reference.modules())
+    convs = sum(isinstance(module, nn.Conv2d) for module in modules)
+    norms = sum(isinstance(module, nn.BatchNorm2d) for module in modules)
+    calls = profile_step(steps.run["reference"][ARCHITECTURE]).calls
+    assert calls == {"conv": convs, "conv backward": convs, "BN": norms, "BN backward": norms}
+
+
+def test_peak_is_what_is_held_at_once():
+    def step():
+        first = torch.ones(2**20)
+        second = first + 1
+        del first
+        return second + 1  # again two of them
+
+    assert profile_step(step).allocated_mb == pytest.approx(2 * 4 * 2**20 / 1e6, rel=1e-4)
+
+
+def test_resident_memory_of_each_half_step_comes_from_a_process_of_its_own():
+    rises = resident("nb201", TINY, "float32", "ours")
+    assert list(rises) == [*WEIGHT_STEPS, ARCHITECTURE]
+
+
+def test_the_bare_loop_trains_exactly_as_the_trainer(tmp_path):
+    settings = (*fake_search(TINY, 2, 1), "trainer.accelerator=cpu")
+    fitted = build_search(tmp_path / "fitted", *settings)
+    fitted.fit()
+    bare = build_search(tmp_path / "bare", *settings, "model._target_=speed.loop.BareModule")
+    assert isinstance(bare.module, BareModule)
+    bare.module.prepare()
+    bare.module.epoch(bare.data)
+    wanted = {name: value for name, value in fitted.module.state_dict().items() if "means" not in name}
+    for name, value in wanted.items():
+        assert torch.equal(bare.module.state_dict()[name], value), name
+
+
+def test_overhead_is_measured_in_pairs_of_epochs():
+    found = lightning_overhead(TINY, 2, 2, "trainer.accelerator=cpu")
+    assert found["epochs"] == 2
+    assert found["share"]["median"] > -1
+
+
+def test_only_marked_places_of_a_document_are_written():
+    text = "# A\n<!-- begin x -->\nold\n<!-- end x -->\n| old |\n"
+    assert tables.fill(text, {"x": "| new |"}) == "# A\n<!-- begin x -->\n| new |\n<!-- end x -->\n| old |\n"
+
+
+def test_numbers_keep_three_digits():
+    assert [tables.number(value) for value in (0.012345, 4.5678, 78.91, 1234.5, 0, None)] == [
+        "0.0123", "4.57", "78.9", "1,230", "0.00", "-",
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(not CPU_RECORDS, reason="no record of a CPU")
+def test_the_document_says_what_the_records_say():
+    kept = record.read(CPU_RECORDS[0])
+    text = DOCUMENT.read_text()
+    assert text == tables.fill(text, tables.document_contents(kept, record.read(record.PUBLISHED)))
+
+
+def test_the_document_of_scaling_says_what_its_record_says():
+    text = scaling.DOCUMENT.read_text()
+    assert text == tables.fill(text, scaling.contents(record.read(scaling.RECORD)))
+
+
+def test_a_part_that_was_not_measured_is_said_to_be_open():
+    others = record.read(record.PUBLISHED)
+    rows = tables.goals({}, others).rows
+    assert rows[0][0].startswith("nb201 step, time of D-X-Y/AutoDL-Projects")
+    assert [row[0] for row in rows if row[-1] == "not measured yet"] == [
+        f"goals of the part `{part}`" for part in ("half_steps", "overhead", "validation", "growth", "drift", "data")
+    ]
+
+
+def test_a_goal_that_is_not_reached_says_so():
+    share = {"processor_share": {"median": 0.031}}
+    (row,) = (
+        row for row in tables.goals({"overhead": [share]}, record.read(record.PUBLISHED)).rows if "Lightning" in row[0]
+    )
+    assert row[2:] == ("3.10 %", "**not met**")
+
+
+@pytest.mark.parametrize("path", CPU_RECORDS, ids=lambda path: path.stem)
+def test_records_are_of_full_size_and_whole_ones_from_a_clean_checkout(path, tmp_path):
+    kept = record.read(path)
+    assert (kept["scale"], kept["hardware"]) == ("full", path.stem)
+    assert kept["commit"]
+    assert not kept["dirty"] or measure.parts(measure.FULL).keys() - kept.keys()
+    assert "/work" not in path.read_text()
+    plot(kept, tmp_path / "performance")
+    assert {file.name for file in tmp_path.iterdir()} == {"performance.svg", "performance.png"}
+    for side in SIDES:
+        assert kept["half_steps"]["nb201"]["float32"][ARCHITECTURE][side]["processor_seconds"]["median"] > 0
+
+
+PLAN = replace(gpu.QUICK, size=TINY, fit_batches=4)
+
+
+def test_graphed_and_eager_half_steps_take_turns_and_a_mode_that_fails_is_a_row(monkeypatch):
+    rows = gpu.measure_modes(PLAN, ("eager", "graphed"), 4, "float32")
+    assert rows["graphed"]["alpha"]["seconds"]["median"] > 0
+
+    def refuse(step):
+        raise RuntimeError("not permitted\nwhen capturing")
+
+    monkeypatch.setattr(gpu, "capture_stand_in", refuse)
+    rows = gpu.measure_modes(replace(PLAN, rounds=0), ("graphed",), 4, "float32")
+    assert rows["graphed"] == {"failed": "RuntimeError: not permitted when capturing"}
+
+
+def test_a_part_that_fails_does_not_end_the_proof(monkeypatch, tmp_path):
+    monkeypatch.setattr(gpu, "half_steps", lambda plan: 1 / 0)
+    monkeypatch.setattr(gpu, "compiled", lambda plan, seconds: {})
+    monkeypatch.setattr(gpu, "overhead", lambda plan: {})
+    said = []
+    found = gpu.run(PLAN, tmp_path / "gpu.json", said.append)
+    assert found["half_steps"] == {"failed": "ZeroDivisionError: division by zero"}
+    assert all(row["difference"] == 0 for row in found["gradients"].values())
+    assert found["synchronisations"]["graphed"] == {"batches": 2, "places": []}
+    assert found["resumption"] == {"epochs": 4, "tensors_that_differ": []}
+    (searched,) = (value for name, value in found.items() if name.startswith("search"))
+    assert (searched["epochs"], searched["still_graphed"], searched["captures"]) == (2, True, 2)
+    assert json.loads((tmp_path / "gpu.json").read_text())["gradients"].keys() == found["gradients"].keys()
+    found |= {"half_steps": {}, "compiled": {}}
+    assert "tensors that differ after resuming" in {row[0] for table in gpu.tables(found) for row in table.rows}
