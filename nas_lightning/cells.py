@@ -1,8 +1,10 @@
-"""A cell type as a search sees it: its edges and candidate operations, and the scores that an architecture is derived from.
+"""A cell type: its edges and the operations that each may carry.
 
 Letters: E edges, O operations.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,33 +13,40 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class CellSpec:
-    """One cell type: its compound edges (source node, target node) and the operations each may carry.
+    """Compound edges (source node, target node) and the operations each may carry.
 
-    candidates[e][o] says whether operation o may stand on edge e. A masked operation gets weight 0, is never computed
-    and never chosen; this one mask expresses spaces with fewer operations, pruning and decided edges.
+    candidates[e][o] says whether the space allows operation o on edge e: what supernets have weights for. During a search
+    the candidates that are left are `Architecture.mask`.
 
-    Edges come in the order of their targets. edge_weights: each edge has a logit too, whose softmax over the edges into a
-    node weights them (PC-DARTS' edge normalisation).
+    Edges come in the order of their targets. Nodes that no edge leads into are the inputs; `outputs` are those that make
+    the cell's output. edge_weights: each edge has a
+    parameter too, which weights it among the edges into its node (PC-DARTS' edge normalisation).
     """
 
     edges: tuple[tuple[int, int], ...]
     operations: tuple[str, ...]
     candidates: tuple[tuple[bool, ...], ...]
+    outputs: tuple[int, ...]
     edge_weights: bool = False
 
     @property
     def mask_EO(self) -> Tensor:
         return torch.tensor(self.candidates, dtype=torch.bool)
 
+    def edges_into(self) -> list[int]:
+        """How many edges lead into each node that is no input, in the order of the nodes."""
+        into = Counter(target for _, target in self.edges)
+        return [into[target] for target in sorted(into)]
 
-@dataclass(frozen=True)
-class CellScores:
-    """What the architecture of one cell type is derived from, on the CPU.
+    def reached(self, mask: Sequence[Sequence[bool]]) -> set[int]:
+        """The nodes that candidates other than `none` of `mask` [E][O] lead to from the inputs, and these."""
+        targets = {target for _, target in self.edges}
+        nodes = {source for source, _ in self.edges} - targets
+        for edge, (source, target) in enumerate(self.edges):  # a source's own edges come before
+            if source in nodes and self.named(mask, edge):
+                nodes.add(target)
+        return nodes
 
-    alpha_EO: -inf where an operation is masked. temperature: the t of beta = softmax(alpha / t). edge_E: one logit an
-    edge, whose softmax over the edges into a node weights them (PC-DARTS); None where edges have no weights of their own.
-    """
-
-    alpha_EO: Tensor
-    temperature: float
-    edge_E: Tensor | None = None
+    def named(self, mask: Sequence[Sequence[bool]], edge: int) -> list[str]:
+        """The operations other than `none` that `mask` [E][O] leaves on `edge`."""
+        return [name for name, may in zip(self.operations, mask[edge], strict=True) if may and name != "none"]

@@ -97,7 +97,7 @@ def capture_stand_in(step: Callable[[], Outputs]) -> tuple[Callable[[], None], O
     return replay, outputs
 
 
-class HalfSteps:
+class MeasuredSteps:
     """SupernetModule's own half steps on random images, in one of the modes eager, graphed and compiled."""
 
     def __init__(self, plan: Plan, batch: int, precision: str, mode: str) -> None:
@@ -106,7 +106,7 @@ class HalfSteps:
         config = composed(Path("unused"), *overrides)
         self.module: BareModule = build(config.model, num_classes=10).to(plan.torch_device)
         self.module.prepare()
-        self.module.architecture.start_epoch(step_bound(self.module.configure_optimizers()[0][1]))
+        self.module.halves.skipping.restart(step_bound(self.module.configure_optimizers()[0][1]))
         self._dtype = PRECISIONS[precision]
         self._device = plan.torch_device
         self.graphs: StepGraphs | None = None
@@ -122,12 +122,16 @@ class HalfSteps:
         return torch.randn(batch, 3, side, side, device=self._device), torch.randint(10, (batch,), device=self._device)
 
     def run(self, half: str, inputs: tuple[Tensor, Tensor] | None = None) -> Outputs:
-        step = self.module._weight_gradients if half == "weights" else self.module._alpha_gradients
-        active = self.module.architecture.active
-        assert active is not None
+        part = "train" if half == "weights" else "valid"
+
+        def step(x: Tensor, y: Tensor) -> Outputs:
+            return self.module.gradients(half, {part: (x, y)}, {})
+
         with torch.autocast(self._device.type, self._dtype, self._dtype is not None, cache_enabled=False):
             x, y = inputs or self.inputs
-            return step(x, y) if self.graphs is None else self.graphs.run(half, str(active.lists), step, x, y)
+            if self.graphs is None:
+                return step(x, y)
+            return self.graphs.run(half, self.module.halves.skipping.key, step, x, y)
 
     def timed(self, half: str) -> None:
         self.run(half)
@@ -136,13 +140,13 @@ class HalfSteps:
 
 def measure_modes(plan: Plan, modes: Sequence[str], batch: int, precision: str) -> Record:
     """mode -> half step -> seconds, peak MB and launches; the modes take turns."""
-    made: dict[str, HalfSteps] = {}
+    made: dict[str, MeasuredSteps] = {}
     rows: Record = {}
     for mode in modes:
         try:
             _reserved_mb(plan)
             before, start = _reserved_mb(plan), time.perf_counter()
-            steps = HalfSteps(plan, batch, precision, mode)
+            steps = MeasuredSteps(plan, batch, precision, mode)
             for half in HALVES:
                 steps.timed(half)
             seconds = time.perf_counter() - start
@@ -224,7 +228,7 @@ def gradients(plan: Plan) -> Record:
     captured ones. `noise`: the same between two eager runs, which need not agree on a GPU."""
     rows: Record = {}
     for precision in PRECISIONS:
-        graphed, eager = (HalfSteps(plan, plan.batches[0], precision, mode) for mode in ("graphed", "eager"))
+        graphed, eager = (MeasuredSteps(plan, plan.batches[0], precision, mode) for mode in ("graphed", "eager"))
         eager.module.load_state_dict(graphed.module.state_dict())
         fresh = eager.draw(plan.batches[0], plan.size.side)
         for half in HALVES:

@@ -97,7 +97,7 @@ def weightings(betas: Betas, chosen: Mapping[str, Sequence[int]]) -> dict[str, d
     return {"dense": dense, "half": half, "one-hot": one_hot}
 
 
-class HalfSteps:
+class MeasuredSteps:
     """Everything that is measured at one size: `run[side][half step]()` runs one of them."""
 
     def __init__(self, space: str, size: Size, precision: str) -> None:
@@ -145,7 +145,8 @@ class HalfSteps:
 
     def _our_alpha(self) -> None:
         self._networks.supernet.requires_grad_(False)
-        torch.autograd.grad(self._ours(self._architecture.relaxed()), list(self._architecture.parameters()))
+        weights = self._architecture.weights(self._architecture.beta(), self._architecture.candidates)
+        torch.autograd.grad(self._ours(weights), list(self._architecture.parameters()))
         self._networks.supernet.requires_grad_(True)
 
     def _reference_weights(self, betas: Betas) -> None:

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
-from torch import Tensor, nn
+from torch import nn
 
 from nas_lightning.app.fit import fit, make_trainer
 from nas_lightning.app.loggers import LoggedRun
+from nas_lightning.bilevel.base import Batch
 from nas_lightning.build import build
 from nas_lightning.callbacks import ArchitectureLog, TemperatureUpdate
 from nas_lightning.data import SearchData
@@ -27,7 +27,7 @@ from nas_lightning.records.epochs import Row
 from nas_lightning.records.folder import folder_name
 from nas_lightning.search.module import SupernetModule
 from nas_lightning.search.skipping import step_bound
-from speed.half_steps import ARCHITECTURE, HalfSteps, Size
+from speed.half_steps import ARCHITECTURE, MeasuredSteps, Size
 from speed.statistics import Numbers, interleaved, spread
 
 _CONF = Path(__file__).parent.parent / "conf"
@@ -86,23 +86,18 @@ def synchronise(device: torch.device) -> None:
 class BareModule(SupernetModule):
     """A search whose half steps run without a trainer: no metrics, callbacks, loggers or checkpoints."""
 
-    def manual_backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        loss.backward()
-
     def prepare(self) -> None:
         (self._weights, self._alpha), _ = self.configure_optimizers()
 
     def epoch(self, data: SearchData) -> None:
-        self.architecture.start_epoch(step_bound(self._alpha))
-        for batch, *_ in data.train_dataloader():
-            self.weight_step(*batch["train"])
-            self.alpha_step(*batch["valid"])
+        self.halves.skipping.restart(step_bound(self._alpha))
+        for step, (batch, *_) in enumerate(data.train_dataloader()):
+            self.weight_step(batch["train"], step)
+            self.alpha_step(batch["valid"], step)
         self._validate(data)
 
-    def weight_step(self, x: Tensor, y: Tensor) -> None:
-        active = self.architecture.active
-        assert active is not None
-        _, _, *gradients = self._run("weights", str(active.lists), self._weight_gradients, x, y)
+    def weight_step(self, batch: Batch, step: int) -> None:
+        _, _, *gradients = self.half_step("weights", {"train": batch}, self.draw(step, for_weights=True))
         weights = list(self.supernet.parameters())
         for weight, gradient in zip(weights, gradients, strict=True):
             weight.grad = torch.zeros_like(weight) if gradient is None else gradient
@@ -110,19 +105,18 @@ class BareModule(SupernetModule):
             nn.utils.clip_grad_norm_(weights, self.weight_clip)
         self._weights.step()
 
-    def alpha_step(self, x: Tensor, y: Tensor) -> None:
-        alphas = list(self.architecture.parameters())
-        _, _, *gradients = self._run("alpha", None, self._alpha_gradients, x, y)
-        for alpha, gradient in zip(alphas, gradients, strict=True):
+    def alpha_step(self, batch: Batch, step: int) -> None:
+        _, _, *gradients = self.half_step("alpha", {"valid": batch}, self.draw(step, for_weights=False))
+        for alpha, gradient in zip(self.halves.alphas(), gradients, strict=True):
             alpha.grad = gradient
         self._alpha.step()
-        self.architecture.follow(step_bound(self._alpha))
+        self.halves.skipping.follow(step_bound(self._alpha))
 
     @torch.inference_mode()
     def _validate(self, data: SearchData) -> None:
         discrete = self.architecture.one_hot(self.genotype())
-        for x, y in data.val_dataloader():
-            F.cross_entropy(self.supernet(x, discrete), y)
+        for batch in data.val_dataloader():
+            self.halves.loss_at(batch, discrete)
 
 
 class Clocks(NamedTuple):
@@ -191,7 +185,7 @@ def lightning_overhead(size: Size, batches: int, epochs: int, *overrides: str) -
 
 def validation_share(size: Size, rounds: int) -> dict[str, Any]:
     """The validation's part of an epoch, from the processor seconds of one batch of it and of the half steps."""
-    steps = HalfSteps("nb201", size, "float32")
+    steps = MeasuredSteps("nb201", size, "float32")
     images = min(_VALID_BATCH, size.batch * 4)
     ours = steps.run["ours"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from speed import data, loop
-from speed.half_steps import ARCHITECTURE, PRECISIONS, SIDES, WEIGHT_STEPS, HalfSteps, Size
+from speed.half_steps import ARCHITECTURE, PRECISIONS, SIDES, WEIGHT_STEPS, MeasuredSteps, Size
 from speed.memory import profile_step, resident
 from speed.record import Record, heading, load_average, write
 from speed.statistics import Times, exponent, interleaved, ratios, spread
@@ -56,7 +56,7 @@ def compare(space: str, size: Size, precisions: Iterable[str], scale: Scale) -> 
 
 
 def _compare(space: str, size: Size, precision: str, rounds: int, in_processes: bool) -> dict[str, Any]:
-    steps = HalfSteps(space, size, precision).run
+    steps = MeasuredSteps(space, size, precision).run
     names = list(steps["ours"])
     times = interleaved({f"{side}/{name}": steps[side][name] for name in names for side in SIDES}, rounds)
     rises = {side: resident(space, size, precision, side) if in_processes else {} for side in SIDES}
@@ -97,7 +97,7 @@ def growth(space: str, scale: Scale) -> dict[str, Any]:
 
 
 def _point(space: str, size: Size, rounds: int) -> dict[str, Any]:
-    steps = HalfSteps(space, size, "float32").run
+    steps = MeasuredSteps(space, size, "float32").run
     dense = next(iter(WEIGHT_STEPS))
 
     def bilevel(side: str) -> None:
@@ -111,7 +111,7 @@ def _point(space: str, size: Size, rounds: int) -> dict[str, Any]:
 
 def bfloat16_gain(size: Size, rounds: int) -> dict[str, Any]:
     """Our bilevel step in float32 and under bf16 autocast, interleaved."""
-    sides = {precision: HalfSteps("nb201", size, precision).run["ours"] for precision in PRECISIONS}
+    sides = {precision: MeasuredSteps("nb201", size, precision).run["ours"] for precision in PRECISIONS}
     dense = next(iter(WEIGHT_STEPS))
     steps = {f"{p}/{name}": sides[p][name] for name in (dense, ARCHITECTURE) for p in PRECISIONS}
     times = interleaved(steps, rounds)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from speed.half_steps import HalfSteps, Size
+from speed.half_steps import MeasuredSteps, Size
 
 # kind of call -> its operator
 CALLS = {
@@ -88,7 +88,7 @@ def _rise_mb(step: Callable[[], None]) -> float:
 def _main() -> None:
     task = json.loads(sys.argv[1])
     torch.set_num_threads(task["threads"])
-    steps = HalfSteps(task["space"], Size(**task["size"]), task["precision"]).run[task["side"]]
+    steps = MeasuredSteps(task["space"], Size(**task["size"]), task["precision"]).run[task["side"]]
     print(json.dumps({name: _rise_mb(step) for name, step in steps.items()}))
 
 

@@ -9,7 +9,9 @@ from omegaconf import OmegaConf
 
 from nas_lightning.app.job import Job
 from nas_lightning.app.search import search
+from nas_lightning.derive.base import derived
 from nas_lightning.records.folder import folder_name
+from nas_lightning.relaxations import CellView, Softmax
 
 ROOT = Path(__file__).parent.parent
 OmegaConf.register_new_resolver("run_folder", folder_name, replace=True)
@@ -25,6 +27,25 @@ TOY = (
 def composed(*overrides: str, config: str = "train"):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose(config, list(overrides))
+
+
+def view_of(space, alphas, temperature=1.0, edges=None, relaxation=None):
+    """What derive rules see of a cell with these alphas: {cell type: [E, O]}, and of its edges' parameters."""
+    return {
+        name: CellView(
+            space.cells[name],
+            relaxation or Softmax(),
+            alpha,
+            space.cells[name].mask_EO,
+            torch.tensor(temperature, dtype=torch.float64),
+            (edges or {}).get(name),
+        )
+        for name, alpha in alphas.items()
+    }
+
+
+def derive(space, alphas, temperature=1.0, edges=None, rule=None):
+    return derived(space.name, rule or space.rule, view_of(space, alphas, temperature, edges))
 
 
 @pytest.fixture(autouse=True)

@@ -5,13 +5,13 @@ import json
 import pytest
 import torch
 
-from nas_lightning.cells import CellScores
-from nas_lightning.derive.two_inputs import Exact, Softmax
+from nas_lightning.derive import Exact, Probabilities
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.genotypes.darts import parse_darts
 from nas_lightning.spaces import DARTS
 from nas_lightning.spaces.darts.space import EDGES
+from tests.conftest import derive
 
 NORMAL = (
     "('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), "
@@ -21,12 +21,11 @@ TEXT = f"Genotype(normal=[{NORMAL}], normal_concat=range(2, 6), reduce=[{NORMAL}
 PUBLISHED = ("DARTS_V1", "DARTS_V2", "NASNet", "PC_DARTS_cifar", "DrNAS_cifar10")
 
 
-def scores(space, temperature=1.0, edges=(None, None)):
-    """The logits that the derive examples were computed with, by running each repository's program."""
+def logits(space):
+    """Those that the derive examples were computed with, by running each repository's program."""
     e = torch.arange(14.0)[:, None]
     o = torch.arange(float(len(space.cells["normal"].operations)))
-    logits = {"normal": 0.1 * torch.cos(7 * e + 3 * o), "reduce": 0.1 * torch.sin(5 * e + 2 * o)}
-    return {name: CellScores(logits[name], temperature, edge) for name, edge in zip(logits, edges, strict=True)}
+    return {"normal": 0.1 * torch.cos(7 * e + 3 * o), "reduce": 0.1 * torch.sin(5 * e + 2 * o)}
 
 
 def compact(genotype):
@@ -34,8 +33,8 @@ def compact(genotype):
 
 
 def test_darts_rule_equals_quark0s_program():
-    space = DARTS(none=True, derive=Softmax())
-    assert compact(space.derive(scores(space))) == (
+    space = DARTS(none=True)
+    assert compact(derive(space, logits(space), rule=Probabilities())) == (
         "dil_conv_3x3@1 avg_pool_3x3@0 max_pool_3x3@2 dil_conv_3x3@0 skip_connect@0 dil_conv_5x5@1 dil_conv_3x3@1 "
         "max_pool_3x3@4",
         "dil_conv_5x5@0 max_pool_3x3@1 avg_pool_3x3@0 dil_conv_3x3@1 avg_pool_3x3@2 dil_conv_3x3@3 avg_pool_3x3@3 "
@@ -43,11 +42,12 @@ def test_darts_rule_equals_quark0s_program():
     )
 
 
-@pytest.mark.parametrize("rule", [Softmax(), Exact()])
+@pytest.mark.parametrize("rule", [Probabilities(), Exact()])
 def test_edge_weights_count_as_in_pc_darts_program(rule):
-    space = DARTS(none=True, derive=rule)
+    space = DARTS(none=True, edge_weights=True)
     e = torch.arange(14.0)
-    assert compact(space.derive(scores(space, edges=(torch.cos(2 * e), torch.sin(3 * e))))) == (
+    edges = {"normal": torch.cos(2 * e), "reduce": torch.sin(3 * e)}
+    assert compact(derive(space, logits(space), edges=edges, rule=rule)) == (
         "avg_pool_3x3@0 dil_conv_3x3@1 max_pool_3x3@1 max_pool_3x3@2 dil_conv_5x5@1 dil_conv_5x5@2 avg_pool_3x3@0 "
         "max_pool_3x3@4",
         "max_pool_3x3@1 dil_conv_5x5@0 dil_conv_3x3@1 avg_pool_3x3@0 avg_pool_3x3@2 sep_conv_3x3@0 sep_conv_5x5@2 "
@@ -82,8 +82,8 @@ def test_edge_weights_count_as_in_pc_darts_program(rule):
     ],
 )
 def test_rounded_rule_equals_the_edd_authors_program(temperature, normal, reduce):
-    space = DARTS(derive=Softmax(tempered=True, decimals=3))
-    assert compact(space.derive(scores(space, temperature))) == (normal, reduce)
+    space, rule = DARTS(), Probabilities(tempered=True, decimals=3)
+    assert compact(derive(space, logits(space), temperature, rule=rule)) == (normal, reduce)
 
 
 @pytest.mark.parametrize(
@@ -108,13 +108,13 @@ def test_rounded_rule_equals_the_edd_authors_program(temperature, normal, reduce
     ],
 )
 def test_rounded_rule_for_subspaces_equals_the_edd_authors_program(candidates, temperature, normal, reduce):
-    space = DARTS(candidates=candidates, derive=Softmax(tempered=True, decimals=3, op_ties="last"))
-    assert compact(space.derive(scores(space, temperature))) == (normal, reduce)
+    space, rule = DARTS(candidates=candidates), Probabilities(tempered=True, decimals=3, op_ties="last")
+    assert compact(derive(space, logits(space), temperature, rule=rule)) == (normal, reduce)
 
 
 def test_exact_rule_equals_darts_at_temperature_1():
-    exact, darts = DARTS(none=True), DARTS(none=True, derive=Softmax())
-    assert exact.derive(scores(exact)) == darts.derive(scores(darts))
+    space = DARTS(none=True)
+    assert derive(space, logits(space), rule=Exact()) == derive(space, logits(space), rule=Probabilities())
 
 
 def test_exact_rule_ranks_edges_that_are_all_saturated():
@@ -122,8 +122,7 @@ def test_exact_rule_ranks_edges_that_are_all_saturated():
     alpha = torch.zeros(14, 7)
     for edge in range(14):
         alpha[edge, 3] = 0.1 + 0.01 * edge  # the last inputs are the surest
-    cell = CellScores(alpha, 1e-5)
-    assert compact(DARTS().derive({"normal": cell, "reduce": cell}))[0] == " ".join(
+    assert compact(derive(DARTS(), {"normal": alpha, "reduce": alpha}, 1e-5))[0] == " ".join(
         f"sep_conv_3x3@{source}" for target in range(2, 6) for source in (target - 1, target - 2)
     )
 
@@ -134,18 +133,17 @@ def test_none_is_in_the_softmax_but_never_derived():
     alpha = torch.zeros(14, 3)
     alpha[2, 0] = 5.0
     alpha[2, 1] = 1.0
-    cell = CellScores(alpha, 1.0)
-    derived = compact(space.derive({"normal": cell, "reduce": cell}))[0].split()
-    assert derived[2:4] == ["skip_connect@1", "skip_connect@2"]
-    assert "none" not in " ".join(derived)
+    normal = compact(derive(space, {"normal": alpha, "reduce": alpha}))[0].split()
+    assert normal[2:4] == ["skip_connect@1", "skip_connect@2"]
+    assert "none" not in " ".join(normal)
 
 
 def test_the_last_of_tied_operations_wins_where_asked():
-    cell = CellScores(torch.zeros(14, 2), 0.001)
+    alphas = dict.fromkeys(("normal", "reduce"), torch.zeros(14, 2))
     for ties, operation in (("first", "skip_connect"), ("last", "sep_conv_3x3")):
-        space = DARTS(candidates="s2", derive=Softmax(tempered=True, decimals=3, op_ties=ties))
+        rule = Probabilities(tempered=True, decimals=3, op_ties=ties)
         nodes = " ".join(f"{operation}@0 {operation}@1" for _ in range(4))
-        assert compact(space.derive({"normal": cell, "reduce": cell})) == (nodes, nodes)
+        assert compact(derive(DARTS(candidates="s2"), alphas, 0.001, rule=rule)) == (nodes, nodes)
 
 
 def test_subspaces_have_the_published_candidates():
@@ -258,7 +256,6 @@ def test_subspaces_refuse_other_operations_but_take_published_architectures_for_
         ({"candidates": "s2", "none": True}, "space.none=true adds"),
         ({"stem": "svhn"}, "space.stem must be"),
         ({"auxiliary": "yes"}, "space.auxiliary must be"),
-        ({"derive": "exact"}, "space.derive='exact' is no rule"),
     ],
 )
 def test_nonsense_settings_are_one_sentence(settings, sentence):
@@ -269,15 +266,15 @@ def test_nonsense_settings_are_one_sentence(settings, sentence):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"tempered": "no"}, "space.derive.tempered must be"),
-        ({"decimals": "three"}, "space.derive.decimals must be"),
-        ({"decimals": -1}, "space.derive.decimals must be"),
-        ({"op_ties": "middle"}, "space.derive.op_ties must be"),
+        ({"tempered": "no"}, "derive.tempered must be"),
+        ({"decimals": "three"}, "derive.decimals must be"),
+        ({"decimals": -1}, "derive.decimals must be"),
+        ({"op_ties": "middle"}, "derive.op_ties must be"),
     ],
 )
 def test_nonsense_settings_of_a_rule_are_one_sentence(settings, sentence):
     with pytest.raises(UserError, match=sentence):
-        Softmax(**settings)
+        Probabilities(**settings)
 
 
 def test_a_genotype_file_with_missing_cells_is_one_sentence():

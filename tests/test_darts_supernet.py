@@ -13,8 +13,9 @@ from nas_lightning.relaxations import Softmax
 from nas_lightning.search.architecture import Architecture
 from nas_lightning.search.module import epoch_seed
 from nas_lightning.spaces import DARTS, NB201
+from nas_lightning.spaces.darts import bank as darts
 from nas_lightning.spaces.relaxed import RelaxedNodes
-from nas_lightning.spaces.weights import EdgeWeights, darts
+from nas_lightning.spaces.weights import EdgeWeights
 from speed.reference import ReferenceSupernet
 from speed.reference_darts import ReferenceDartsSupernet, shuffle
 from tests.conftest import composed
@@ -162,7 +163,7 @@ def test_supernet_has_the_published_number_of_weights_and_logits(settings, class
     for cell, alpha in architecture.alpha.items():
         assert alpha.shape == (14, operations or alpha.shape[1])
         assert architecture.mask(cell).sum() == 14 * (operations or 2)
-    assert sum(p.numel() for p in architecture.edge_logits.values()) == 2 * edges
+    assert sum(p.numel() for p in architecture.edge_alpha.values()) == 2 * edges
 
 
 @pytest.mark.parametrize("partial", [1, 4])
@@ -226,9 +227,9 @@ def test_channels_that_pass_by_are_halved_as_the_operations_halve_odd_sizes():
 def test_edge_weights_are_a_softmax_over_the_edges_into_a_node():
     architecture = Architecture(DARTS(edge_weights=True).cells, Softmax(), torch.Generator().manual_seed(0))
     with torch.no_grad():
-        architecture.edge_logits["normal"].copy_(torch.arange(14.0).sin())
+        architecture.edge_alpha["normal"].copy_(torch.arange(14.0).sin())
     architecture.set_temperature(0.1)  # theirs is always 1
-    ours = architecture.relaxed()["normal"]
+    ours = architecture.weights(architecture.beta(), architecture.candidates)["normal"]
     by_hand = []
     for node in (2, 3, 4, 5):
         edges = [e for e, (_, target) in enumerate(DARTS().cells["normal"].edges) if target == node]
@@ -236,7 +237,7 @@ def test_edge_weights_are_a_softmax_over_the_edges_into_a_node():
         by_hand += [(logit.exp() / sum(other.exp() for other in logits)).item() for logit in logits]
     assert ours.edge_E.tolist() == pytest.approx(by_hand)
     assert torch.allclose(ours.beta_EO.sum(-1), ours.edge_E)
-    assert torch.equal(architecture.scores()["normal"].edge_E, architecture.edge_logits["normal"].detach())
+    assert torch.equal(architecture.snapshot()["normal"].edge_E, architecture.edge_alpha["normal"].detach())
     discrete = architecture.one_hot(DARTS().parse("DARTS_V2"))["normal"]
     assert torch.equal(discrete.edge_E, ours.edge_E)
     assert torch.equal(discrete.beta_EO.sum(-1) > 0, discrete.beta_EO.sum(-1) == ours.edge_E)
@@ -244,7 +245,7 @@ def test_edge_weights_are_a_softmax_over_the_edges_into_a_node():
 
 def test_entropy_is_that_of_the_candidates_alone():
     cells = DARTS(candidates="s1").cells
-    observed = Architecture(cells, Softmax(), torch.Generator().manual_seed(0)).observe().tempered
+    observed = Architecture(cells, Softmax(), torch.Generator().manual_seed(0)).observe().entropy
     for name, spec in cells.items():
         assert {sum(row) for row in spec.candidates} != {len(spec.operations)}
         assert observed[name] == pytest.approx([math.log(sum(row)) for row in spec.candidates], abs=1e-5)

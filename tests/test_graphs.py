@@ -3,11 +3,11 @@
 import functools
 import shutil
 
-import nas_lightning.search.module
 import pytest
 import pytorch_lightning as pl
 import torch
 
+import nas_lightning.search.module
 from nas_lightning.app.fit import fit
 from nas_lightning.cells import CellSpec
 from nas_lightning.errors import UserError
@@ -96,7 +96,7 @@ def test_replayed_search_equals_the_eager_search(recorder, precision):
     eager = trained(module(), precision=precision)
     replayed = trained(module(graphs=True), precision=precision)
     assert states_equal(eager, replayed)
-    assert eager.architecture.active.share < 1  # the set of computed operations did change
+    assert eager.halves.skipping.share < 1  # the set of computed operations did change
     assert (
         recorder.replays == 2 * 3 * 3
     )  # two half steps, three full batches, three epochs; the rest batch runs eagerly
@@ -170,7 +170,7 @@ def test_compiled_search_equals_the_eager_search(monkeypatch):
     settings = {"temperatures": (1.0,), "precision": "64-true", "sizes": (6, 6)}
     eager, compiled = trained(module().double(), **settings), trained(module(compile=True).double(), **settings)
     assert compiled._compiles
-    assert compiled.architecture.active.share == 1
+    assert compiled.halves.skipping.share == 1
     for (name, one), other in zip(eager.state_dict().items(), compiled.state_dict().values(), strict=True):
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-9), name
 
@@ -243,7 +243,7 @@ def test_inductor_computes_an_edge_as_eager_does():
     """The default compiler itself, on one edge: both half steps' gradients."""
     torch.manual_seed(0)
     candidates = ((True,) * 5,)
-    cell = RelaxedCell(CellSpec(((0, 1),), NB201_OPERATIONS, candidates), 2, conv_bias=False).double()
+    cell = RelaxedCell(CellSpec(((0, 1),), NB201_OPERATIONS, candidates, (1,)), 2, conv_bias=False).double()
     x = torch.randn(4, 2, 8, 8, dtype=torch.float64).contiguous(memory_format=torch.channels_last).requires_grad_()
     beta = torch.softmax(torch.randn(1, 5, dtype=torch.float64), -1).requires_grad_()
 

@@ -180,7 +180,7 @@ class Halving:
         return ScheduleState(0.5)
 
     def update(self, epoch, observed, previous):
-        self.seen.append((epoch, observed.tempered["cell"][0], previous.temperature, self.alpha[0].detach().clone()))
+        self.seen.append((epoch, observed.entropy["cell"][0], previous.temperature, self.alpha[0].detach().clone()))
         return ScheduleState(0.5 / 2**epoch)
 
 

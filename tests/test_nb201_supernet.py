@@ -4,13 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from nas_lightning.cells import CellScores
+from nas_lightning.derive.base import derived
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.nb201 import NB201_OPERATIONS, nb201_genotype
 from nas_lightning.spaces import NB201
 from nas_lightning.spaces.kernels import average_pool_3x3
 from nas_lightning.spaces.weights import EdgeWeights
 from speed.reference import ReferenceSupernet
+from tests.conftest import derive
 
 ALL = [[True] * 5] * 6
 
@@ -153,7 +154,7 @@ def test_network_computes_what_the_one_hot_supernet_computes(seed):
     space = NB201(C=4, N=1)
     supernet = space.supernet(10).double()
     hot = one_hot_beta(torch.Generator().manual_seed(seed))
-    genotype = space.derive({"cell": CellScores(hot, 1.0)})
+    genotype = derive(space, {"cell": hot})
     network = space.network(genotype, 10).double()
     for part in ("stem", "reductions", "head", "classifier"):
         getattr(network, part).load_state_dict(getattr(supernet, part).state_dict(), strict=False)
@@ -171,7 +172,7 @@ def test_network_computes_what_the_one_hot_supernet_computes(seed):
 
 def test_derive_takes_each_edges_best_operation():
     e, o = torch.arange(6.0)[:, None], torch.arange(5.0)
-    assert str(NB201().derive({"cell": CellScores(torch.cos(7 * e + 3 * o), 1.0)})) == (
+    assert str(derive(NB201(), {"cell": torch.cos(7 * e + 3 * o)})) == (
         "|none~0|+|avg_pool_3x3~0|avg_pool_3x3~1|+|skip_connect~0|skip_connect~1|nor_conv_3x3~2|"
     )
 
@@ -185,8 +186,8 @@ def test_masked_none_is_never_derived_nor_weighted():
     with torch.no_grad():
         architecture.alpha["cell"][:, 0] = 5.0
     assert (architecture.beta()["cell"][:, 0] == 0).all()
-    assert "none" not in str(space.derive(architecture.scores()))
-    assert max(architecture.observe().tempered["cell"]) <= torch.log(torch.tensor(4.0)) + 1e-6
+    assert "none" not in str(derived(space.name, space.rule, architecture.snapshot()))
+    assert max(architecture.observe().entropy["cell"]) <= torch.log(torch.tensor(4.0)) + 1e-6
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

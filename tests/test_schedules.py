@@ -30,7 +30,7 @@ LITERAL = {"warmup": 0, "interval": 1, "late_start": None}
 
 
 def constant_entropy(nats):
-    return Observation(tempered={"cell": (nats,) * 6}, untempered={"cell": (nats,) * 6}, positive_alpha=E)
+    return Observation(entropy={"cell": (nats,) * 6}, entropy_at_1={"cell": (nats,) * 6}, positive_alpha=E)
 
 
 def run(schedule, epochs, observations=None):
@@ -50,8 +50,8 @@ def random_observations(epochs, seed=0, cells=("normal", "reduce")):
     draw = random.Random(seed)
     return [
         Observation(
-            tempered={cell: tuple(draw.uniform(0, math.log(7)) for _ in range(14)) for cell in cells},
-            untempered={cell: tuple(draw.uniform(1, math.log(7)) for _ in range(14)) for cell in cells},
+            entropy={cell: tuple(draw.uniform(0, math.log(7)) for _ in range(14)) for cell in cells},
+            entropy_at_1={cell: tuple(draw.uniform(1, math.log(7)) for _ in range(14)) for cell in cells},
             positive_alpha=draw.uniform(4e-4, 4e-2),
         )
         for _ in range(epochs)
@@ -298,7 +298,7 @@ def reference_edd(options, update_epochs, observations):
     d, k, t, states = 0.0, 0, 1.0, []
     for epoch, seen in enumerate(observations):
         if epoch in update_epochs:
-            entropies = seen.untempered if options.get("entropy_source") == "untempered" else seen.tempered
+            entropies = seen.entropy_at_1 if options.get("entropy_source") == "untempered" else seen.entropy
             edges = list(entropies["normal"])
             if options.get("entropy_cells") != "normal":
                 edges += entropies["reduce"]
@@ -347,7 +347,7 @@ def test_edd_equals_the_formulas_under_every_reading(options):
 def test_the_sum_of_the_entropies_over_six_edges_needs_a_sixth_of_lambda():
     mean = EntropyDynamicDecay(epochs=50, lam=0.24)
     total = EntropyDynamicDecay(epochs=50, lam=0.04, entropy_reduce="sum")
-    observations = [replace(seen, tempered={"cell": seen.tempered["normal"][:6]}) for seen in random_observations(50)]
+    observations = [replace(seen, entropy={"cell": seen.entropy["normal"][:6]}) for seen in random_observations(50)]
     assert [s.temperature for s in run(total, 50, observations)] == pytest.approx(
         [s.temperature for s in run(mean, 50, observations)], rel=1e-12
     )

@@ -5,19 +5,32 @@ import math
 import pytest
 import torch
 
+from nas_lightning.cells import CellSpec
+from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS
 from nas_lightning.relaxations import SnSoftmax, Softmax
-from nas_lightning.search.skipping import ActiveOperations, step_bound
+from nas_lightning.search.architecture import Architecture
+from nas_lightning.search.skipping import Skipping, step_bound
 
 FULL = ((True,) * 5,) * 6
-MASK = torch.ones(6, 5, dtype=torch.bool)
+SHARP, LEVEL = torch.tensor([[1.0, 0, 0, 0, 0]] * 6), torch.zeros(6, 5)
 
 
-def make(lag, temperature=1e-3, candidates=FULL):
-    mask = torch.tensor(candidates)
-    relaxation = SnSoftmax(second_temperature=1.0)
-    return ActiveOperations(
-        {"cell": candidates}, lambda name, alpha, drift: relaxation.support(alpha, mask, temperature, drift), lag
-    )
+def make(lag, candidates=FULL, relaxation=None, dense=False):
+    """An architecture of one cell with six edges at t = 1e-3, and what decides for it."""
+    spec = CellSpec(NB201_EDGES, NB201_OPERATIONS, candidates, (3,))
+    architecture = Architecture({"cell": spec}, relaxation or SnSoftmax(second_temperature=1.0), torch.Generator())
+    architecture.set_temperature(1e-3)
+    skipping = Skipping(architecture, dense, lag=lag)
+    return architecture, skipping
+
+
+def put(architecture, alpha):
+    with torch.no_grad():
+        architecture.alpha["cell"].copy_(alpha)
+
+
+def computed(skipping):
+    return torch.tensor(skipping.weight_step({})["cell"])
 
 
 def needed(alpha, temperature=1e-3):
@@ -33,69 +46,110 @@ def adam(alpha):
 @pytest.mark.parametrize("order", ["weights_first", "arch_first"])
 def test_no_operation_is_missed_while_alpha_moves(lag, order):
     torch.manual_seed(0)
-    alpha = (0.03 * torch.randn(6, 5)).requires_grad_()
-    optimizer, active = adam(alpha), make(lag)
+    architecture, skipping = make(lag)
+    alpha = architecture.alpha["cell"]
+    put(architecture, 0.03 * torch.randn(6, 5))
+    optimizer = adam(alpha)
     left_out = revived = 0
     before = needed(alpha.detach())
+
+    def step(pull):
+        alpha.grad = pull + torch.randn(6, 5)
+        optimizer.step()
+        skipping.follow(step_bound(optimizer))
+
     for _ in range(8):
-        active.restart({"cell": alpha}, step_bound(optimizer))
+        skipping.restart(step_bound(optimizer))
         pull = torch.randn(6, 5)
         for _ in range(10):
             if order == "arch_first":
-                alpha.grad = pull + torch.randn(6, 5)
-                optimizer.step()
-                active.follow({"cell": alpha}, step_bound(optimizer))
-            computed, must = torch.tensor(active.lists["cell"]), needed(alpha.detach())
-            assert (computed | ~must).all()
-            left_out += int((~computed).sum())
+                step(pull)
+            now, must = computed(skipping), needed(alpha.detach())
+            assert (now | ~must).all()
+            left_out += int((~now).sum())
             revived += int((must & ~before).sum())
             if order == "weights_first":
-                alpha.grad = pull + torch.randn(6, 5)
-                optimizer.step()
-                active.follow({"cell": alpha}, step_bound(optimizer))
+                step(pull)
     assert left_out > 0
     assert revived > 0  # else the test does not test what it is for
 
 
 def test_the_set_grows_within_an_epoch_and_starts_anew_with_the_next():
-    active = make(lag=0)
-    sharp, level = torch.tensor([[1.0, 0, 0, 0, 0]] * 6), torch.zeros(6, 5)
-    active.restart({"cell": sharp}, math.inf)
-    assert sum(map(sum, active.lists["cell"])) == 6
-    active.follow({"cell": level}, math.inf)
-    active.follow({"cell": sharp}, math.inf)
-    assert sum(map(sum, active.lists["cell"])) == 30
-    active.restart({"cell": sharp}, math.inf)
-    assert sum(map(sum, active.lists["cell"])) == 6
+    architecture, skipping = make(lag=0)
+    put(architecture, SHARP)
+    skipping.restart(math.inf)
+    first = skipping.key
+    assert computed(skipping).sum() == 6
+    put(architecture, LEVEL)
+    skipping.follow(math.inf)
+    assert skipping.key != first
+    put(architecture, SHARP)
+    skipping.follow(math.inf)
+    assert computed(skipping).sum() == 30
+    skipping.restart(math.inf)
+    assert computed(skipping).sum() == 6
+
+
+def test_the_key_of_graphs_changes_with_the_set_and_with_the_mask_alone():
+    architecture, skipping = make(lag=0)
+    put(architecture, SHARP)
+    skipping.restart(math.inf)
+    key = skipping.key
+    skipping.follow(math.inf)
+    skipping.restart(math.inf)
+    assert skipping.key == key
+    architecture.narrow({"cell": torch.tensor([[True, True, False, False, False]] * 6)})
+    assert skipping.key != key
 
 
 def test_what_was_on_its_way_in_one_epoch_counts_for_nothing_in_the_next():
     """A search that is resumed has no such copy, and must compute the same."""
-    active = make(lag=1)
-    sharp, level = torch.tensor([[1.0, 0, 0, 0, 0]] * 6), torch.zeros(6, 5)
-    active.restart({"cell": sharp}, 0.0)
-    active.follow({"cell": level}, 0.0)
-    active.restart({"cell": sharp}, 0.0)
-    active.follow({"cell": sharp}, 0.0)
-    assert sum(map(sum, active.lists["cell"])) == 6
+    architecture, skipping = make(lag=1)
+    put(architecture, SHARP)
+    skipping.restart(0.0)
+    put(architecture, LEVEL)
+    skipping.follow(0.0)
+    put(architecture, SHARP)
+    skipping.restart(0.0)
+    skipping.follow(0.0)
+    assert computed(skipping).sum() == 6
 
 
-def test_with_a_lag_and_no_bound_every_candidate_is_computed():
-    candidates = ((True, False, True, True, True),) * 6
-    active = make(lag=1, candidates=candidates)
-    active.restart({"cell": torch.tensor([[1.0, 0, 0, 0, 0]] * 6)}, math.inf)
-    assert active.lists["cell"] == [list(row) for row in candidates]
+def test_without_a_known_bound_a_device_that_is_behind_computes_all_candidates():
+    candidates = ((False, True, True, True, True),) * 6
+    architecture, skipping = make(1, candidates)
+    put(architecture, SHARP)
+    skipping.restart(math.inf)
+    assert torch.equal(computed(skipping), torch.tensor(candidates))
 
 
-def test_share_counts_what_weight_steps_computed():
-    active = make(lag=0)
-    active.restart({"cell": torch.tensor([[1.0, 0, 0, 0, 0]] * 6)}, 0.0)
-    assert active.share == 1.0
-    active.count()
-    assert active.share == pytest.approx(6 / 30)
-    active.follow({"cell": torch.zeros(6, 5)}, 0.0)
-    active.count()
-    assert active.share == pytest.approx(36 / 60)
+def test_share_counts_every_weight_step():
+    architecture, skipping = make(lag=0)
+    put(architecture, SHARP)
+    skipping.restart(0.0)
+    assert skipping.share == 1.0
+    skipping.count({})
+    assert skipping.share == pytest.approx(6 / 30)
+    put(architecture, LEVEL)
+    skipping.follow(0.0)
+    skipping.count({})
+    assert skipping.share == pytest.approx(36 / 60)
+
+
+def test_a_dense_step_computes_every_candidate():
+    architecture, skipping = make(lag=0, dense=True)
+    put(architecture, SHARP)
+    skipping.restart(0.0)
+    skipping.follow(0.0)
+    assert computed(skipping).all()
+
+
+def test_an_optimiser_that_knows_its_bound_is_asked():
+    class Own(torch.optim.SGD):
+        def step_bound(self):
+            return 0.25
+
+    assert step_bound(Own([torch.zeros(1, requires_grad=True)], lr=1.0)) == 0.25
 
 
 @pytest.mark.parametrize("relaxation", [Softmax(), SnSoftmax(scale=100.0)], ids=str)
@@ -150,14 +204,13 @@ def test_other_optimisers_have_no_bound():
 
 
 def test_search_with_and_without_left_out_operations_is_the_same_search(monkeypatch):
-    from nas_lightning.search.architecture import Architecture
     from tests.test_module import trained
 
-    start = Architecture.start_epoch
     sparse, _ = trained()
-    assert sparse.architecture.active.share < 0.9
-    monkeypatch.setattr(Architecture, "start_epoch", lambda self, bound, skip: start(self, bound, skip=False))
+    assert sparse.halves.skipping.share < 0.9
+    initialise = Skipping.__init__
+    monkeypatch.setattr(Skipping, "__init__", lambda self, architecture, dense: initialise(self, architecture, True))
     whole, _ = trained()
-    assert whole.architecture.active.share == 1.0
+    assert whole.halves.skipping.share == 1.0
     for (name, one), other in zip(sparse.state_dict().items(), whole.state_dict().values(), strict=True):
         assert torch.allclose(one, other, rtol=1e-12, atol=1e-14), name

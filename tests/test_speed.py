@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from speed import gpu, measure, record, scaling, tables
-from speed.half_steps import ARCHITECTURE, SIDES, SPACES, WEIGHT_STEPS, HalfSteps, Size
+from speed.half_steps import ARCHITECTURE, SIDES, SPACES, WEIGHT_STEPS, MeasuredSteps, Size
 from speed.loop import BareModule, build_search, fake_search, lightning_overhead
 from speed.memory import profile_step, resident
 from speed.plot import plot
@@ -22,12 +22,12 @@ DOCUMENT = ROOT / "docs" / "performance.md"
 
 @pytest.fixture(scope="module")
 def steps():
-    return HalfSteps("nb201", TINY, "float32")
+    return MeasuredSteps("nb201", TINY, "float32")
 
 
 @pytest.fixture(scope="module", params=SPACES)
 def each(request):
-    return HalfSteps(request.param, TINY if request.param == "nb201" else Size(8, 3, 4, 8), "float32")
+    return MeasuredSteps(request.param, TINY if request.param == "nb201" else Size(8, 3, 4, 8), "float32")
 
 
 def test_steps_take_turns_and_the_first_round_does_not_count():

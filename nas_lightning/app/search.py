@@ -72,7 +72,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         "architecture": str(genotype),
         "final": {name: value for name, value in rows[-1].items() if name != "architecture"},
         "scores": look_up(benchmark, genotype),
-        "selection": f"the architecture of the last epoch, {_rule(config)}",
+        "selection": f"the architecture of the last epoch, {module.rule.sentence}",
         "split": split,
         **totals(rows),
         **provenance(trainer.strategy.root_device, trainer.num_devices),
@@ -80,12 +80,6 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     }
     _write_results(folder, genotype, report)
     return report
-
-
-def _rule(config: DictConfig) -> str:
-    if config.space.get("derive") is None:
-        return "each edge's largest alpha"
-    return f"two edges a node by the rule {config.space.derive._target_.rpartition('.')[2]}"
 
 
 def totals(rows: list[Row]) -> dict[str, Any]:

@@ -1,28 +1,44 @@
-"""How alpha's gradient is formed, and the order of the two half steps."""
+"""The weights as they are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from nas_lightning.bilevel.base import Batch, Lookahead, Losses, Order, Outputs, check_order, frozen
 from nas_lightning.errors import UserError
 
 
 @dataclass(frozen=True)
 class FirstOrder:
-    """d L_val(w, alpha) / d alpha with the weights as they are (arXiv 1806.09055, first order; arXiv 2306.06855).
+    """d L(w, alpha) / d alpha with the weights as they are (arXiv 1806.09055, first order; arXiv 2306.06855).
 
-    order: "weights_first" as NAS-Bench-201's programs do, "arch_first" as those of the DARTS space do.
+    order: of the half steps. on: the validation batch; or the training batch, so that both half steps follow one loss
+    (single level, as GAEA-ERM).
     """
 
-    order: Literal["weights_first", "arch_first"] = "weights_first"
+    looks_ahead: ClassVar[bool] = False
+
+    order: Order = "weights_first"
+    on: Literal["valid", "train"] = "valid"
 
     def __post_init__(self) -> None:
-        if self.order not in ("weights_first", "arch_first"):
-            raise UserError(f"bilevel.order must be weights_first or arch_first, got {self.order!r}.")
+        check_order(self.order)
+        if self.on not in ("valid", "train"):
+            raise UserError(f"bilevel.on must be valid or train, got {self.on!r}.")
 
-    def alpha_gradients(self, valid_loss: Tensor, alphas: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    @property
+    def batches(self) -> tuple[str, ...]:
+        return (self.on,)
+
+    def alpha_gradients(
+        self, losses: Losses, batches: Mapping[str, Batch], drawn: Mapping[str, Tensor], ahead: Lookahead
+    ) -> Outputs:
         """Only what leads to alpha is differentiated: no gradient of a weight is computed or stored."""
-        return torch.autograd.grad(valid_loss, list(alphas))
+        with frozen(losses.supernet):
+            loss, logits = losses.loss(batches[self.on], drawn)
+        penalty = losses.penalty_term()
+        gradients = torch.autograd.grad(loss if penalty is None else loss + penalty, losses.alphas())
+        return loss.detach(), logits.detach(), *gradients

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytorch_lightning as pl
 from torch import Tensor
 
-from nas_lightning.cells import CellSpec
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.epochs import EpochFile, Row
+from nas_lightning.search.architecture import Architecture
 from nas_lightning.search.module import SupernetModule
 from nas_lightning.tabular import Benchmark
 
@@ -51,24 +51,23 @@ class ArchitectureLog(pl.Callback):
         pl_module.log_dict({"skip_connects": float(chosen.count("skip_connect")), **scores}, logger=False)
         architecture = pl_module.architecture
         row: Row = {"epoch": trainer.current_epoch}
-        row |= _entries(
-            "alpha", {name: alpha.detach().cpu() for name, alpha in architecture.alpha.items()}, architecture.cells
-        )
-        row |= _entries(
-            "beta", {name: beta.detach().cpu() for name, beta in architecture.beta().items()}, architecture.cells
-        )
+        views = architecture.snapshot()
+        row |= _entries("alpha", {name: view.alpha_EO for name, view in views.items()}, architecture)
+        row |= _entries("beta", {name: view.probabilities_EO for name, view in views.items()}, architecture)
         row["architecture"] = json.dumps(json.loads(genotype.to_json()), separators=(",", ":"))
         self.file.rows.append(row)
         if trainer.is_global_zero:
             self.file.write()
 
 
-def _entries(kind: str, values: Mapping[str, Tensor], cells: Mapping[str, CellSpec]) -> Row:
-    """values_EO of every cell type, by name; what is no candidate is left out."""
+def _entries(kind: str, values: Mapping[str, Tensor], architecture: Architecture) -> Row:
+    """values_EO of every cell type, by name; what the space has as no candidate is left out."""
     return {
         f"{kind}/{cell}/{edge}/{operation}": float(f"{value:.6g}")
         for cell, values_EO in values.items()
-        for edge, (row, candidates) in enumerate(zip(values_EO.tolist(), cells[cell].candidates, strict=True))
-        for operation, value, candidate in zip(cells[cell].operations, row, candidates, strict=True)
+        for edge, (row, candidates) in enumerate(
+            zip(values_EO.tolist(), architecture.cells[cell].candidates, strict=True)
+        )
+        for operation, value, candidate in zip(architecture.cells[cell].operations, row, candidates, strict=True)
         if candidate
     }

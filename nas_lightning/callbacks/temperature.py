@@ -39,7 +39,7 @@ class TemperatureUpdate(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SupernetModule)
-        by_cell = pl_module.architecture.observe().tempered
+        by_cell = pl_module.architecture.observe().entropy
         edges = {f"entropy/{cell}/{e}": h for cell, row in by_cell.items() for e, h in enumerate(row)}
         state = {"temperature": self.state.temperature, "decay": self.state.decay, "updates": float(self.state.updates)}
         pl_module.log_dict({"entropy": sum(edges.values()) / len(edges), **state, **edges}, logger=False)

@@ -1,4 +1,4 @@
-"""From the scores of a cell to the edges and operations that are kept.
+"""Two edges a node.
 
 A rule says how strong every operation of every edge is. A node keeps the two incoming edges whose best operation is the
 strongest, in this order, and on each its best operation; `none` takes part in the softmax but is never kept.
@@ -7,43 +7,39 @@ Letters: E edges, O operations.
 """
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas_lightning.cells import CellScores, CellSpec
+from nas_lightning.cells import CellSpec
 from nas_lightning.errors import UserError, check_flag, is_whole
 from nas_lightning.genotypes.base import Choice
-
-
-class DeriveRule(Protocol):
-    def __call__(self, spec: CellSpec, scores: CellScores) -> tuple[Choice, ...]: ...
+from nas_lightning.relaxations.view import CellView
 
 
 @dataclass(frozen=True)
 class Exact:
-    """Rank by beta = softmax(alpha / t), without rounding.
+    """Rank by the relaxation's probabilities as they stand, without rounding.
 
-    Compared are the log-odds ln(beta / (1 - beta)) = alpha_o / t - logsumexp of the others: they grow with beta and still
-    differ where every edge's best beta rounds to 1. With edge weights, ln beta plus the edge's ln softmax, t = 1 there.
+    Compared are its log-odds ln(p / (1 - p)): they grow with p and still differ where every edge's best p rounds to 1.
+    With edge weights, ln p plus the ln of the edge's weight.
     """
 
-    def __call__(self, spec: CellSpec, scores: CellScores) -> tuple[Choice, ...]:
-        logits_EO = scores.alpha_EO.double() / scores.temperature
-        others_EOO = logits_EO[:, None, :].masked_fill(torch.eye(logits_EO.shape[1], dtype=torch.bool), -torch.inf)
-        odds_EO = torch.where(logits_EO > -torch.inf, logits_EO - others_EOO.logsumexp(-1), -torch.inf)
-        if scores.edge_E is None:
-            return two_inputs_a_node(spec, odds_EO)
-        return two_inputs_a_node(spec, F.logsigmoid(odds_EO) + _log_edge_weights(spec, scores.edge_E)[:, None])
+    sentence = "two edges a node, ranked by beta without rounding"
+
+    def __call__(self, view: CellView) -> tuple[Choice, ...]:
+        odds_EO = view.log_odds_EO
+        if view.edge_shares_E is None:
+            return two_inputs_a_node(view, odds_EO)
+        return two_inputs_a_node(view, F.logsigmoid(odds_EO) + view.edge_shares_E.log()[:, None])
 
 
 @dataclass(frozen=True)
-class Softmax:
-    """Rank by the probabilities softmax(alpha), times the edge's where edges have weights: DARTS and PC-DARTS.
+class Probabilities:
+    """Rank by the relaxation's probabilities at t = 1, times the edge's where edges have weights: DARTS and PC-DARTS.
 
-    tempered: softmax(alpha / t) instead. decimals: round to so many; edges that tie go to the lower input.
+    tempered: at the search's temperature instead. decimals: round to so many; edges that tie go to the lower input.
     op_ties: which operation of an edge wins a tie, the first or the last in the space's order.
 
     The EDD authors' released programs (chaoji90/PCDEDD) are tempered with decimals=3; the one for S1-S4 differs by
@@ -59,51 +55,54 @@ class Softmax:
     op_ties: Literal["first", "last"] = "first"
 
     def __post_init__(self) -> None:
-        check_flag("space.derive.tempered", self.tempered)
+        check_flag("derive.tempered", self.tempered)
         if self.decimals is not None and not is_whole(self.decimals, 0):
             raise UserError(
-                f"space.derive.decimals must be a whole number, 0 or more, or null for no rounding, got {self.decimals!r}."
+                f"derive.decimals must be a whole number, 0 or more, or null for no rounding, got {self.decimals!r}."
             )
         if self.op_ties not in ("first", "last"):
-            raise UserError(f"space.derive.op_ties must be first or last, got {self.op_ties!r}.")
+            raise UserError(f"derive.op_ties must be first or last, got {self.op_ties!r}.")
 
-    def __call__(self, spec: CellSpec, scores: CellScores) -> tuple[Choice, ...]:
-        temperature = scores.temperature if self.tempered else 1.0
-        strength_EO = torch.softmax(scores.alpha_EO.double() / temperature, -1)
-        if scores.edge_E is not None:
-            strength_EO = strength_EO * _log_edge_weights(spec, scores.edge_E).exp()[:, None]
+    @property
+    def sentence(self) -> str:
+        rounded = "" if self.decimals is None else f" rounded to {self.decimals} decimals"
+        return f"two edges a node, ranked by beta at {'the temperature' if self.tempered else 't = 1'}{rounded}"
+
+    def __call__(self, view: CellView) -> tuple[Choice, ...]:
+        strength_EO = (view if self.tempered else view.at(1.0)).probabilities_EO
+        if view.edge_shares_E is not None:
+            strength_EO = strength_EO * view.edge_shares_E[:, None]
         if self.decimals is not None:
             strength_EO = strength_EO.round(decimals=self.decimals)
-        return two_inputs_a_node(spec, strength_EO, self.op_ties == "last")
+        return two_inputs_a_node(view, strength_EO, self.op_ties == "last")
 
 
-def two_inputs_a_node(spec: CellSpec, strength_EO: Tensor, last_op_wins: bool = False) -> tuple[Choice, ...]:
+def two_inputs_a_node(view: CellView, strength_EO: Tensor, last_op_wins: bool = False) -> tuple[Choice, ...]:
     """Per node the two strongest edges, strongest first, each with its strongest operation other than `none`.
 
-    Edges that tie go to the lower input; operations that tie to the first, or with `last_op_wins` to the last.
+    Edges that tie go to the lower input; operations that tie to the first, or with `last_op_wins` to the last. A node has
+    fewer where fewer of its edges have such an operation left.
     """
+    edges, mask = view.spec.edges, view.mask_EO.tolist()
+    best = {
+        edge: _best_operation(view.spec, mask, edge, strength_EO[edge].tolist(), last_op_wins)
+        for edge in range(len(edges))
+        if view.spec.named(mask, edge)
+    }
     choices = []
-    best = [_best_operation(spec, edge, strength_EO[edge].tolist(), last_op_wins) for edge in range(len(spec.edges))]
-    for node in sorted({target for _, target in spec.edges}):
-        incoming = [edge for edge, (_, target) in enumerate(spec.edges) if target == node]
+    for node in sorted({target for _, target in edges}):
+        incoming = [edge for edge in best if edges[edge][1] == node]
         for edge in sorted(incoming, key=lambda edge: -best[edge][0])[:2]:
-            choices.append(Choice(best[edge][1], *spec.edges[edge]))
+            choices.append(Choice(best[edge][1], *edges[edge]))
     return tuple(choices)
 
 
-def _best_operation(spec: CellSpec, edge: int, strengths: list[float], last_wins: bool) -> tuple[float, str]:
+def _best_operation(
+    spec: CellSpec, mask: list[list[bool]], edge: int, strengths: list[float], last_wins: bool
+) -> tuple[float, str]:
     candidates = [
         (strength, name)
-        for strength, name, may in zip(strengths, spec.operations, spec.candidates[edge], strict=True)
+        for strength, name, may in zip(strengths, spec.operations, mask[edge], strict=True)
         if may and name != "none"
     ]
     return max(reversed(candidates) if last_wins else candidates, key=lambda candidate: candidate[0])
-
-
-def _log_edge_weights(spec: CellSpec, edge_E: Tensor) -> Tensor:
-    """ln of each edge's share among the edges into its node."""
-    log_E = torch.empty(len(spec.edges), dtype=torch.float64)
-    for node in {target for _, target in spec.edges}:
-        incoming = [edge for edge, (_, target) in enumerate(spec.edges) if target == node]
-        log_E[incoming] = torch.log_softmax(edge_E[incoming].double(), -1)
-    return log_E

@@ -1,5 +1,8 @@
-"""Relaxations: architecture logits to the weights of the operations on each edge."""
+"""Relaxations: from the parameters alpha to the weights of the operations on each edge."""
 
-from nas_lightning.relaxations.sn_softmax import Relaxation, SnSoftmax, Softmax, sn_softmax
+from nas_lightning.relaxations.base import Relaxation
+from nas_lightning.relaxations.sn_softmax import SnSoftmax, sn_softmax
+from nas_lightning.relaxations.softmax import Softmax
+from nas_lightning.relaxations.view import CellView, View
 
-__all__ = ["Relaxation", "SnSoftmax", "Softmax", "sn_softmax"]
+__all__ = ["CellView", "Relaxation", "SnSoftmax", "Softmax", "View", "sn_softmax"]

@@ -1,44 +1,19 @@
-"""Softmax with temperature and the sparse-noisy softmax of EDD-DARTS (arXiv 2306.06855, eq. 3-8).
+"""The sparse-noisy softmax of EDD-DARTS (arXiv 2306.06855, eq. 3-8).
 
 Letters: E edges, O operations.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nas_lightning.errors import UserError, is_number
-
-
-class Relaxation(Protocol):
-    """Turns logits alpha_EO into operation weights beta_EO, whose rows sum to 1.
-
-    Where mask_EO is False the operation is no candidate: weight 0 and gradient 0. Every edge has a candidate.
-    """
-
-    def of_cell(self, cell: str) -> "Relaxation":
-        """What relaxes the cell type `cell`."""
-        ...
-
-    def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor: ...
-
-    def support(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: float, drift: float) -> Tensor:
-        """bool [E, O]: where beta is not negligible, were every alpha to move by up to `drift`.
-
-        Negligible is less than half the distance from 1 to the next number: a sum of weights that is 1 stays 1 without it.
-        """
-        ...
-
-
-def _softmax(logits: Tensor, temperature: Tensor) -> Tensor:
-    # bf16 and fp16 hold neither alpha / t (up to 1e4) nor the gaps between logits (1e-4): float32 at least.
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    # Shifted before the division: a gap between two logits then loses no digits to the size of alpha / t.
-    return torch.softmax((wide - wide.detach().amax(-1, keepdim=True)) / temperature, -1)
+from nas_lightning.relaxations.base import Relaxation
+from nas_lightning.relaxations.softmax import Logits, Softmax, candidates, softmax
 
 
 def _softmax_vjp(beta: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
@@ -49,7 +24,7 @@ def _softmax_vjp(beta: Tensor, v: Tensor, temperature: Tensor) -> Tensor:
 class _SnSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, temperature: Tensor, second_temperature: Tensor) -> Tensor:
-        beta, second_beta = _softmax(logits, temperature), _softmax(logits, second_temperature)
+        beta, second_beta = softmax(logits, temperature), softmax(logits, second_temperature)
         ctx.save_for_backward(beta, temperature, second_beta, second_temperature)
         ctx.dtype = logits.dtype
         return beta
@@ -85,38 +60,13 @@ def sn_softmax(logits: Tensor, temperature: float | Tensor, second_temperature: 
         return torch.full((), value, dtype=dtype, device=logits.device)  # a fill, not a copy from the host
 
     if second_temperature is None:
-        return _softmax(logits, scalar(temperature))
+        return softmax(logits, scalar(temperature))
     beta: Tensor = _SnSoftmax.apply(logits, scalar(temperature), scalar(second_temperature))
     return beta
 
 
-def _candidates(alpha_EO: Tensor, mask_EO: Tensor) -> Tensor:
-    return alpha_EO.masked_fill(~mask_EO, -torch.inf)
-
-
-def _softmax_support(logits: Tensor, temperature: float, drift: float) -> Tensor:
-    # beta <= exp(-gap / t)
-    gap = logits.amax(-1, keepdim=True) - logits
-    negligible = -math.log(torch.finfo(torch.promote_types(logits.dtype, torch.float32)).eps / 2)
-    return gap - 2 * drift <= negligible * temperature
-
-
 @dataclass(frozen=True)
-class Softmax:
-    """beta = softmax(alpha / t): DARTS at t = 1 (arXiv 1806.09055, eq. 2). The paper's variant `normal`."""
-
-    def of_cell(self, cell: str) -> "Softmax":
-        return self
-
-    def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor:
-        return sn_softmax(_candidates(alpha_EO, mask_EO), temperature)
-
-    def support(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: float, drift: float) -> Tensor:
-        return _softmax_support(_candidates(alpha_EO, mask_EO), temperature, drift)
-
-
-@dataclass(frozen=True)
-class SnSoftmax:
+class SnSoftmax(Logits):
     """Sharp forward, gradient that survives saturation (arXiv 2306.06855, eq. 7).
 
     Give one of `scale` (s > 1: second temperature s*t; the paper's `s=100`) and `second_temperature` (a constant
@@ -152,9 +102,10 @@ class SnSoftmax:
     def of_cell(self, cell: str) -> Relaxation:
         return Softmax() if self.cells == "normal" and cell == "reduce" else self
 
-    def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor:
-        second = self.second_temperature if self.scale is None else self.scale * temperature
-        return sn_softmax(_candidates(alpha_EO, mask_EO), temperature, second)
+    def of_edges(self) -> Relaxation:
+        """The ordinary one: the second term is a device of the operations."""
+        return Softmax()
 
-    def support(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: float, drift: float) -> Tensor:
-        return _softmax_support(_candidates(alpha_EO, mask_EO), temperature, drift)
+    def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor, drawn: Tensor | None = None) -> Tensor:
+        second = self.second_temperature if self.scale is None else self.scale * temperature
+        return sn_softmax(candidates(alpha_EO, mask_EO), temperature, second)

@@ -24,12 +24,12 @@ class ScheduleState:
 class Observation:
     """The architecture as it stands before the update.
 
-    tempered, untempered: cell type -> entropy in nats of each edge's softmax(alpha / t) and softmax(alpha).
+    entropy, entropy_at_1: cell type -> entropy in nats of each edge's beta, and of what it would be at t = 1.
     positive_alpha: mean of max(alpha, 0) over all candidate logits, the estimate of E(a).
     """
 
-    tempered: Mapping[str, tuple[float, ...]]
-    untempered: Mapping[str, tuple[float, ...]]
+    entropy: Mapping[str, tuple[float, ...]]
+    entropy_at_1: Mapping[str, tuple[float, ...]]
     positive_alpha: float
 
 

@@ -91,7 +91,7 @@ class EntropyDynamicDecay:
 
     def entropy(self, observed: Observation) -> float:
         """H of eq. 13 under this reading, in nats."""
-        by_cell = observed.tempered if self.entropy_source == "tempered" else observed.untempered
+        by_cell = observed.entropy if self.entropy_source == "tempered" else observed.entropy_at_1
         if self.entropy_cells == "normal" and "normal" in by_cell:
             by_cell = {"normal": by_cell["normal"]}
         edges = [entropy for cell in by_cell.values() for entropy in cell]

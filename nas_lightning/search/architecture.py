@@ -1,32 +1,39 @@
-"""The architecture parameters of a search: alpha, the candidate mask and the temperature.
+"""The architecture parameters of a search: alpha, the candidates that are left and the temperature.
 
 Letters: E edges, O operations.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from nas_lightning.cells import CellScores, CellSpec
+from nas_lightning.cells import CellSpec
+from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.relaxations import Relaxation
+from nas_lightning.relaxations import CellView, Relaxation
+from nas_lightning.relaxations.view import edge_shares, relaxed
 from nas_lightning.schedules import Observation
-from nas_lightning.search.skipping import ActiveOperations
 from nas_lightning.spaces.weights import EdgeWeights
+
+Lists = dict[str, list[list[bool]]]
+"""Cell type -> [E][O] on the host."""
 
 
 class Architecture(nn.Module):
-    """Owns alpha_EO of each cell type and turns it into the weights beta of the operations, once per forward.
+    """Owns alpha_EO of each cell type and turns it into the weights beta of the operations.
 
-    Where a cell type asks for edge weights it also owns one logit an edge; their softmax, at t = 1 always, runs over the
-    edges into a node (PC-DARTS, arXiv 1907.05737). alpha and these logits start as 1e-3 * N(0, 1) (arXiv 1806.09055's
-    code), drawn from `generator`. `temperature` is a scalar tensor beside alpha, so that a step never copies it from the
-    host.
+    Where a cell type asks for edge weights it also owns one parameter an edge, `edge_alpha`, relaxed over the edges into a
+    node at t = 1 always (PC-DARTS, arXiv 1907.05737). What alpha starts as is the relaxation's, drawn from `generator`.
+
+    Buffers, so that a step never copies them from the host and a checkpoint holds them: `mask_<cell>` [E, O], the candidates
+    that are left, which only `narrow` changes; `temperature`; `progress`, the share of the run that is done.
+
+    version: a counter that rises with every change of the masks.
     """
 
     temperature: Tensor
+    progress: Tensor
 
     def __init__(self, cells: Mapping[str, CellSpec], relaxation: Relaxation, generator: torch.Generator) -> None:
         super().__init__()
@@ -34,13 +41,13 @@ class Architecture(nn.Module):
         self.relaxations = {name: relaxation.of_cell(name) for name in self.cells}
         self.alpha = nn.ParameterDict(
             {
-                name: nn.Parameter(1e-3 * torch.randn(spec.mask_EO.shape, generator=generator))
+                name: nn.Parameter(self.relaxations[name].initial(spec.mask_EO, generator))
                 for name, spec in self.cells.items()
             }
         )
-        self.edge_logits = nn.ParameterDict(
+        self.edge_alpha = nn.ParameterDict(
             {
-                name: nn.Parameter(1e-3 * torch.randn(len(spec.edges), generator=generator))
+                name: nn.Parameter(_initial_edges(spec, self.relaxations[name].of_edges(), generator))
                 for name, spec in self.cells.items()
                 if spec.edge_weights
             }
@@ -48,73 +55,94 @@ class Architecture(nn.Module):
         for name, spec in self.cells.items():
             self.register_buffer(f"mask_{name}", spec.mask_EO)
         self.register_buffer("temperature", torch.tensor(1.0))
-        self._host_temperature = 1.0
-        self.active: ActiveOperations | None = None  # before an epoch has begun, all candidates are
+        self.register_buffer("progress", torch.tensor(0.0))
+        self.host_temperature = 1.0
+        self.version = 0
+        self._read_masks()
+        self.register_load_state_dict_post_hook(lambda module, keys: module._loaded())
 
     def mask(self, cell: str) -> Tensor:
         mask: Tensor = getattr(self, f"mask_{cell}")
         return mask
 
+    @property
+    def candidates(self) -> Lists:
+        """The masks on the host."""
+        return self._candidates
+
+    def _read_masks(self) -> None:
+        self._candidates: Lists = {name: self.mask(name).tolist() for name in self.cells}
+        # Edges without a candidate are seldom: a step without them skips what they need.
+        self._has_dropped = {name: not all(map(any, rows)) for name, rows in self._candidates.items()}
+        self.version += 1
+
+    def _loaded(self) -> None:
+        """After a checkpoint: the host's copies follow the buffers."""
+        self.host_temperature = self.temperature.item()
+        self._read_masks()
+
+    @torch.no_grad()
+    def narrow(self, masks: Mapping[str, Tensor]) -> None:
+        """Take candidates away: masks[cell] is bool [E, O]; a row of False drops the edge. Cells not named stay.
+
+        UserError where a mask brings a candidate back, or leaves an output of a cell without an input: then there is no
+        architecture to find.
+        """
+        for name, mask_EO in masks.items():
+            if (mask_EO & ~self.mask(name).to(mask_EO.device)).any():
+                raise UserError(f"a decision brings operations of the {name} cell back; a mask may only shrink.")
+            cell = self.cells[name]
+            lost = sorted({*cell.outputs} - cell.reached(mask_EO.tolist()))
+            if lost:
+                raise UserError(
+                    f"a decision leaves node {lost[0]} of the {name} cell without an operation that leads to it: no "
+                    "architecture is left; keep one (see the settings of decision and stages)."
+                )
+        for name, mask_EO in masks.items():
+            self.mask(name).copy_(mask_EO)
+        self._read_masks()
+
     def set_temperature(self, temperature: float) -> None:
         self.temperature.fill_(temperature)
-        self._host_temperature = temperature
+        self.host_temperature = temperature
 
-    def start_epoch(self, step_bound: float, skip: bool = True) -> None:
-        """Decide what the weight steps compute; `step_bound` as in ActiveOperations, `skip` false for every candidate."""
-        masks = {name: spec.mask_EO for name, spec in self.cells.items()}
-
-        def support(name: str, alpha: Tensor, drift: float) -> Tensor:
-            if not skip:
-                return masks[name]
-            return self.relaxations[name].support(alpha, masks[name], self._host_temperature, drift)
-
-        candidates = {name: spec.candidates for name, spec in self.cells.items()}
-        self.active = ActiveOperations(candidates, support, lag=1 if self.temperature.is_cuda else 0)
-        self.active.restart(dict(self.alpha.items()), step_bound)
-
-    def beta(self) -> dict[str, Tensor]:
-        """beta_EO of each cell type, attached to alpha."""
-        return {
-            name: self.relaxations[name](alpha, self.mask(name), self.temperature) for name, alpha in self.alpha.items()
-        }
+    def beta(self, drawn: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """beta_EO of each cell type, attached to alpha. drawn: cell type -> what its relaxation drew."""
+        betas = {}
+        for name, alpha_EO in self.alpha.items():
+            arguments = alpha_EO, self.mask(name), self.temperature, (drawn or {}).get(name)
+            relaxation = self.relaxations[name]
+            betas[name] = relaxed(relaxation, *arguments) if self._has_dropped[name] else relaxation(*arguments)
+        return betas
 
     def edge_weights(self, cell: str) -> Tensor | None:
-        """[E], attached to the edges' logits; None where the cell type has none."""
-        if cell not in self.edge_logits:
+        """[E], attached to the edges' parameters; None where the cell type has none."""
+        if cell not in self.edge_alpha:
             return None
-        into = Counter(target for _, target in self.cells[cell].edges)
-        parts = self.edge_logits[cell].split([into[target] for target in sorted(into)])
-        return torch.cat([torch.softmax(part, 0) for part in parts])
+        return edge_shares(self.relaxations[cell], self.cells[cell], self.edge_alpha[cell], self.mask(cell))
 
-    def _weights(self, active: Mapping[str, Sequence[Sequence[bool]]]) -> dict[str, EdgeWeights]:
-        return {name: EdgeWeights(beta, active[name], self.edge_weights(name)) for name, beta in self.beta().items()}
-
-    def relaxed(self) -> dict[str, EdgeWeights]:
-        """For the architecture step: every candidate is computed, since dL/dbeta is wanted even where beta is 0."""
-        return self._weights({name: spec.candidates for name, spec in self.cells.items()})
-
-    def follow(self, step_bound: float) -> None:
-        """To be told after every step of alpha's optimiser, with what start_epoch was told."""
-        if self.active is not None:
-            self.active.follow(dict(self.alpha.items()), step_bound)
-
-    @torch.no_grad()
-    def constant(self) -> dict[str, EdgeWeights]:
-        """For the weight step: beta as a constant; operations whose beta is negligible are left out."""
-        return self.relaxed() if self.active is None else self._weights(self.active.lists)
-
-    @torch.no_grad()
-    def scores(self) -> dict[str, CellScores]:
-        """What architectures are derived from, for each cell type."""
-        temperature = self.temperature.item()
+    def weights(
+        self, betas: Mapping[str, Tensor], active: Mapping[str, Sequence[Sequence[bool]]]
+    ) -> dict[str, EdgeWeights]:
+        """What a supernet is called with. active: host-side [E][O], the operations to compute."""
         return {
-            name: CellScores(
-                alpha.detach().masked_fill(~self.mask(name), -torch.inf).cpu(),
-                temperature,
-                self.edge_logits[name].detach().cpu() if name in self.edge_logits else None,
-            )
+            name: EdgeWeights(beta, active[name], self.edge_weights(name), self._dropped(name))
+            for name, beta in betas.items()
+        }
+
+    def _dropped(self, cell: str) -> frozenset[int]:
+        if not self._has_dropped[cell]:
+            return frozenset()
+        return frozenset(edge for edge, row in enumerate(self._candidates[cell]) if not any(row))
+
+    @torch.no_grad()
+    def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """What the relaxations draw for one half step; cell types whose relaxation draws nothing are left out."""
+        drawn = {
+            name: self.relaxations[name].draw(alpha, self.mask(name), self.temperature, generator)
             for name, alpha in self.alpha.items()
         }
+        return {name: value for name, value in drawn.items() if value is not None}
 
     @torch.no_grad()
     def one_hot(self, genotype: Genotype) -> dict[str, EdgeWeights]:
@@ -126,26 +154,55 @@ class Architecture(nn.Module):
         for name, spec in self.cells.items():
             hard = torch.zeros_like(self.alpha[name], device="cpu")
             for choice in genotype.cells[name]:
-                edge = spec.edges.index((choice.source, choice.target))
-                hard[edge, spec.operations.index(choice.operation)] = 1.0
-            weights[name] = EdgeWeights(hard.to(self.alpha[name].device), hard.bool().tolist(), self.edge_weights(name))
+                if choice.operation in spec.operations:
+                    edge = spec.edges.index((choice.source, choice.target))
+                    hard[edge, spec.operations.index(choice.operation)] = 1.0
+            active = hard.bool().tolist()
+            hard = hard.to(self.alpha[name].device)
+            weights[name] = EdgeWeights(hard, active, self.edge_weights(name), self._dropped(name))
         return weights
 
+    def view(self) -> dict[str, CellView]:
+        """What penalties and perturbations see: on the device, attached to alpha."""
+        return {
+            name: CellView(
+                spec,
+                self.relaxations[name],
+                self.alpha[name],
+                self.mask(name),
+                self.temperature,
+                self.edge_alpha.get(name),
+            )
+            for name, spec in self.cells.items()
+        }
+
     @torch.no_grad()
+    def snapshot(self) -> dict[str, CellView]:
+        """What schedules, decisions, logs and derive rules see: copies on the CPU."""
+        return {
+            name: CellView(
+                view.spec,
+                view.relaxation,
+                view.alpha_EO.detach().cpu(),
+                view.mask_EO.cpu(),
+                view.temperature.cpu(),
+                None if view.edge_E is None else view.edge_E.detach().cpu(),
+            )
+            for name, view in self.view().items()
+        }
+
     def observe(self) -> Observation:
-        """Entropies (nats, one per edge) of softmax(alpha / t) and softmax(alpha), and the mean of max(alpha, 0)."""
-        scores = {name: score.alpha_EO for name, score in self.scores().items()}
-        temperature = self.temperature.item()
-        positive = torch.cat([s[s > -torch.inf].clamp(min=0) for s in scores.values()])
+        """Entropies (nats, one per edge) of beta as it stands and at t = 1, and the mean of max(alpha, 0)."""
+        views = self.snapshot()
+        positive = torch.cat([view.alpha_EO[view.mask_EO].clamp(min=0) for view in views.values()])
         return Observation(
-            tempered={name: _entropy(s / temperature) for name, s in scores.items()},
-            untempered={name: _entropy(s) for name, s in scores.items()},
+            entropy={name: tuple(view.entropy_E.tolist()) for name, view in views.items()},
+            entropy_at_1={name: tuple(view.at(1.0).entropy_E.tolist()) for name, view in views.items()},
             positive_alpha=positive.mean().item(),
         )
 
 
-def _entropy(logits_EO: Tensor) -> tuple[float, ...]:
-    """-sum p ln p of softmax(logits) for each edge, with 0 ln 0 = 0."""
-    log_p = torch.log_softmax(logits_EO.double(), -1)
-    p = log_p.exp()
-    return tuple((-torch.where(p > 0, p * log_p, p).sum(-1)).tolist())
+def _initial_edges(spec: CellSpec, relaxation: Relaxation, generator: torch.Generator) -> Tensor:
+    """[E]: of each node's edges what the relaxation starts a row with."""
+    rows = [relaxation.initial(torch.ones(1, size, dtype=torch.bool), generator)[0] for size in spec.edges_into()]
+    return torch.cat(rows)

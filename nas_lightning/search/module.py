@@ -2,47 +2,37 @@
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from nas_lightning.bilevel.base import Batch, Bilevel
 from nas_lightning.bilevel.first_order import FirstOrder
+from nas_lightning.derive.base import DeriveRule, derived
 from nas_lightning.errors import UserError, check_flag, is_number
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.meters import Means
 from nas_lightning.optimizers.base import OptimizerFactory, SchedulerFactory
 from nas_lightning.optimizers.clip import ArchClip
+from nas_lightning.optimizers.lookahead import SgdLookahead
+from nas_lightning.penalties.base import Penalty
+from nas_lightning.perturbations.base import Perturbation
 from nas_lightning.relaxations import Relaxation
 from nas_lightning.schedules.base import whole_epochs
 from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.graphs import Outputs, Step, StepGraphs, step_graphs, uncached
+from nas_lightning.search.compatible import check_module
+from nas_lightning.search.graphs import Outputs, StepGraphs, step_graphs, uncached
+from nas_lightning.search.halves import HalfSteps
 from nas_lightning.search.ranks import equal_on_all_ranks, mean_over_ranks_
 from nas_lightning.search.skipping import step_bound
 from nas_lightning.spaces import SearchSpace
-from nas_lightning.streams import epoch_seed
+from nas_lightning.streams import epoch_seed, stream_seed
 
 log = logging.getLogger("nas_lightning")
-
-Batch = tuple[Tensor, Tensor]
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """What is computed within keeps nothing for gradients of the parameters."""
-    parameters = list(module.parameters())
-    for parameter in parameters:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
 
 
 class SupernetModule(pl.LightningModule):
@@ -75,7 +65,10 @@ class SupernetModule(pl.LightningModule):
         weight_optimizer: OptimizerFactory,
         arch_optimizer: OptimizerFactory,
         weight_scheduler: SchedulerFactory | None = None,
-        bilevel: FirstOrder | None = None,
+        bilevel: Bilevel | None = None,
+        penalty: Penalty | None = None,
+        perturbation: Perturbation | None = None,
+        derive: DeriveRule | None = None,
         weight_clip: float | None = 5.0,
         weight_clip_includes_arch: bool = False,
         arch_clip: ArchClip | None = None,
@@ -97,22 +90,26 @@ class SupernetModule(pl.LightningModule):
             raise UserError(f"model.arch_start must be a number of epochs or a fraction below 1, got {arch_start!r}.")
         self.automatic_optimization = False
         self.space = space
+        self.rule = derive or space.rule
         self.bilevel = bilevel or FirstOrder()
         self.weight_clip = weight_clip
         self.weight_clip_includes_arch = weight_clip_includes_arch
         self.arch_clip = arch_clip or ArchClip()
         self.arch_start = arch_start
         self.seed = seed
-        self._wants_graphs, self._compiles = graphs, compile
+        self.wants_graphs, self._compiles = graphs, compile
         self._graphs: StepGraphs | None = None
         self._factories = weight_optimizer, arch_optimizer, weight_scheduler
         self.architecture = Architecture(space.cells, relaxation, torch.Generator().manual_seed(seed))
         self.supernet = space.supernet(num_classes)
+        self.halves = HalfSteps(self.architecture, self.supernet, penalty, perturbation)
+        self.halves.skipping.dense |= compile or weight_clip_includes_arch
         self.train_means, self.valid_means, self.discrete_means = Means("train"), Means("valid"), Means("discrete")
+        check_module(self)
 
     def genotype(self) -> Genotype:
         """The architecture alpha stands for now."""
-        return self.space.derive(self.architecture.scores())
+        return derived(self.space.name, self.rule, self.architecture.snapshot())
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
         weight_factory, arch_factory, scheduler_factory = self._factories
@@ -120,7 +117,7 @@ class SupernetModule(pl.LightningModule):
         return optimizers, [] if scheduler_factory is None else [scheduler_factory(optimizers[0])]
 
     def on_fit_start(self) -> None:
-        self._graphs = step_graphs(self.device) if self._wants_graphs else None
+        self._graphs = step_graphs(self.device) if self.wants_graphs else None
         if self._compiles:
             torch._dynamo.config.cache_size_limit = (
                 64  # every stage in both half steps; the default 8 leaves some eager
@@ -129,27 +126,32 @@ class SupernetModule(pl.LightningModule):
                 cell.compile(dynamic=False)
 
     def on_train_epoch_start(self) -> None:
+        """After the callbacks, which may have moved the temperature or narrowed the masks."""
         torch.manual_seed(epoch_seed(self.seed, self.current_epoch))
-        self.architecture.start_epoch(step_bound(self._arch_optimizer()), skip=not self._compiles)
+        self.architecture.progress.fill_(self.current_epoch / (self.trainer.max_epochs or 1))
+        self.halves.skipping.restart(step_bound(self._arch_optimizer()))
 
     def training_step(self, batch: dict[str, Batch], batch_idx: int) -> None:
         trains_alpha = self._trains_alpha()
         if trains_alpha and self.bilevel.order == "arch_first":
-            self._arch_step(*batch["valid"])
-        self._weight_step(*batch["train"])
+            self._arch_step(batch, batch_idx)
+        self._weight_step(batch["train"], batch_idx)
         if trains_alpha and self.bilevel.order == "weights_first":
-            self._arch_step(*batch["valid"])
+            self._arch_step(batch, batch_idx)
         if self.trainer.is_last_batch:  # logging costs more than a small step, and only the epoch's value is wanted
             self.train_means.log(self)
             if trains_alpha:
                 self.valid_means.log(self)
             rate = self.optimizers()[0].param_groups[0]["lr"]  # type: ignore[index]
-            share = self.architecture.active.share  # type: ignore[union-attr]
+            share = self.halves.skipping.share
             self.log_dict({"weight_lr": rate, "operations_computed": share}, on_step=False, on_epoch=True, logger=False)
 
     def _trains_alpha(self) -> bool:
         assert self.trainer.max_epochs is not None
         return self.current_epoch >= whole_epochs(self.arch_start, self.trainer.max_epochs)
+
+    def _weight_optimizer(self) -> torch.optim.Optimizer:
+        return self.optimizers()[0].optimizer  # type: ignore[index]
 
     def _arch_optimizer(self) -> torch.optim.Optimizer:
         return self.optimizers()[1].optimizer  # type: ignore[index]
@@ -157,11 +159,17 @@ class SupernetModule(pl.LightningModule):
     def _cells(self) -> Iterable[nn.Module]:
         return self.supernet.cells()  # type: ignore[operator]
 
-    def _weight_step(self, x: Tensor, y: Tensor) -> None:
-        active = None if self.weight_clip_includes_arch else self.architecture.active
-        loss, logits, *gradients = self._run("weights", str(active and active.lists), self._weight_gradients, x, y)
+    def draw(self, step: int, for_weights: bool) -> dict[str, Tensor]:
+        """What is random in a half step, from a stream of its own: the same on every rank, in an interrupted run too."""
+        role = f"{'weights' if for_weights else 'alpha'}/{step}"
+        generator = torch.Generator(self.device).manual_seed(stream_seed(self.seed, self.current_epoch, role))
+        return self.halves.draw(generator, for_weights)
+
+    def _weight_step(self, batch: Batch, step: int) -> None:
+        drawn = self.draw(step, for_weights=True)
         weights = list(self.supernet.parameters())
-        alphas = list(self.architecture.parameters()) if self.weight_clip_includes_arch else []
+        alphas = self.halves.alphas() if self.weight_clip_includes_arch else []
+        loss, logits, *gradients = self.half_step("weights", {"train": batch}, drawn)
         mean_over_ranks_([*gradients, *(alpha.grad for alpha in alphas)])
         for weight, gradient in zip(weights, gradients, strict=True):
             # Left out: the gradient is 0, and momentum and weight decay still act.
@@ -169,43 +177,41 @@ class SupernetModule(pl.LightningModule):
         if self.weight_clip is not None:
             nn.utils.clip_grad_norm_(weights + alphas, self.weight_clip)
         self.optimizers()[0].step()  # type: ignore[index]
-        if active is not None:
-            active.count()
-        self.train_means.update(loss, logits, y)
+        self.halves.skipping.count(drawn)
+        self.train_means.update(loss, logits, batch[1])
 
-    def _weight_gradients(self, x: Tensor, y: Tensor) -> Outputs:
-        """Loss, logits and each weight's gradient, None where nothing led to it."""
-        weights = list(self.supernet.parameters())
-        for weight in weights:
-            weight.grad = None
-        edges = self.architecture.relaxed() if self.weight_clip_includes_arch else self.architecture.constant()
-        logits = self.supernet(x, edges)
-        loss = F.cross_entropy(logits, y)
-        self.manual_backward(loss)
-        return loss.detach(), logits.detach(), *(weight.grad for weight in weights)
-
-    def _arch_step(self, x: Tensor, y: Tensor) -> None:
-        alphas = list(self.architecture.parameters())
-        loss, logits, *gradients = self._run("alpha", None, self._alpha_gradients, x, y)
+    def _arch_step(self, batch: dict[str, Batch], step: int) -> None:
+        alphas = self.halves.alphas()
+        batches = {part: batch[part] for part in self.bilevel.batches}
+        loss, logits, *gradients = self.half_step("alpha", batches, self.draw(step, for_weights=False))
         mean_over_ranks_(gradients)
         for alpha, gradient in zip(alphas, gradients, strict=True):
             alpha.grad = gradient
         self.arch_clip(alphas)
         self.optimizers()[1].step()  # type: ignore[index]
-        self.architecture.follow(step_bound(self._arch_optimizer()))
-        self.valid_means.update(loss, logits, y)
+        self.halves.skipping.follow(step_bound(self._arch_optimizer()))
+        self.valid_means.update(loss, logits, batches[self.bilevel.batches[-1]][1])
 
-    def _alpha_gradients(self, x: Tensor, y: Tensor) -> Outputs:
-        with _frozen(self.supernet):
-            logits = self.supernet(x, self.architecture.relaxed())
-        loss = F.cross_entropy(logits, y)
-        gradients = self.bilevel.alpha_gradients(loss, list(self.architecture.parameters()))
-        return loss.detach(), logits.detach(), *gradients
+    def gradients(self, half: str, batches: dict[str, Batch], drawn: dict[str, Tensor]) -> Outputs:
+        """(loss, logits, the gradients) of the half step "weights" or "alpha" on this rank's batch."""
+        if half == "weights":
+            return self.halves.weight_gradients(batches["train"], drawn, self.weight_clip_includes_arch)
+        return self.bilevel.alpha_gradients(self.halves, batches, drawn, SgdLookahead(self._weight_optimizer))
 
-    def _run(self, name: str, key: str | None, step: Step, x: Tensor, y: Tensor) -> Any:
-        """step(x, y), compiled and as a graph where asked for; eagerly from the first failure of either on."""
+    def half_step(self, half: str, batches: dict[str, Batch], drawn: dict[str, Tensor]) -> Any:
+        """`gradients`, compiled and as a graph where asked for; eagerly from the first failure of either on."""
+        places = [tensor for batch in batches.values() for tensor in batch]
+
+        def step(*inputs: Tensor) -> Outputs:
+            own = {part: (inputs[2 * i], inputs[2 * i + 1]) for i, part in enumerate(batches)}
+            return self.gradients(half, own, dict(zip(drawn, inputs[len(places) :], strict=True)))
+
+        inputs = (*places, *drawn.values())
         try:
-            return uncached(step, (x, y)) if self._graphs is None else self._graphs.run(name, key, step, x, y)
+            if self._graphs is None:
+                return uncached(step, inputs)
+            key = self.halves.skipping.key if half == "weights" else self.architecture.version
+            return self._graphs.run(half, key, step, *inputs)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
@@ -217,10 +223,10 @@ class SupernetModule(pl.LightningModule):
             if self._graphs is not None:
                 self._graphs = None
             else:
-                self._compiles = False
+                self._compiles = self.halves.skipping.dense = False
                 for cell in self._cells():
                     cell._compiled_call_impl = None  # nn.Module.compile has no other way back
-            return self._run(name, key, step, x, y)
+            return self.half_step(half, batches, drawn)
 
     def on_train_epoch_end(self) -> None:
         scheduler = self.lr_schedulers()
@@ -236,7 +242,6 @@ class SupernetModule(pl.LightningModule):
         self._discrete = self.architecture.one_hot(self.genotype())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        x, y = batch
-        logits = self.supernet(x, self._discrete)
-        self.discrete_means.update(F.cross_entropy(logits, y), logits, y)
+        loss, logits = self.halves.loss_at(batch, self._discrete)
+        self.discrete_means.update(loss, logits, batch[1])
         self.discrete_means.log(self)

@@ -6,7 +6,8 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from nas_lightning.cells import CellScores, CellSpec
+from nas_lightning.cells import CellSpec
+from nas_lightning.derive.base import DeriveRule
 from nas_lightning.genotypes.base import Genotype
 
 
@@ -15,16 +16,14 @@ class SearchSpace(Protocol):
 
     name: str
     cells: Mapping[str, CellSpec]
+    rule: DeriveRule
+    """How architectures are derived unless a search names another rule."""
 
     def supernet(self, num_classes: int) -> nn.Module:
         """A module called as supernet(x_BCHW, {cell type: EdgeWeights}) -> logits [B, num_classes].
 
         Its method cells() iterates over its relaxed cells.
         """
-        ...
-
-    def derive(self, scores: Mapping[str, CellScores]) -> Genotype:
-        """The architecture that the scores of each cell type stand for."""
         ...
 
     def network(self, genotype: Genotype, num_classes: int) -> nn.Module:

@@ -74,6 +74,8 @@ class RelaxedNodes(nn.Module):
         if node in self.halving:
             rest = F.max_pool2d(rest, 2, 2, ceil_mode=True)  # ceil: an odd size halves as it does by the operations
         for edge, target in self.outgoing[node]:
+            if edge in weights.dropped:
+                continue
             scale, previous = weights.edge(edge), passing[target]
             if scale is None:
                 passing[target] = rest if previous is None else previous + rest

@@ -3,7 +3,7 @@
 Letters: C channels, E edges of the cell, K edges of one bank, O operations.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -16,12 +16,20 @@ class EdgeWeights:
     edge_E: weight of each edge as a whole, or None; it multiplies beta, and what passes the operations by.
     active: host-side booleans [E][O]; an operation that is not active is left out as if its beta were 0. They live on
         the host so that choosing what to run never waits for a device.
+    dropped: edges without a candidate, which pass nothing on, not even what goes by the operations.
     """
 
-    def __init__(self, beta_EO: Tensor, active: Sequence[Sequence[bool]], edge_E: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        beta_EO: Tensor,
+        active: Sequence[Sequence[bool]],
+        edge_E: Tensor | None = None,
+        dropped: Collection[int] = (),
+    ) -> None:
         self.beta_EO = beta_EO if edge_E is None else beta_EO * edge_E[:, None]
         self.active = active
         self.edge_E = edge_E
+        self.dropped = dropped
         self._vectors: dict[tuple[int, tuple[int, ...], int], Tensor] = {}
 
     def running(self, edges: Sequence[int], operation: int) -> tuple[int, ...]:

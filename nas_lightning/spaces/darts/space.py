@@ -5,13 +5,12 @@ the nodes before them, and the output is all four side by side. A reduction cell
 and 1 have stride 2.
 """
 
-from collections.abc import Mapping
 from typing import Literal
 
 import torch
 
-from nas_lightning.cells import CellScores, CellSpec
-from nas_lightning.derive.two_inputs import DeriveRule, Exact
+from nas_lightning.cells import CellSpec
+from nas_lightning.derive.two_inputs import Exact
 from nas_lightning.errors import UserError, check_flag, check_whole
 from nas_lightning.genotypes.base import Choice, Genotype
 from nas_lightning.genotypes.darts import NETWORK_OPERATIONS, check_darts, known_genotype, parse_darts
@@ -19,6 +18,7 @@ from nas_lightning.spaces.darts.network import DartsNetwork, Stem
 from nas_lightning.spaces.darts.supernet import DartsSupernet
 
 OPERATIONS = ("none", *(name for name in NETWORK_OPERATIONS if name != "sep_conv_7x7"))
+OUTPUTS = (2, 3, 4, 5)
 EDGES = tuple((source, target) for target in range(2, 6) for source in range(target))
 
 CandidateSet = Literal["darts", "s1", "s2", "s3", "s4"]
@@ -64,11 +64,11 @@ class DARTS:
     candidates: "darts" for seven operations on every edge, "s1" to "s4" for RobustDARTS' subspaces.
     partial: K; the operations act on 1/K of the channels (PC-DARTS), 1 for all. edge_weights: each edge is weighted by a
         softmax over the edges into its node (PC-DARTS' edge normalisation).
-    derive: the rule that turns scores into an architecture.
     stem, auxiliary, pool_norm: of the stand-alone networks only, see `DartsNetwork`.
     """
 
     name = "darts"
+    rule = Exact()
 
     def __init__(
         self,
@@ -78,7 +78,6 @@ class DARTS:
         candidates: CandidateSet = "darts",
         partial: int = 1,
         edge_weights: bool = False,
-        derive: DeriveRule | None = None,
         stem: Stem = "cifar",
         auxiliary: bool = False,
         pool_norm: bool = False,
@@ -103,9 +102,6 @@ class DARTS:
         self.num_cells = num_cells
         self.candidates = candidates
         self.partial = partial
-        if derive is not None and not callable(derive):
-            raise UserError(f"space.derive={derive!r} is no rule; choose one by derive=exact, darts, edd_rounded, ...")
-        self.rule = derive or Exact()
         self.stem = stem
         self.auxiliary = auxiliary
         self.pool_norm = pool_norm
@@ -120,10 +116,6 @@ class DARTS:
         return DartsNetwork(
             genotype, self.channels, self.num_cells, num_classes, self.stem, self.auxiliary, self.pool_norm
         )
-
-    def derive(self, scores: Mapping[str, CellScores]) -> Genotype:
-        """Two edges a node and the operation on each, by `rule`; `none` is never among them."""
-        return Genotype(self.name, {cell: self.rule(spec, scores[cell]) for cell, spec in self.cells.items()})
 
     def parse(self, text: str) -> Genotype:
         """A published architecture's name, whatever space it is of, or `Genotype(normal=[...], ...)` of this one."""
@@ -175,7 +167,8 @@ class DARTS:
 def _spec(table: _Table, none: bool, edge_weights: bool) -> CellSpec:
     rows = [{"none", *row} if none else set(row) for row in table]
     operations = tuple(name for name in OPERATIONS if any(name in row for row in rows))
-    return CellSpec(EDGES, operations, tuple(tuple(name in row for name in operations) for row in rows), edge_weights)
+    candidates = tuple(tuple(name in row for name in operations) for row in rows)
+    return CellSpec(EDGES, operations, candidates, OUTPUTS, edge_weights)
 
 
 def _random_choices(spec: CellSpec, generator: torch.Generator) -> tuple[Choice, ...]:

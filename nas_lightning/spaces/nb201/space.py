@@ -1,10 +1,9 @@
 """The NAS-Bench-201 space (arXiv 2001.00326): one cell type with 6 edges of 5 operations, 15,625 architectures."""
 
-from collections.abc import Mapping
-
 import torch
 
-from nas_lightning.cells import CellScores, CellSpec
+from nas_lightning.cells import CellSpec
+from nas_lightning.derive.every_edge import EveryEdge
 from nas_lightning.errors import UserError, check_flag, check_whole
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS, nb201_genotype, parse_nb201
@@ -22,6 +21,7 @@ class NB201:
     """
 
     name = "nb201"
+    rule = EveryEdge()
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class NB201:
         self.conv_bias = conv_bias
         self.partial = partial
         row = tuple(none or operation != "none" for operation in NB201_OPERATIONS)
-        self.cells = {"cell": CellSpec(NB201_EDGES, NB201_OPERATIONS, (row,) * len(NB201_EDGES), edge_weights)}
+        self.cells = {"cell": CellSpec(NB201_EDGES, NB201_OPERATIONS, (row,) * len(NB201_EDGES), (3,), edge_weights)}
 
     def supernet(self, num_classes: int) -> NB201Supernet:
         return NB201Supernet(
@@ -51,11 +51,6 @@ class NB201:
     def network(self, genotype: Genotype, num_classes: int) -> NB201Network:
         self.check(genotype, "the genotype")
         return NB201Network(genotype, self.channels, self.cells_per_stage, num_classes)
-
-    def derive(self, scores: Mapping[str, CellScores]) -> Genotype:
-        """The largest alpha of every edge, `none` included where it is a candidate (arXiv 2306.06855, eq. 2)."""
-        best = scores["cell"].alpha_EO.argmax(-1).tolist()
-        return nb201_genotype(tuple(NB201_OPERATIONS[operation] for operation in best))
 
     def parse(self, text: str) -> Genotype:
         return parse_nb201(text)

@@ -1,0 +1,40 @@
+"""What is done to beta in the weight step, so that weights are trained around it too.
+
+Letters: E edges, O operations.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from nas_lightning.relaxations.view import View
+
+Betas = Mapping[str, Tensor]
+"""Cell type -> beta_EO."""
+
+
+class Perturbation(Protocol):
+    """Settings are frozen. All candidates are computed where beta is perturbed, for any of them may get weight."""
+
+    def draw(self, view: View, generator: torch.Generator) -> dict[str, Tensor]:
+        """All that is random in one weight step, by cell type; called outside of the step."""
+        ...
+
+    def __call__(
+        self, betas: Betas, loss: Callable[[Betas], Tensor], view: View, progress: Tensor, drawn: Betas
+    ) -> dict[str, Tensor]:
+        """The betas that the weight step uses instead.
+
+        betas: constants. loss: of the step's batch at other betas, differentiable in them, while the weights are frozen. view:
+        on the device. progress: scalar in [0, 1]. drawn: what `draw` returned. A pure function of tensors, without a branch
+        on a value of theirs: it may be captured in a CUDA graph.
+        """
+        ...
+
+
+def onto_simplex(beta_EO: Tensor, mask_EO: Tensor) -> Tensor:
+    """Clamped to [0, 1], 0 where masked, each row divided by its sum; rows without a candidate stay 0."""
+    kept_EO = beta_EO.clamp(0, 1) * mask_EO
+    return kept_EO / kept_EO.sum(-1, keepdim=True).clamp_min(torch.finfo(kept_EO.dtype).tiny)

@@ -1,0 +1,38 @@
+"""What two choices of a search cannot do together: refused here, before anything is written."""
+
+from typing import TYPE_CHECKING
+
+from nas_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from nas_lightning.search.module import SupernetModule
+
+
+def check_module(module: "SupernetModule") -> None:
+    """UserError, one sentence, for the first pair of choices that cannot be had together."""
+    includes = module.weight_clip_includes_arch
+    draws = any(relaxation.skips == "by_draw" for relaxation in module.architecture.relaxations.values())
+    clashes = {
+        "trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true": module.wants_graphs and includes,
+        "trainer.graphs=true cannot be had with a bilevel step that looks ahead (bilevel=second_order)": module.wants_graphs
+        and module.bilevel.looks_ahead,
+        "perturbation cannot be had with model.weight_clip_includes_arch=true, whose weight step is at beta itself": includes
+        and module.halves.perturbation is not None,
+        "trainer.graphs=true cannot be had with a relaxation that computes what it draws alone": module.wants_graphs
+        and draws,
+    }
+    for sentence, clash in clashes.items():
+        if clash:
+            raise UserError(f"{sentence}; drop one of the two.")
+    _check_derive(module)
+
+
+def _check_derive(module: "SupernetModule") -> None:
+    space = module.space
+    try:
+        space.check(module.genotype(), "what it derives")
+    except (UserError, ValueError, LookupError) as error:
+        raise UserError(
+            f"derive: the rule {type(module.rule).__name__} does not fit space {space.name} ({str(error).rstrip('.')}); leave "
+            f"derive=null for the space's own rule, {type(space.rule).__name__}."
+        ) from error

@@ -1,0 +1,109 @@
+"""The two half steps of a search as functions of tensors: no optimiser, no trainer, no logging."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas_lightning.bilevel.base import Batch, Outputs, frozen
+from nas_lightning.penalties.base import Penalty
+from nas_lightning.perturbations.base import Betas, Perturbation
+from nas_lightning.search.architecture import Architecture
+from nas_lightning.search.skipping import Skipping
+from nas_lightning.spaces.weights import EdgeWeights
+
+PERTURBATION = "perturbation/"
+
+
+class HalfSteps:
+    """The losses of a search and what they are functions of.
+
+    architecture: alpha, masks, temperature, relaxation. supernet: called as supernet(x, {cell type: EdgeWeights}).
+    skipping: which operations a step computes. penalty: a term of alpha's loss. perturbation: of beta in the weight step.
+
+    A half step is `draw` first, then one of the losses or `weight_gradients` with what was drawn; a bilevel strategy makes
+    alpha's gradient of `loss` and `penalty_term`. All but `draw` may be captured in a CUDA graph.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        supernet: nn.Module,
+        penalty: Penalty | None = None,
+        perturbation: Perturbation | None = None,
+    ) -> None:
+        self.architecture = architecture
+        self.supernet = supernet
+        self.penalty = penalty
+        self.perturbation = perturbation
+        self.skipping = Skipping(architecture, dense=perturbation is not None)
+
+    def alphas(self) -> list[nn.Parameter]:
+        return list(self.architecture.parameters())
+
+    def draw(self, generator: torch.Generator, for_weights: bool) -> dict[str, Tensor]:
+        """All that is random in one half step: by cell type what relaxations draw, `perturbation/<cell>` what that draws.
+
+        generator: on alpha's device. for_weights: whether a weight step follows.
+        """
+        drawn = self.architecture.draw(generator)
+        if for_weights and self.perturbation is not None:
+            noise = self.perturbation.draw(self.architecture.view(), generator)
+            drawn |= {PERTURBATION + name: value for name, value in noise.items()}
+        return drawn
+
+    def loss_at(self, batch: Batch, weights: Mapping[str, EdgeWeights]) -> tuple[Tensor, Tensor]:
+        """(cross entropy, logits) at any weights of the operations."""
+        x, y = batch
+        logits = self.supernet(x, weights)
+        return F.cross_entropy(logits, y), logits
+
+    def loss(self, batch: Batch, drawn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(cross entropy, logits) at beta attached to alpha: what the architecture step differentiates."""
+        architecture = self.architecture
+        return self.loss_at(batch, architecture.weights(architecture.beta(drawn), self.skipping.alpha_step(drawn)))
+
+    def penalty_term(self) -> Tensor | None:
+        if self.penalty is None:
+            return None
+        return self.penalty(self.architecture.view(), self.architecture.progress)
+
+    def weight_loss(self, batch: Batch, drawn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(cross entropy, logits) at beta as a constant, perturbed; operations of negligible weight are left out."""
+        architecture = self.architecture
+        active = self.skipping.weight_step(drawn)
+        with torch.no_grad():
+            betas = architecture.beta(drawn)
+        if self.perturbation is not None:
+            betas = self._perturbed(betas, batch, drawn)
+        with torch.no_grad():
+            weights = architecture.weights(betas, active)
+        return self.loss_at(batch, weights)
+
+    def _perturbed(self, betas: Betas, batch: Batch, drawn: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        assert self.perturbation is not None
+        candidates = self.architecture.candidates
+
+        def loss(others: Betas) -> Tensor:
+            return self.loss_at(batch, self.architecture.weights(others, candidates))[0]
+
+        noise = {
+            name.removeprefix(PERTURBATION): value for name, value in drawn.items() if name.startswith(PERTURBATION)
+        }
+        with frozen(self.supernet):
+            perturbed = self.perturbation(betas, loss, self.architecture.view(), self.architecture.progress, noise)
+        return {name: beta.detach() for name, beta in perturbed.items()}
+
+    def weight_gradients(self, batch: Batch, drawn: Mapping[str, Tensor], with_alpha: bool = False) -> Outputs:
+        """(loss, logits, each weight's gradient, None where nothing led to it).
+
+        with_alpha: what alpha's gradients hold grows by the weight loss', at beta unperturbed and with nothing left out.
+        """
+        weights = list(self.supernet.parameters())
+        for weight in weights:
+            weight.grad = None
+        loss, logits = self.loss(batch, drawn) if with_alpha else self.weight_loss(batch, drawn)
+        # backward, not autograd.grad: that gives gradients in another memory layout, whose norm rounds differently.
+        loss.backward()
+        return loss.detach(), logits.detach(), *(weight.grad for weight in weights)
