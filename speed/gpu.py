@@ -30,7 +30,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from nas_lightning.build import build
+from nas_lightning.app.axes import build_module
 from nas_lightning.search.graphs import Capture, Outputs, StepGraphs, capture_on_cuda
 from nas_lightning.search.skipping import step_bound
 from speed.half_steps import PRECISIONS, Size
@@ -104,7 +104,7 @@ class MeasuredSteps:
         overrides = (*plan.space(), "model._target_=speed.loop.BareModule")
         torch.manual_seed(0)
         config = composed(Path("unused"), *overrides)
-        self.module: BareModule = build(config.model, num_classes=10).to(plan.torch_device)
+        self.module: BareModule = build_module(config, 10).to(plan.torch_device)  # type: ignore[assignment]
         self.module.prepare()
         self.module.halves.skipping.restart(step_bound(self.module.configure_optimizers()[0][1]))
         self._dtype = PRECISIONS[precision]

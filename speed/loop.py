@@ -17,6 +17,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from nas_lightning.app.axes import build_module
 from nas_lightning.app.fit import fit, make_trainer
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.bilevel.base import Batch
@@ -56,7 +57,7 @@ def build_search(folder: Path, *overrides: str, callbacks: Sequence[pl.Callback]
     config = composed(folder, *overrides)
     torch.manual_seed(config.seed)
     data: SearchData = build(config.data)
-    module: SupernetModule = build(config.model, num_classes=data.num_classes)
+    module = build_module(config, data.num_classes)
     record = ArchitectureLog(build(config.benchmark), folder / "architecture.csv")
     own = [TemperatureUpdate(build(config.sched)), record]
     run = LoggedRun.of(folder, OmegaConf.to_container(config, resolve=True), "search", {})  # type: ignore[arg-type]

@@ -55,12 +55,20 @@ def users_cache(monkeypatch, tmp_path_factory):
     monkeypatch.setattr("nas_lightning.data.cache.user_cache_path", lambda *_, **__: folder)
 
 
+def toy_size(overrides):
+    """TOY, of three cells where another space than NAS-Bench-201 is asked for."""
+    spaces = [override for override in overrides if override.startswith("space=")]
+    if not spaces or spaces[-1] == "space=nb201":
+        return TOY
+    return tuple("space.num_cells=3" if override == "space.N=1" else override for override in TOY)
+
+
 @pytest.fixture
 def toy(tmp_path):
     """toy(folder name, *overrides) -> report of a four-epoch search in tmp_path / folder name."""
 
     def run(name: str, *overrides: str, in_sweep: bool = False):
-        config = composed(*TOY, *overrides, f"run_dir={tmp_path / name}")
+        config = composed(*toy_size(overrides), *overrides, f"run_dir={tmp_path / name}")
         return search(config, Job({"method": "edd", "space": "nb201", "dataset": "fake"}, list(overrides), in_sweep))
 
     return run

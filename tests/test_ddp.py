@@ -14,6 +14,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nas_lightning.app.axes import build_module
 from nas_lightning.app.evaluate import evaluate
 from nas_lightning.app.job import Job
 from nas_lightning.build import build
@@ -113,7 +114,7 @@ class Textbook:
 
     def __init__(self, state):
         config = composed(*SETTINGS, "run_dir=x")
-        self.module = build(config.model, num_classes=10).double()
+        self.module = build_module(config, 10).double()
         self.module.load_state_dict(state)
         self.reference = ReferenceSupernet(self.module.supernet)
         self.alpha, self.t = (state[f"architecture.{name}"] for name in ("alpha.cell", "temperature"))

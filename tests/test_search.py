@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from nas_lightning.app.axes import build_module
 from nas_lightning.app.evaluate import evaluate
 from nas_lightning.app.job import Job
 from nas_lightning.app.search import search
@@ -134,7 +135,7 @@ def test_discrete_accuracy_is_that_of_the_one_hot_per_edge_supernet(toy, tmp_pat
     report = toy("run")
     config = composed(*TOY, "run_dir=x")
     data = build(config.data)
-    module = build(config.model, num_classes=data.num_classes)
+    module = build_module(config, data.num_classes)
     module.load_state_dict(weights(tmp_path / "run"))
     reference = ReferenceSupernet(module.supernet)
     hot = torch.nn.functional.one_hot(module.architecture.alpha["cell"].argmax(-1), 5).float()

@@ -95,8 +95,17 @@ def check_optimizers(module: pl.LightningModule) -> None:
         ) from error
 
 
-def make_trainer(config: DictConfig, run: LoggedRun, callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:
-    """config.trainer with config.logger, `callbacks` and ours; nothing is written yet."""
+def make_trainer(
+    config: DictConfig,
+    run: LoggedRun,
+    callbacks: Sequence[pl.Callback] = (),
+    metrics: MetricsFile | None = None,
+    after: Sequence[pl.Callback] = (),
+) -> pl.Trainer:
+    """config.trainer with config.logger, `callbacks` and ours; nothing is written yet.
+
+    metrics: what writes metrics.csv, if it is known outside. after: callbacks that look at the row of an epoch.
+    """
     make_logger: Callable[[LoggedRun], Logger] | None = build(config.logger)
     settings = {key: value for key, value in config.trainer.items() if key not in _OURS}
     trainer: pl.Trainer = build(
@@ -104,7 +113,8 @@ def make_trainer(config: DictConfig, run: LoggedRun, callbacks: Sequence[pl.Call
         callbacks=[
             *callbacks,
             Progress(),
-            MetricsFile(run.folder / "metrics.csv"),
+            metrics or MetricsFile(run.folder / "metrics.csv"),
+            *after,
             # One file, replaced at every epoch's end.
             ModelCheckpoint(run.folder / "checkpoints", filename="last", enable_version_counter=False),
         ],

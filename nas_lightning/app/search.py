@@ -9,23 +9,24 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from nas_lightning.app.axes import build_epoch_axes, build_module, decisions, user_callbacks
 from nas_lightning.app.fit import check_optimizers, check_run_settings, fit, make_trainer
 from nas_lightning.app.job import Job
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.provenance import provenance
 from nas_lightning.build import build
-from nas_lightning.callbacks import ArchitectureLog, TemperatureUpdate, look_up
+from nas_lightning.callbacks import ArchitectureLog, EarlyStop, MetricsFile, TemperatureUpdate, look_up
 from nas_lightning.data import SearchData
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.records.epochs import Row
+from nas_lightning.records.epochs import Row, epoch_records, read_rows
 from nas_lightning.records.files import write_text_atomically
 from nas_lightning.records.folder import RunFolder
 from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import PANEL_WIDTH, summary_panel
 from nas_lightning.reports.runs import read_metrics
-from nas_lightning.search.module import SupernetModule
+from nas_lightning.selection import Last
 from nas_lightning.tabular import Benchmark
 
 log = logging.getLogger("nas_lightning")
@@ -51,28 +52,36 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data: SearchData = build(config.data)
     benchmark: Benchmark | None = build(config.benchmark)
-    callbacks = [TemperatureUpdate(build(config.sched)), ArchitectureLog(benchmark, folder.path / "architecture.csv")]
-    module: SupernetModule = build(config.model, num_classes=data.num_classes)
+    axes = build_epoch_axes(config)
+    module = build_module(config, data.num_classes)
     check_optimizers(module)
     logged = LoggedRun.of(folder.path, folder.config, "search", job.choices)
-    trainer = make_trainer(config, logged, callbacks)
+    metrics = MetricsFile(folder.path / "metrics.csv")
+    architectures = ArchitectureLog(benchmark, folder.path / "architecture.csv")
+    callbacks = [TemperatureUpdate(axes["sched"]), *decisions(axes), architectures, *user_callbacks(config.callbacks)]
+    stop = [] if axes["stop"] is None else [EarlyStop(axes["stop"], metrics, architectures)]
+    trainer = make_trainer(config, logged, callbacks, metrics, stop)
     split = data.split_record()
     data.check_devices(trainer.num_devices)
     folder.write_config()
     rows = fit(trainer, folder.path, module, data)
-    genotype = module.genotype()
+    records = epoch_records(rows, read_rows(folder.path / "architecture.csv"))
+    epoch, selected = (axes["selection"] or Last())(records)
+    record = records[epoch]
+    genotype = record.genotype
     report = {
         "schema": 1,
         "kind": "search",
         "experiment": str(config.name),
         **{group: job.choices.get(group) for group in ("method", "space", "dataset", "relaxation", "sched")},
+        "choices": {group: choice for group, choice in job.choices.items() if not group.startswith("hydra/")},
         "seed": config.seed,
         "overrides": job.overrides,
         "genotype": json.loads(genotype.to_json()),
         "architecture": str(genotype),
-        "final": {name: value for name, value in rows[-1].items() if name != "architecture"},
+        "final": dict(record.metrics),
         "scores": look_up(benchmark, genotype),
-        "selection": f"the architecture of the last epoch, {module.rule.sentence}",
+        "selection": f"{selected}, {module.rule.sentence}",
         "split": split,
         **totals(rows),
         **provenance(trainer.strategy.root_device, trainer.num_devices),

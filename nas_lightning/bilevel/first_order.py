@@ -15,30 +15,30 @@ from nas_lightning.errors import UserError
 class FirstOrder:
     """d L(w, alpha) / d alpha with the weights as they are (arXiv 1806.09055, first order; arXiv 2306.06855).
 
-    order: of the half steps. on: the validation batch; or the training batch, so that both half steps follow one loss
+    order: of the half steps. batch: the validation batch; or the training batch, so that both half steps follow one loss
     (single level, as GAEA-ERM).
     """
 
     looks_ahead: ClassVar[bool] = False
 
     order: Order = "weights_first"
-    on: Literal["valid", "train"] = "valid"
+    batch: Literal["valid", "train"] = "valid"
 
     def __post_init__(self) -> None:
         check_order(self.order)
-        if self.on not in ("valid", "train"):
-            raise UserError(f"bilevel.on must be valid or train, got {self.on!r}.")
+        if self.batch not in ("valid", "train"):
+            raise UserError(f"bilevel.batch must be valid or train, got {self.batch!r}.")
 
     @property
     def batches(self) -> tuple[str, ...]:
-        return (self.on,)
+        return (self.batch,)
 
     def alpha_gradients(
         self, losses: Losses, batches: Mapping[str, Batch], drawn: Mapping[str, Tensor], ahead: Lookahead
     ) -> Outputs:
         """Only what leads to alpha is differentiated: no gradient of a weight is computed or stored."""
         with frozen(losses.supernet):
-            loss, logits = losses.loss(batches[self.on], drawn)
+            loss, logits = losses.loss(batches[self.batch], drawn)
         penalty = losses.penalty_term()
         gradients = torch.autograd.grad(loss if penalty is None else loss + penalty, losses.alphas())
         return loss.detach(), logits.detach(), *gradients

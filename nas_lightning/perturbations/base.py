@@ -35,6 +35,12 @@ class Perturbation(Protocol):
 
 
 def onto_simplex(beta_EO: Tensor, mask_EO: Tensor) -> Tensor:
-    """Clamped to [0, 1], 0 where masked, each row divided by its sum; rows without a candidate stay 0."""
+    """Clamped to [0, 1], 0 where masked, each row divided by its sum; where nothing is left of a row, 1 for its largest entry.
+
+    Rows without a candidate stay 0 (SmoothDARTS, attacker/perturb.py).
+    """
     kept_EO = beta_EO.clamp(0, 1) * mask_EO
-    return kept_EO / kept_EO.sum(-1, keepdim=True).clamp_min(torch.finfo(kept_EO.dtype).tiny)
+    sum_E1 = kept_EO.sum(-1, keepdim=True)
+    best_E = beta_EO.masked_fill(~mask_EO, -torch.inf).argmax(-1)
+    best_EO = torch.nn.functional.one_hot(best_E, beta_EO.shape[-1]).to(beta_EO.dtype) * mask_EO
+    return torch.where(sum_E1 > 0, kept_EO / sum_E1.clamp_min(torch.finfo(beta_EO.dtype).tiny), best_EO)

@@ -2,13 +2,38 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from nas_lightning.errors import UserError
+from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.files import write_text_atomically
 
 Row = dict[str, float | str]
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """A finished epoch of a search, counted from 0: what was logged, and the architecture it would have ended with."""
+
+    epoch: int
+    metrics: Mapping[str, float]
+    genotype: Genotype
+
+
+def epoch_records(metrics: Sequence[Row], architectures: Sequence[Row]) -> list[EpochRecord]:
+    """Of the epochs that both files of a search hold: metrics.csv and architecture.csv."""
+    genotypes = {int(row["epoch"]): str(row["architecture"]) for row in architectures}
+    return [
+        EpochRecord(
+            int(row["epoch"]),
+            {name: value for name, value in row.items() if not isinstance(value, str)},
+            Genotype.from_json(genotypes[int(row["epoch"])]),
+        )
+        for row in metrics
+        if int(row["epoch"]) in genotypes
+    ]
 
 
 class EpochFile:

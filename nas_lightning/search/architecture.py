@@ -4,6 +4,7 @@ Letters: E edges, O operations.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +60,6 @@ class Architecture(nn.Module):
         self.host_temperature = 1.0
         self.version = 0
         self._read_masks()
-        self.register_load_state_dict_post_hook(lambda module, keys: module._loaded())
 
     def mask(self, cell: str) -> Tensor:
         mask: Tensor = getattr(self, f"mask_{cell}")
@@ -76,8 +76,9 @@ class Architecture(nn.Module):
         self._has_dropped = {name: not all(map(any, rows)) for name, rows in self._candidates.items()}
         self.version += 1
 
-    def _loaded(self) -> None:
-        """After a checkpoint: the host's copies follow the buffers."""
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        """The host's copies follow the buffers."""
+        super()._load_from_state_dict(*arguments)
         self.host_temperature = self.temperature.item()
         self._read_masks()
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from nas_lightning.errors import UserError
+from nas_lightning.stages.base import Stages
 
 if TYPE_CHECKING:
     from nas_lightning.search.module import SupernetModule
@@ -36,3 +37,13 @@ def _check_derive(module: "SupernetModule") -> None:
             f"derive: the rule {type(module.rule).__name__} does not fit space {space.name} ({str(error).rstrip('.')}); leave "
             f"derive=null for the space's own rule, {type(space.rule).__name__}."
         ) from error
+
+
+def check_stages(decision: object, stages: Stages | None, stop: object) -> None:
+    """UserError for what acts between epochs and cannot be had together."""
+    if stages is None:
+        return
+    if decision is not None and any(stage.decision is not None for stage in stages.stages.values()):
+        raise UserError("decision and a decision of stages cannot be had together; drop one of the two.")
+    if stop is not None:
+        raise UserError("stop cannot be had with stages, whose last part it would leave out; drop one of the two.")

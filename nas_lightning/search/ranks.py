@@ -26,6 +26,15 @@ def mean_over_ranks_(tensors: Iterable[Tensor | None]) -> None:
         tensor.copy_(mean.view(tensor.shape))
 
 
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """The sum of what each rank has; every rank gets it."""
+    if not _is_distributed():
+        return tensor
+    total = tensor.clone()
+    torch.distributed.all_reduce(total)
+    return total
+
+
 def equal_on_all_ranks(tensors: Iterable[Tensor]) -> bool:
     """Whether each tensor has the same bits on all ranks; every rank gets the same answer."""
     if not _is_distributed():

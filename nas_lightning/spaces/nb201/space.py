@@ -6,7 +6,7 @@ from nas_lightning.cells import CellSpec
 from nas_lightning.derive.every_edge import EveryEdge
 from nas_lightning.errors import UserError, check_flag, check_whole
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS, nb201_genotype, parse_nb201
+from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS, check_nb201, nb201_genotype, parse_nb201
 from nas_lightning.spaces.nb201.network import NB201Network
 from nas_lightning.spaces.nb201.supernet import NB201Supernet
 
@@ -60,6 +60,7 @@ class NB201:
             raise UserError(
                 f"{place} is an architecture of the space {genotype.space!r}, not nb201; set space={genotype.space}."
             )
+        check_nb201(genotype, place)
 
     def baselines(self, generator: torch.Generator) -> dict[str, Genotype]:
         kept = self.cells["cell"].candidates[0]

@@ -1,0 +1,92 @@
+"""Takes candidates away between epochs, as a decision or the stages of a search say."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from nas_lightning.decisions.base import Decision, State
+from nas_lightning.search.module import SupernetModule
+from nas_lightning.search.ranks import sum_over_ranks
+from nas_lightning.spaces.weights import EdgeWeights
+from nas_lightning.stages.base import Stage, Stages, kept
+from nas_lightning.streams import stream_seed
+
+
+class Decisions(pl.Callback):
+    """At an epoch's start, after the temperature has moved: asks, and narrows the masks.
+
+    The state that a decision returns is checkpointed; the masks are buffers of the architecture; the stage follows from the
+    epoch. Logs `candidates`, how many operations are left in all.
+    """
+
+    def __init__(self, decision: Decision | None, stages: Stages | None) -> None:
+        self.decision = decision
+        self.stages = stages
+        self.state: State = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"state": self.state}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.state = state_dict["state"]
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SupernetModule)
+        stage, done = self._stage(trainer.current_epoch)
+        architecture = pl_module.architecture
+        if stage.weight_rate is not None:
+            for group in trainer.optimizers[0].param_groups:
+                group["lr"] = stage.weight_rate
+        if done == 0 and stage.keep is not None:
+            architecture.narrow(kept(architecture.snapshot(), stage.keep))
+        if done == 0 and stage.decision is not None:
+            self.state = {}
+        decision = stage.decision or self.decision
+        if decision is None or trainer.current_epoch == 0:
+            return
+        seed = stream_seed(pl_module.seed, trainer.current_epoch, "decision")
+        generator = torch.Generator().manual_seed(seed)
+        probe = _ValidationProbe(trainer, pl_module)
+        masks, self.state = decision(done, architecture.snapshot(), probe, self.state, generator)
+        architecture.narrow(masks)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, SupernetModule)
+        left = sum(sum(map(sum, rows)) for rows in pl_module.architecture.candidates.values())
+        pl_module.log("candidates", float(left), logger=False)
+
+    def _stage(self, epoch: int) -> tuple[Stage, int]:
+        return (Stage(1.0), epoch) if self.stages is None else self.stages.at(epoch)
+
+
+class _ValidationProbe:
+    """Loss and accuracy over the images that the discretised accuracy is measured on, over all ranks."""
+
+    def __init__(self, trainer: pl.Trainer, module: SupernetModule) -> None:
+        self._trainer = trainer
+        self._module = module
+
+    @torch.no_grad()
+    def __call__(self, betas: Mapping[str, Tensor]) -> tuple[float, float]:
+        architecture, device = self._module.architecture, self._module.device
+        weights: dict[str, EdgeWeights] = architecture.weights(
+            {name: beta.to(device, architecture.alpha[name].dtype) for name, beta in betas.items()},
+            {name: (beta != 0).tolist() for name, beta in betas.items()},
+        )
+        totals = torch.zeros(3, device=device)
+        for batch in self._batches():
+            x, y = self._module.transfer_batch_to_device(batch, device, 0)
+            with self._trainer.precision_plugin.forward_context():
+                loss, logits = self._module.halves.loss_at((x, y), weights)
+            totals += torch.stack(
+                [loss.float() * len(y), (logits.argmax(1) == y).sum().float(), totals.new_tensor(len(y))]
+            )
+        loss_sum, hits, count = sum_over_ranks(totals).tolist()
+        return loss_sum / count, hits / count
+
+    def _batches(self) -> Iterable[Any]:
+        data: Any = self._trainer.datamodule  # type: ignore[attr-defined]
+        return data.val_dataloader()

@@ -1,0 +1,31 @@
+"""Ends a search early."""
+
+import pytorch_lightning as pl
+
+from nas_lightning.callbacks.architecture import ArchitectureLog
+from nas_lightning.callbacks.metrics import MetricsFile
+from nas_lightning.records.epochs import epoch_records
+from nas_lightning.stop.base import Stop
+
+
+class EarlyStop(pl.Callback):
+    """Asks `stop` after every epoch, when its rows are written, and before the first of a run that goes on.
+
+    A search that had stopped when it was killed must not go on.
+    """
+
+    def __init__(self, stop: Stop, metrics: MetricsFile, architectures: ArchitectureLog) -> None:
+        self.stop = stop
+        self.metrics = metrics
+        self.architectures = architectures
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._ask(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._ask(trainer)
+
+    def _ask(self, trainer: pl.Trainer) -> None:
+        records = epoch_records(self.metrics.file.rows, self.architectures.file.rows)
+        if records and self.stop(records):
+            trainer.should_stop = True

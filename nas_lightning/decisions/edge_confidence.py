@@ -1,0 +1,96 @@
+"""SGAS: edge after edge is decided, the surest first.
+
+Letters: E edges, O operations.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nas_lightning.decisions.base import Masks, Probe, State, only, undecided
+from nas_lightning.errors import UserError, check_whole
+from nas_lightning.relaxations.view import CellView, View
+
+
+@dataclass(frozen=True)
+class EdgeConfidence:
+    """After epoch `start` and every `interval` epochs from there, one edge of each cell type (arXiv 1912.00195).
+
+    With p the relaxation's probabilities, q those of the operations other than `none`, divided by their sum: importance is
+    that sum, certainty 1 - H(q) / ln(number of them). The undecided edge with the largest product of both, each scaled to
+    [0, 1] over all edges, keeps its operation of largest q alone. Criterion 2 multiplies by stability, the mean overlap of q
+    with its last `history` values, scaled too.
+
+    inputs: a node with so many decided edges loses its others; null never.
+    """
+
+    criterion: int = 1
+    start: int = 9
+    interval: int = 5
+    history: int = 4
+    inputs: int | None = 2
+
+    def __post_init__(self) -> None:
+        if self.criterion not in (1, 2) or isinstance(self.criterion, bool):
+            raise UserError(f"decision.criterion must be 1 or 2, got {self.criterion!r}.")
+        for name, least in (("start", 0), ("interval", 1), ("history", 1)):
+            check_whole(f"decision.{name}", getattr(self, name), least)
+        if self.inputs is not None:
+            check_whole("decision.inputs", self.inputs, 1)
+
+    def __call__(
+        self, epoch: int, view: View, probe: Probe, state: State, generator: torch.Generator
+    ) -> tuple[Masks, State]:
+        since = epoch - 1 - self.start
+        decides = since >= 0 and since % self.interval == 0
+        masks, remembered = {}, {}
+        for name, cell in view.items():
+            importance_E, q_EO = _shares(cell)
+            past = state.get(name, [])
+            if decides and (mask_EO := self._decided(cell, importance_E, q_EO, past)) is not None:
+                masks[name] = mask_EO
+            remembered[name] = [*past, q_EO.tolist()][-self.history :]
+        return masks, remembered
+
+    def _decided(
+        self, cell: CellView, importance_E: Tensor, q_EO: Tensor, past: list[list[list[float]]]
+    ) -> Tensor | None:
+        open_edges = undecided(cell.mask_EO)
+        if not open_edges:
+            return None
+        count = sum(name != "none" for name in cell.spec.operations)
+        certainty_E = 1 + torch.xlogy(q_EO, q_EO).sum(-1) / math.log(max(2, count))
+        score_E = _scaled(importance_E) * _scaled(certainty_E)
+        if self.criterion == 2:
+            overlaps = [torch.minimum(q_EO, torch.tensor(old, dtype=q_EO.dtype)).sum(-1) for old in past]
+            score_E = score_E * _scaled(torch.stack(overlaps).mean(0) if overlaps else torch.zeros_like(score_E))
+        edge = max(open_edges, key=lambda e: score_E[e].item())
+        mask_EO = only(cell.mask_EO, edge, int(q_EO[edge].argmax()))
+        return mask_EO if self.inputs is None else _without_surplus(cell, mask_EO, edge, self.inputs)
+
+
+def _shares(cell: CellView) -> tuple[Tensor, Tensor]:
+    """Of each edge the probability of all operations but `none`, and how it is shared among them."""
+    p_EO = cell.double().probabilities_EO.clone()
+    for column, name in enumerate(cell.spec.operations):
+        if name == "none":
+            p_EO[:, column] = 0
+    importance_E = p_EO.sum(-1)
+    return importance_E, p_EO / importance_E.clamp_min(torch.finfo(p_EO.dtype).tiny)[:, None]
+
+
+def _scaled(values_E: Tensor) -> Tensor:
+    low, high = values_E.min(), values_E.max()
+    return (values_E - low) / (high - low) if high > low else torch.zeros_like(values_E)
+
+
+def _without_surplus(cell: CellView, mask_EO: Tensor, edge: int, inputs: int) -> Tensor:
+    node = cell.spec.edges[edge][1]
+    into = [e for e, (_, target) in enumerate(cell.spec.edges) if target == node]
+    decided = [e for e in into if mask_EO[e].sum() == 1]
+    if len(decided) >= inputs:
+        for e in set(into) - set(decided):
+            mask_EO[e] = False
+    return mask_EO

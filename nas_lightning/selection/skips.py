@@ -1,0 +1,42 @@
+"""DARTS+: the end of a search where skip connections take over (arXiv 1909.06035, criterion 1)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nas_lightning.errors import check_flag, check_whole
+from nas_lightning.records.epochs import EpochRecord
+
+
+def first_with_skips(records: Sequence[EpochRecord], limit: int) -> int | None:
+    """Position of the first epoch whose architecture has `limit` or more skip connections in its first cell type.
+
+    That is the normal cell of the DARTS space.
+    """
+    for position, record in enumerate(records):
+        cell = next(iter(record.genotype.cells.values()))
+        if sum(choice.operation == "skip_connect" for choice in cell) >= limit:
+            return position
+    return None
+
+
+@dataclass(frozen=True)
+class BeforeSkips:
+    """The epoch before the first whose normal cell has `limit` or more skip connections; the last where there is none.
+
+    at: take that first one instead. The paper leaves open which of the two it means.
+    """
+
+    limit: int = 2
+    at: bool = False
+
+    def __post_init__(self) -> None:
+        check_whole("selection.limit", self.limit, 1)
+        check_flag("selection.at", self.at)
+
+    def __call__(self, records: Sequence[EpochRecord]) -> tuple[int, str]:
+        found = first_with_skips(records, self.limit)
+        if found is None:
+            return records[-1].epoch, f"the architecture of the last epoch, none having {self.limit} skip connections"
+        epoch = records[found if self.at else max(0, found - 1)].epoch
+        where = "the first" if self.at else "the one before the first"
+        return epoch, f"the architecture of epoch {epoch + 1}, {where} with {self.limit} skip connections"

@@ -1,0 +1,82 @@
+"""A search in parts, one after another.
+
+Letters: E edges, O operations.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nas_lightning.decisions.base import Decision, Masks
+from nas_lightning.errors import UserError, check_whole, is_number
+from nas_lightning.relaxations.view import View
+from nas_lightning.schedules.base import whole_epochs
+
+
+@dataclass(frozen=True)
+class Stage:
+    """epochs: how many (int), or their share of the run (float).
+
+    keep: at its start every edge keeps so many candidates, those of largest probability. weight_rate: the weights' learning
+    rate throughout, instead of the schedule's. decision: asked in this stage, its epochs counted from the stage's start.
+    """
+
+    epochs: int | float
+    keep: int | None = None
+    weight_rate: float | None = None
+    decision: Decision | None = None
+
+    def __post_init__(self) -> None:
+        if not (is_number(self.epochs) and 0 < self.epochs < math.inf):
+            raise UserError(
+                f"stages: a stage's epochs must be a positive number or a share of the run, got {self.epochs!r}."
+            )
+        if self.keep is not None:
+            check_whole("stages: keep", self.keep, 1)
+        if self.weight_rate is not None and not (is_number(self.weight_rate) and 0 < self.weight_rate < math.inf):
+            raise UserError(f"stages: weight_rate must be a positive number, got {self.weight_rate!r}.")
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The parts of a run of `epochs` epochs by name, in order; together they are all of it."""
+
+    epochs: int
+    stages: Mapping[str, Stage]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.stages, Mapping) or not all(isinstance(stage, Stage) for stage in self.stages.values()):
+            raise UserError("stages.stages must name parts of class nas_lightning.stages.Stage, as conf/stages does.")
+        parts = " + ".join(f"{name} {length}" for name, length in self._lengths().items())
+        if sum(self._lengths().values()) != self.epochs:
+            raise UserError(
+                f"the stages have {parts or 0} epochs and the run trainer.max_epochs={self.epochs}; make them add up "
+                "(stages.stages.<name>.epochs=)."
+            )
+
+    def _lengths(self) -> dict[str, int]:
+        return {name: whole_epochs(stage.epochs, self.epochs) for name, stage in self.stages.items()}
+
+    def at(self, epoch: int) -> tuple[Stage, int]:
+        """The stage of `epoch`, and how many of its epochs are done."""
+        first = 0
+        for name, length in self._lengths().items():
+            if epoch < first + length:
+                return self.stages[name], epoch - first
+            first += length
+        raise ValueError(f"epoch {epoch} is beyond the {self.epochs} of the stages")
+
+
+def kept(view: View, keep: int) -> Masks:
+    """Of each edge the `keep` candidates of largest probability; of equals the first."""
+    masks: dict[str, Tensor] = {}
+    for name, cell in view.items():
+        order_EO = cell.double().log_odds_EO.argsort(dim=-1, descending=True, stable=True)
+        rank_EO = torch.empty_like(order_EO).scatter_(
+            -1, order_EO, torch.arange(order_EO.shape[-1]).expand_as(order_EO).contiguous()
+        )
+        masks[name] = cell.mask_EO & (rank_EO < keep)
+    return masks

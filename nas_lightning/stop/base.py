@@ -1,0 +1,17 @@
+"""When a search ends before its last epoch."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from nas_lightning.records.epochs import EpochRecord
+
+
+class Stop(Protocol):
+    """Saves time and decides nothing: which epoch's architecture is the result says the selection.
+
+    A pure function of the recorded epochs, so that an interrupted search stops where the uninterrupted one does.
+    """
+
+    def __call__(self, records: Sequence[EpochRecord]) -> bool:
+        """Whether the search ends with the last of `records`; asked after every epoch."""
+        ...

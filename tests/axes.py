@@ -1,0 +1,23 @@
+"""The options of every config group, from the folders, and what makes a toy search of each."""
+
+from tests.conftest import ROOT
+
+# What a search of four epochs needs of a choice that is made for fifty.
+TOY_SCALE = {
+    "decision=edge_confidence": ("decision.start=0", "decision.interval=1", "decision.inputs=null"),
+    "stages=darts_pt": (
+        "stages.stages.search.epochs=2", "stages.stages.projection.epochs=2",
+        "stages.stages.projection.decision.interval=1", "stages.stages.projection.decision.inputs=null",
+    ),
+    "bilevel=second_order": ("bilevel.radius=1e-3",),
+}  # fmt: skip
+
+
+def options(group):
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+def toy_choice(group, option):
+    """The overrides of a toy search with this choice."""
+    choice = f"{group}={option}"
+    return choice, *TOY_SCALE.get(choice, ())

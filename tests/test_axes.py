@@ -1,0 +1,238 @@
+"""Every choice on every axis of a search: toy searches of all yamls, what is refused, a user's own choices."""
+
+import json
+import textwrap
+
+import pytest
+import torch
+
+from nas_lightning.app.axes import EPOCH_AXES, MODULE_AXES, build_epoch_axes, build_module
+from nas_lightning.build import build_axis
+from nas_lightning.errors import UserError
+from nas_lightning.penalties import Penalty
+from tests.axes import options, toy_choice
+from tests.conftest import TOY, composed
+from tests.test_search import interrupt, rows, weights
+
+# The groups with searches of their own elsewhere: spaces, schedules and relaxations are in the methods' matrix.
+GROUPS = [group for group in (*MODULE_AXES, *EPOCH_AXES) if group not in ("space", "sched", "relaxation")]
+CHOICES = [(group, option) for group in GROUPS for option in options(group)]
+
+
+def space_of(group, option):
+    """NAS-Bench-201, or the DARTS space for a derive rule that keeps two edges a node."""
+    if group == "derive" and option != "every_edge":
+        return ("space=darts",)
+    return ("space=nb201",)
+
+
+@pytest.mark.parametrize(("group", "option"), CHOICES)
+def test_interrupted_search_equals_uninterrupted_with_every_choice(group, option, toy, tmp_path, monkeypatch):
+    overrides = (*space_of(group, option), *toy_choice(group, option))
+    whole = toy("whole", *overrides)
+    if whole["epochs"] > 2:
+        interrupt(monkeypatch, epoch=2)
+        with pytest.raises(SystemExit):
+            toy("stopped", *overrides)
+    resumed = toy("stopped", *overrides)
+    assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
+    ours, theirs = weights(tmp_path / "stopped"), weights(tmp_path / "whole")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert resumed["architecture"] == whole["architecture"]
+    assert resumed["selection"] == whole["selection"]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_choice_of_a_group_composes_to_something_else(group):
+    built = [composed(*toy_choice(group, option), "run_dir=x")[group] for option in options(group)]
+    assert len({repr(node) for node in built}) == len(built) > 0
+
+
+def test_the_report_records_every_groups_choice(tmp_path):
+    from hydra import compose, initialize_config_dir
+    from hydra.core.hydra_config import HydraConfig
+
+    from nas_lightning.app.job import Job
+    from nas_lightning.app.search import search
+    from tests.conftest import ROOT
+
+    overrides = [*TOY, "trainer.max_epochs=1", "penalty=beta_decay", "stop=two_skips", f"run_dir={tmp_path}/run"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("train", overrides, return_hydra_config=True)
+        HydraConfig.instance().set_config(config)
+        choices = dict(HydraConfig.get().runtime.choices)
+        plain = compose("train", overrides)
+    report = search(plain, Job(choices, overrides))
+    assert report["choices"]["penalty"] == "beta_decay"
+    assert report["choices"]["stop"] == "two_skips"
+    assert {*MODULE_AXES, *EPOCH_AXES, "method", "protocol", "dataset", "callbacks"} <= report["choices"].keys()
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["choices"] == report["choices"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (("derive=darts",), r"derive: the rule Probabilities does not fit space nb201 .*leave derive=null"),
+        (
+            ("space=darts", "derive=every_edge"),
+            "derive: the rule EveryEdge does not fit",
+        ),
+        (
+            ("bilevel=second_order", "trainer.graphs=true"),
+            "trainer.graphs=true cannot be had with a bilevel step that looks",
+        ),
+        (
+            ("model.weight_clip_includes_arch=true", "trainer.graphs=true"),
+            "trainer.graphs=true cannot be had with model",
+        ),
+        (("perturbation=random_ball", "model.weight_clip_includes_arch=true"), "perturbation cannot be had with model"),
+        (("stages=darts_pt",), r"search 50 \+ projection 81 epochs and the run trainer.max_epochs=4; make them add up"),
+        (
+            ("stages=darts_pt", "decision=edge_confidence", "trainer.max_epochs=131"),
+            "decision and a decision of stages",
+        ),
+        (("stages=darts_pt", "stop=two_skips", "trainer.max_epochs=131"), "stop cannot be had with stages"),
+        (("stages=darts_pt", "stages.stages.search=3", "trainer.max_epochs=4"), "stages.stages must name parts"),
+        (
+            ("penalty._target_=nas_lightning.penalties.BetaDeca", "penalty=beta_decay"),
+            "penalty: _target_=.*cannot be found",
+        ),
+        (
+            ("relaxation._target_=nas_lightning.relaxation.Softmax",),
+            "relaxation: _target_=nas_lightning.relaxation.Softmax",
+        ),
+        (
+            ("penalty=beta_decay", "penalty._target_=nas_lightning.ramps.Ramp", "~penalty.weight"),
+            "refuses its settings",
+        ),
+        (("penalty=beta_decay", "penalty.weight=5"), "penalty.weight must be a ramp"),
+        (("penalty=beta_decay", "penalty.weight.end=much"), "a ramp's end must be a finite number"),
+        (("penalty=beta_decay", "+penalty.weight.until=0"), "0 <= begin < until <= 1"),
+        (("perturbation=adversarial_ball", "perturbation.steps=0"), "perturbation.steps must be"),
+        (("perturbation=random_ball", "perturbation.radius.start=-1"), "perturbation.radius must be"),
+        (("bilevel=second_order", "bilevel.radius=0"), "bilevel.radius must be"),
+        (("bilevel.batch=test",), "bilevel.batch must be"),
+        (("decision=edge_confidence", "decision.criterion=3"), "decision.criterion must be 1 or 2"),
+        (("decision=edge_confidence", "decision.interval=0"), "decision.interval must be"),
+        (("stop=two_skips", "stop.limit=0"), "stop.limit must be"),
+        (("selection=before_two_skips", "selection.at=perhaps"), "selection.at must be true or false"),
+        (("selection=best_discrete", "selection.metric=table/cifar10_test_200"), "holds test accuracies"),
+        (("selection=best_discrete", "selection.mode=most"), "selection.mode must be"),
+        (("penalty=beta_decay", "+penalty.wieght=7"), "BetaDecay has no setting wieght"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_writes_nothing(overrides, sentence, toy, tmp_path):
+    with pytest.raises(UserError, match=sentence) as error:
+        toy("run", *sorted(overrides, key=lambda override: "_target_" in override or override.startswith("~")))
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_a_selection_by_an_unknown_column_is_one_sentence(toy):
+    with pytest.raises(UserError, match=r"selection.metric=accuracy is no column of metrics.csv; it has"):
+        toy("run", "selection=best_discrete", "selection.metric=accuracy", "trainer.max_epochs=1")
+
+
+@pytest.fixture
+def users_module(tmp_path, monkeypatch):
+    """A module of a user's own on the path."""
+    (tmp_path / "mine.py").write_text(
+        textwrap.dedent(
+            """
+            import pytorch_lightning as pl
+            from nas_lightning.relaxations import Relaxation
+
+            class Half:
+                def update(self, epoch): ...
+
+            class Unfinished(Relaxation):
+                pass
+
+            class Seen(pl.Callback):
+                epochs = []
+                def on_train_epoch_end(self, trainer, module):
+                    Seen.epochs.append((trainer.current_epoch, float(module.architecture.temperature)))
+            """
+        )
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import importlib
+
+    importlib.invalidate_caches()
+    yield importlib.import_module("mine")
+    import sys
+
+    del sys.modules["mine"]
+
+
+@pytest.mark.parametrize(
+    ("group", "target", "sentence"),
+    [
+        (
+            "sched",
+            "mine.Half",
+            "sched: mine.Half lacks initial, which every TemperatureSchedule has; see docs/extending.md.",
+        ),
+        ("penalty", "mine.Half", "penalty: mine.Half lacks __call__, which every Penalty has; see docs/extending.md."),
+        ("relaxation", "mine.Unfinished", "relaxation: mine.Unfinished lacks __call__; see docs/extending.md."),
+    ],
+)
+def test_a_class_that_lacks_a_method_is_named_with_its_group(group, target, sentence, users_module):
+    from omegaconf import OmegaConf
+
+    protocol = {**MODULE_AXES, **EPOCH_AXES}[group]
+    with pytest.raises(UserError) as error:
+        build_axis(OmegaConf.create({group: {"_target_": target}}), group, protocol)
+    assert str(error.value) == sentence
+
+
+def test_a_group_that_names_no_class_is_one_sentence():
+    from omegaconf import OmegaConf
+
+    with pytest.raises(UserError, match="penalty=beta_decay names no class; choose a yaml of the group penalty"):
+        build_axis(OmegaConf.create({"penalty": "beta_decay"}), "penalty", Penalty)
+
+
+@pytest.mark.parametrize(
+    "callbacks",
+    ["+callbacks._target_=mine.Seen", "+callbacks.one._target_=mine.Seen", "callbacks=[{_target_:mine.Seen}]"],
+)
+def test_a_users_own_callbacks_run(callbacks, toy, users_module):
+    from omegaconf import OmegaConf
+
+    from nas_lightning.app.axes import user_callbacks
+
+    users_module.Seen.epochs.clear()
+    key, _, value = callbacks.lstrip("+").partition("=")
+    if key == "callbacks":
+        node = OmegaConf.create([{"_target_": "mine.Seen"}])
+    else:
+        node = OmegaConf.from_dotlist([f"{key}={value}"]).callbacks
+    (callback,) = user_callbacks(node)
+    assert type(callback) is users_module.Seen
+
+
+def test_what_is_no_callback_is_refused(users_module):
+    from omegaconf import OmegaConf
+
+    from nas_lightning.app.axes import user_callbacks
+
+    with pytest.raises(UserError, match=r"mine.Half"):
+        user_callbacks(OmegaConf.create({"_target_": "mine.Half"}))
+
+
+def test_the_axes_that_are_built_are_the_groups_of_the_config():
+    config = composed(*TOY, "run_dir=x")
+    build_module(config, 10)
+    assert {name for name, axis in build_epoch_axes(config).items() if axis is not None} == {"sched"}
+    assert {*MODULE_AXES, *EPOCH_AXES} <= {*config}
+
+
+def test_a_search_that_had_stopped_when_it_was_killed_does_not_go_on(toy, tmp_path):
+    settings = ("stop=two_skips", "stop.limit=1", "trainer.max_epochs=8", "seed=3")
+    whole = toy("run", *settings)
+    assert whole["epochs"] < 8  # else another seed
+    (tmp_path / "run" / "report.json").unlink()
+    again = toy("run", *settings)
+    assert (again["epochs"], again["architecture"]) == (whole["epochs"], whole["architecture"])
+    assert len(rows(tmp_path / "run")) == whole["epochs"]
