@@ -20,7 +20,8 @@ class CellSpec:
 
     Edges come in the order of their targets. Nodes that no edge leads into are the inputs; `outputs` are those that make
     the cell's output. edge_weights: each edge has a
-    parameter too, which weights it among the edges into its node (PC-DARTS' edge normalisation).
+    parameter too, which weights it among the edges into its node (PC-DARTS' edge normalisation). inputs_a_node: how many
+    edges into a node an architecture keeps, None for all.
     """
 
     edges: tuple[tuple[int, int], ...]
@@ -28,6 +29,7 @@ class CellSpec:
     candidates: tuple[tuple[bool, ...], ...]
     outputs: tuple[int, ...]
     edge_weights: bool = False
+    inputs_a_node: int | None = None
 
     @property
     def mask_EO(self) -> Tensor:

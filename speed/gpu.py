@@ -308,7 +308,7 @@ class _StopAt(pl.Callback):
 
 def resumption(plan: Plan) -> Record:
     """A search that stops after two of four epochs and goes on against one that runs through: bits of weights and alpha."""
-    settings = (*plan.fake(plan.batches[0], 4), "+trainer.deterministic=true", "model.arch_optimizer.lr=0.01")
+    settings = (*plan.fake(plan.batches[0], 4), "+trainer.deterministic=true", "arch_optimizer.lr=0.01")
     try:
         with tempfile.TemporaryDirectory() as scratch:
             through = build_search(Path(scratch) / "through", *settings)

@@ -4,10 +4,10 @@ from tests.conftest import ROOT
 
 # What a search of four epochs needs of a choice that is made for fifty.
 TOY_SCALE = {
-    "decision=edge_confidence": ("decision.start=0", "decision.interval=1", "decision.inputs=null"),
+    "decision=edge_confidence": ("decision.start=0", "decision.interval=1"),
     "stages=darts_pt": (
         "stages.stages.search.epochs=2", "stages.stages.projection.epochs=2",
-        "stages.stages.projection.decision.interval=1", "stages.stages.projection.decision.inputs=null",
+        "stages.stages.projection.decision.interval=1",
     ),
     "bilevel=second_order": ("bilevel.radius=1e-3",),
 }  # fmt: skip

@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 TOY = (
     "dataset=fake", "benchmark=none", "space.C=4", "space.N=1", "data.batch_size=16", "data.train_images=48",
     "data.valid_images=48", "dataset.image_size=8", "trainer.max_epochs=4", "trainer.accelerator=cpu",
-    "model.arch_optimizer.lr=0.01",
+    "arch_optimizer.lr=0.01",
 )  # fmt: skip
 
 

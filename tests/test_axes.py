@@ -86,12 +86,15 @@ def test_the_report_records_every_groups_choice(tmp_path):
             "trainer.graphs=true cannot be had with model",
         ),
         (("perturbation=random_ball", "model.weight_clip_includes_arch=true"), "perturbation cannot be had with model"),
-        (("stages=darts_pt",), r"search 50 \+ projection 81 epochs and the run trainer.max_epochs=4; make them add up"),
         (
-            ("stages=darts_pt", "decision=edge_confidence", "trainer.max_epochs=131"),
+            ("stages=darts_pt", "stages.stages.search.epochs=3"),
+            r"search 3 \+ projection 2 epochs and the run trainer.max_epochs=4; make them add up",
+        ),
+        (
+            ("stages=darts_pt", "decision=edge_confidence"),
             "decision and a decision of stages",
         ),
-        (("stages=darts_pt", "stop=two_skips", "trainer.max_epochs=131"), "stop cannot be had with stages"),
+        (("stages=darts_pt", "stop=two_skips"), "stop cannot be had with stages"),
         (("stages=darts_pt", "stages.stages.search=3", "trainer.max_epochs=4"), "stages.stages must name parts"),
         (
             ("penalty._target_=nas_lightning.penalties.BetaDeca", "penalty=beta_decay"),

@@ -1,29 +1,89 @@
-"""Every yaml is a choice of its own, and methods are nothing but choices."""
+"""Every yaml is a choice of its own and of use to someone; methods are what is compared, protocols how."""
+
+import itertools
+import re
+from functools import cache
 
 import pytest
+import yaml
 from omegaconf import OmegaConf
 
 from tests.conftest import ROOT, composed
 
-METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
-EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+CONF = ROOT / "conf"
 
 
-def choices(method):
-    config = composed(f"method={method}", "run_dir=x")
-    keys = ("relaxation", "sched", "bilevel", "model")
-    return OmegaConf.to_container(OmegaConf.masked_copy(config, list(keys)), resolve=False)
+def options(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+METHODS, EXPERIMENTS, SPACES, FAMILIES = (options(group) for group in ("method", "experiment", "space", "family"))
+
+
+# ---- methods and protocols ----
 
 
 def test_no_two_methods_are_the_same():
-    composed_methods = {method: repr(choices(method)) for method in METHODS}
-    assert len(set(composed_methods.values())) == len(METHODS)
+    configs = {OmegaConf.to_yaml(composed(f"method={method}", "run_dir=x"), resolve=True) for method in METHODS}
+    assert len(configs) == len(METHODS)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_is_a_handful_of_lines(method):
-    lines = (ROOT / "conf" / "method" / f"{method}.yaml").read_text().splitlines()
-    assert len([line for line in lines if line and not line.startswith("#")]) <= 6
+def test_a_method_is_at_most_five_lines(method):
+    lines = (CONF / "method" / f"{method}.yaml").read_text().splitlines()
+    assert len([line for line in lines if line and not line.startswith("#")]) <= 5
+
+
+def recipe(config):
+    """Batch size, epochs, the weights' rate and its schedule, when alpha starts."""
+    chosen = (config.data.batch_size, config.trainer.max_epochs, config.model.weight_optimizer.lr, config.lr)
+    return repr((*chosen, config.model.weight_scheduler, config.model.arch_start))
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_all_methods_have_one_recipe_unless_their_own_are_asked_for(space):
+    assert len({recipe(composed(f"space={space}", f"method={method}", "run_dir=x")) for method in METHODS}) == 1
+
+
+PUBLISHED = {
+    name: (method, family)
+    for method, family in itertools.product(METHODS, FAMILIES)
+    for name in (method, f"{method}_{family}")
+    if name in options("published")
+}
+
+
+def test_every_published_recipe_is_of_a_method():
+    assert sorted(PUBLISHED) == options("published")
+
+
+def published(method, space, *overrides):
+    return composed(f"method={method}", f"space={space}", "protocol=published", *overrides, "run_dir=x")
+
+
+def values(config):
+    model, alpha = config.model, config.model.arch_optimizer
+    rates = (model.weight_optimizer.lr, config.lr.eta_min, alpha.lr, alpha.weight_decay)
+    return (config.data.batch_size, *rates, model.arch_start, model.weight_optimizer.weight_decay, config.bilevel.order)
+
+
+def test_published_recipes_are_the_published_ones():
+    darts = (64, 0.025, 1e-3, 3e-4, 1e-3, 0, 3e-4, "arch_first")
+    assert values(published("darts", "nb201")) == (*darts[:6], 5e-4, "weights_first")
+    assert values(published("darts", "darts")) == values(published("darts", "s3")) == darts
+    assert values(published("pc_darts", "darts")) == (256, 0.1, 0, 6e-4, 1e-3, 0.3, 3e-4, "arch_first")
+    assert values(published("pc_darts", "s1")) == darts
+    for method, space in (("edd", "nb201"), ("edd", "s2"), ("pc_darts", "nb201")):  # the space's own
+        assert published(method, space).data == composed(f"space={space}", "run_dir=x").data
+
+
+def test_published_recipes_are_asked_for_by_one_word_in_a_study_and_the_command_line_wins():
+    study = ("experiment=table1", "lr=constant", "data.batch_size=32", "arch_optimizer.weight_decay=0.5")
+    config = published("darts", "nb201", *study)
+    assert (config.lr, config.model.weight_scheduler, config.data.batch_size) == (None, None, 32)
+    assert config.model.arch_optimizer.weight_decay == 0.5
+    assert published("darts", "nb201", "experiment=table1").data.batch_size == 64
+    assert published("edd", "nb201", "experiment=table1").data.batch_size == 256
 
 
 def test_the_default_is_edd_with_the_authors_recipe():
@@ -37,7 +97,31 @@ def test_the_default_is_edd_with_the_authors_recipe():
         None,
         50,
     )
-    assert (edd.model.arch_optimizer.lr, edd.model.arch_optimizer.weight_decay) == (3e-4, 0)
+    assert (edd.arch_optimizer.lr, edd.arch_optimizer.weight_decay) == (3e-4, 0)
+    assert edd.model.arch_optimizer == edd.arch_optimizer
+
+
+# ---- constants of a schedule in a space ----
+
+
+@pytest.mark.parametrize("sched", ["edd", "edd_untempered", "edd_reestimate", "edd_released"])
+def test_constants_of_a_space_reach_the_readings_of_a_schedule_too(sched):
+    warmups = [composed(f"sched={sched}", f"space={space}", "run_dir=x").sched.warmup for space in ("nb201", "s1")]
+    assert warmups == [0.2, 0.1]
+
+
+@pytest.mark.parametrize("protocol", ["own", "pc_darts"])
+def test_the_command_line_and_an_experiment_win_over_the_constants_of_a_space(protocol):
+    assert composed("sched.warmup=0.3", f"protocol={protocol}", "run_dir=x").sched.warmup == 0.3
+    assert composed("experiment=table7_c100", "method=pcd", "run_dir=x").sched.warmup == 0.2
+    assert composed("sched=edd_literal", f"protocol={protocol}", "run_dir=x").sched.warmup == 0
+    assert composed("sched=edd_readme", "space=s4", "sched.lam=0.1", "run_dir=x").sched.lam == 0.1
+
+
+def test_lambda_is_the_papers_in_every_space_unless_the_readmes_is_asked_for():
+    assert {composed(f"space={space}", "run_dir=x").sched.lam for space in SPACES} == {0.06}
+    readme = [composed(f"space=s{i}", "sched=edd_readme", "run_dir=x").sched.lam for i in (1, 2, 3, 4)]
+    assert readme == [0.12, 0.24, 0.48, 0.96]
 
 
 @pytest.mark.parametrize(
@@ -53,8 +137,11 @@ def test_the_default_is_edd_with_the_authors_recipe():
         (("space=s1", "dataset.normalisation=nb201"), "evaluate", "nb201"),
     ],
 )
-def test_cifar_is_normalised_as_its_recipe_does(overrides, program, family):
+def test_cifar_is_normalised_as_the_programs_of_its_space_do(overrides, program, family):
     assert composed("dataset=cifar10", *overrides, "run_dir=x", config=program).data.dataset.normalisation == family
+
+
+# ---- experiments ----
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -64,11 +151,15 @@ def test_experiments_compose_and_name_their_runs(experiment):
     OmegaConf.to_container(config, resolve=True)
 
 
+@cache
+def content(path):
+    return yaml.safe_load(path.read_text()) or {}
+
+
 def grid(experiment):
     """The values of every key that the experiment sweeps."""
-    params = OmegaConf.load(ROOT / "conf" / "experiment" / f"{experiment}.yaml").get("hydra", {})
-    swept = OmegaConf.to_container(params).get("sweeper", {}).get("params", {}) if params else {}
-    return {key: str(values).split(",") for key, values in swept.items()}
+    hydra = content(CONF / "experiment" / f"{experiment}.yaml").get("hydra", {})
+    return {key: str(values).split(",") for key, values in hydra.get("sweeper", {}).get("params", {}).items()}
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -81,6 +172,7 @@ def test_every_value_of_a_studys_grid_composes_and_is_in_effect(experiment):
             assert config.name == reference.name == experiment
             assert key == "space" or config.space._target_ == reference.space._target_
         assert len({repr(config) for config in configs}) == len(values)
+        assert key != "method" or len({recipe(config) for config in configs}) == 1
 
 
 def test_the_papers_grids():
@@ -89,12 +181,12 @@ def test_the_papers_grids():
     assert set(grid("fig4_reduced")["method"]) >= {"darts", "lpcd", "pcd", "edd"}
 
 
-@pytest.mark.parametrize("experiment", ["fig4_reduced", "table7_reduced"])
-def test_methods_of_a_reduced_study_differ_in_relaxation_and_temperature_alone(experiment):
+@pytest.mark.parametrize("experiment", ["fig4", "fig4_reduced", "table7_reduced"])
+def test_methods_of_a_study_differ_in_relaxation_and_temperature_alone(experiment):
     recipes = set()
     for method in grid(experiment)["method"]:
         config = composed(f"experiment={experiment}", f"method={method}", "run_dir=x")
-        del config.relaxation, config.sched, config.model.relaxation, config.lr
+        del config.relaxation, config.sched
         recipes.add(OmegaConf.to_yaml(config, resolve=True))
     assert len(recipes) == 1
 
@@ -104,3 +196,62 @@ def test_single_choices_override_a_method_and_an_experiment():
     assert "Softmax" in config.relaxation._target_
     assert "Exponential" in config.sched._target_
     assert "Cosine" in config.model.weight_scheduler._target_
+
+
+# ---- every yaml is of use ----
+
+FILES = sorted(path for path in CONF.rglob("*.yaml") if path.parent != CONF)
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROGRAMS = [CONF / f"{name}.yaml" for name in ("train", "evaluate", "tune")]
+
+
+def named_by_defaults(path):
+    """The files, as patterns `group/option` below conf, in the defaults list of a yaml and in the grid that it sweeps."""
+    own = path.parent.relative_to(CONF)
+    for entry in content(path).get("defaults", []):
+        key, value = next(iter(entry.items())) if isinstance(entry, dict) else (None, entry)
+        if key is None:
+            group, _, option = str(value).partition("@")[0].rpartition("/")
+        else:
+            group, option = re.sub(r"^(override |optional )*", "", key).partition("@")[0], value
+        if option not in ("_self_", None):
+            place = group.lstrip("/") if group.startswith("/") else str(own / group).removeprefix("./").rstrip("/.")
+            yield from (f"{place}/{name}" for name in interpolated(str(option)))
+    if path.parent.name == "experiment":
+        yield from (f"{key}/{value}" for key, values in grid(path.stem).items() for value in values)
+
+
+def interpolated(option):
+    """All that `${space}_${method}` can stand for."""
+    parts = re.split(r"\$\{(\w+)\}", option)
+    choices = [[part] if i % 2 == 0 else options(part) for i, part in enumerate(parts)]
+    return map("".join, itertools.product(*choices))
+
+
+def named_by_docs(text):
+    """`group/option` of every `group=option` in a text, of the options in code beside one on the same line, and of those
+    in the rows of a table or the row of one that is headed by the group."""
+    heading = None
+    for line in text.splitlines():
+        cells = line.split("|")
+        first = re.sub(r"[`\s]", "", cells[1]) if line.startswith("|") else None
+        heading = None if first is None else first if heading is None else heading
+        groups = {heading, first} | set(re.findall(r"\b([a-z_]+(?:/[a-z]+)?)=", line))
+        words = re.findall(r"`([a-z0-9_]+)`", line)
+        assigned = re.findall(r"(?<![\w.])([a-z_]+(?:/[a-z]+)?)=([\w,]+)", line)
+        yield from (f"{group}/{option}" for group, values in assigned for option in values.split(","))
+        yield from (f"{group}/{option}" for group in groups - {None} for option in words)
+
+
+def test_every_yaml_is_used_or_documented():
+    named = {name for path in (*PROGRAMS, *FILES) for name in named_by_defaults(path)}
+    named |= {name for path in DOCS for name in named_by_docs(path.read_text())}
+    assert [
+        str(path.relative_to(CONF)) for path in FILES if f"{path.relative_to(CONF).with_suffix('')}" not in named
+    ] == []
+
+
+@pytest.mark.parametrize("path", [*PROGRAMS, *FILES], ids=lambda path: str(path.relative_to(CONF)))
+def test_every_yaml_begins_with_what_it_is(path):
+    first = next(line for line in path.read_text().splitlines() if not line.startswith("# @package"))
+    assert first.startswith("# ")

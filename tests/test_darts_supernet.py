@@ -278,7 +278,7 @@ def test_channels_that_partial_does_not_divide_are_one_sentence():
 TOY = (
     "dataset=fake", "space.C=4", "space.num_cells=3", "data.batch_size=16", "data.train_images=16",
     "data.valid_images=16", "dataset.image_size=8", "trainer.max_epochs=3", "trainer.accelerator=cpu",
-    "model.arch_optimizer.lr=0.01",
+    "arch_optimizer.lr=0.01",
 )  # fmt: skip
 
 
@@ -321,15 +321,16 @@ def test_the_readmes_line_composes_to_the_authors_recipe():
     assert config.benchmark is None
     optimizer = config.model.weight_optimizer
     assert (optimizer.lr, optimizer.nesterov, optimizer.weight_decay, config.lr) == (0.025, False, 3e-4, None)
-    assert config.model.arch_optimizer.weight_decay == 0
+    assert config.arch_optimizer.weight_decay == 0
     assert composed("space=s2", "run_dir=x").data.batch_size == 192
-    assert composed("space=darts", "bilevel=weights_first", "run_dir=x").bilevel.order == "weights_first"
+    assert composed("space=darts", "bilevel.order=weights_first", "run_dir=x").bilevel.order == "weights_first"
 
 
-@pytest.mark.parametrize("space", ["darts", "nb201"])
-def test_partial_channel_methods_bring_their_recipe(space):
-    config = composed(f"space={space}", "method=edd_pc", "run_dir=x")
-    assert (config.space.partial, config.space.edge_weights, config.data.batch_size) == (4, True, 256)
-    assert (config.model.weight_optimizer.lr, config.lr.eta_min, config.model.arch_start) == (0.1, 0, 0.3)
-    assert config.model.arch_optimizer.lr == 6e-4
-    assert config.sched.warmup == pytest.approx((15 + 5) / 50)
+@pytest.mark.parametrize(("method", "warmup"), [("edd_pc", (15 + 5) / 50), ("pcd", 15 / 50)])
+def test_on_pc_darts_protocol_warm_ups_count_from_alphas_first_step(method, warmup):
+    config = composed("space=darts", "protocol=pc_darts", f"method={method}", "run_dir=x")
+    assert (config.model.arch_start, config.sched.warmup) == (15 / 50, pytest.approx(warmup))
+    assert (config.data.batch_size, config.model.weight_optimizer.lr, config.lr.eta_min) == (256, 0.1, 0)
+    assert (config.arch_optimizer.lr, config.arch_optimizer.weight_decay) == (6e-4, 1e-3)
+    partial = (4, True) if method == "edd_pc" else (1, False)
+    assert (config.space.partial, config.space.edge_weights) == partial

@@ -270,7 +270,7 @@ def test_recipes_are_the_published_ones():
 
     assert values("darts") == (36, 20, "cifar", False, 600, 96, 0.025, 0.2)
     assert values("drnas") == (36, 20, "cifar", True, 600, 64, 0.025, 0.3)
-    assert values("subspaces") == values("s1") == (16, 8, "cifar", False, 600, 96, 0.025, 0.2)
+    assert values("subspaces") == (16, 8, "cifar", False, 600, 96, 0.025, 0.2)
     assert values("imagenet_darts") == (48, 14, "imagenet", False, 250, 128, 0.1, 0)
     assert values("imagenet_drnas") == (48, 14, "imagenet", True, 250, 768, 0.5, 0)
     assert values("imagenet_pc_darts") == (48, 14, "imagenet", False, 250, 1024, 0.5, 0)

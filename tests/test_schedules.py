@@ -5,11 +5,9 @@ import itertools
 import math
 import random
 from dataclasses import replace
-from pathlib import Path
 
 import hydra
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from nas_lightning.errors import UserError
@@ -23,8 +21,9 @@ from nas_lightning.schedules import (
     Linear,
     Observation,
 )
+from tests.conftest import ROOT, composed
 
-CONF = Path(__file__).parents[1] / "conf"
+CONF = ROOT / "conf"
 E = 1e-3 * math.sqrt(2 / math.pi) / 2
 LITERAL = {"warmup": 0, "interval": 1, "late_start": None}
 
@@ -63,20 +62,16 @@ def random_observations(epochs, seed=0, cells=("normal", "reduce")):
 
 @functools.cache
 def compose_text(group, name, space, overrides):
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        added = [f"+protocol={space}", f"+{group}={name}", "+trainer.max_epochs=50"]
-        return OmegaConf.to_yaml(hydra.compose(overrides=[*added, *overrides]))
+    return OmegaConf.to_yaml(composed(f"space={space}", f"{group}={name}", *overrides, "run_dir=x"))
 
 
 def compose(group, name, epochs=50, overrides=()):
-    """One option of a config group, built as the program builds it, with the run's length and its space's protocol.
+    """One option of a config group, built as the program builds it, with the run's length and its space's constants.
 
-    name: the option, `option@space` for another space than NAS-Bench-201; presets of a space go with it.
+    name: the option, `option@space` for another space than NAS-Bench-201.
     """
     option, _, space = name.partition("@")
-    space = space or (option[-2:] if option[-3:-1] == "_s" else "nb201")
-    config = OmegaConf.create(compose_text(group, option, space, overrides))
+    config = OmegaConf.create(compose_text(group, option, space or "nb201", tuple(overrides)))
     config.trainer.max_epochs = epochs
     return hydra.utils.instantiate(OmegaConf.to_container(config, resolve=True)[group], _convert_="all")
 
@@ -85,9 +80,13 @@ def options(group):
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+# each in a space that has its constants: those of the README are for S1 to S4
+SCHEDULES = [f"{option}@s1" if option.endswith("_readme") else option for option in options("sched")]
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 3, 7, 20, 50, 250])
 def test_every_sched_yaml_gives_positive_temperatures_for_any_length_of_run(epochs):
-    for name in options("sched"):
+    for name in SCHEDULES:
         for state in run(compose("sched", name, epochs), epochs):
             assert 1e-5 < state.temperature <= 1, name
 
@@ -118,12 +117,13 @@ def test_presets_differ_from_their_parents_only_as_published():
         "edd_untempered": replace(edd, entropy_source="untempered"),
         "edd_released": replace(edd, lam=0.24, entropy_cells="normal", e_a_value=0.000399, t0exp="one"),
         "cyclic": replace(pcd, warmup=0.1),
-        "cyclic_c100": replace(pcd, warmup=0.2),
-        "cyclic_linear_c100": CyclicLinear(epochs=50, warmup=0.2),
+        "edd_untempered@s2": replace(edd, warmup=0.1, entropy_source="untempered"),
+        "edd@s2": replace(edd, warmup=0.1),
+        "cyclic@s2": pcd,
     }
     for i, (lam, decay) in enumerate([(0.12, 0.1), (0.24, 0.11), (0.48, 0.12), (0.96, 0.13)], start=1):
-        expected[f"edd_s{i}"] = replace(edd, warmup=0.1, lam=lam)
-        expected[f"cyclic_s{i}"] = replace(pcd, decay=decay)
+        expected[f"edd_readme@s{i}"] = replace(edd, warmup=0.1, lam=lam)
+        expected[f"cyclic_readme@s{i}"] = replace(pcd, decay=decay)
     assert {name: compose("sched", name) for name in expected} == expected
 
 
@@ -177,27 +177,27 @@ LPCD_FINAL = (0.90005, 0.80010, 0.70015, 0.60020, 0.50025, 0.40030, 0.30035, 0.2
 
 
 @pytest.mark.parametrize(
-    ("preset", "warmup", "cycle", "final"),
+    ("preset", "overrides", "warmup", "cycle", "final"),
     [
-        ("cyclic", 5, PCD_CYCLE, PCD),
-        ("cyclic_c100", 10, PCD_CYCLE, PCD),
-        ("cyclic@darts", 0, PCD_CYCLE, PCD),
-        ("cyclic_s2", 0, PCD_CYCLE, PCD),
-        ("cyclic_linear", 0, LPCD_CYCLE, LPCD_FINAL),
-        ("cyclic_linear_c100", 10, LPCD_CYCLE, LPCD_FINAL),
+        ("cyclic", (), 5, PCD_CYCLE, PCD),
+        ("cyclic", ("experiment=table7_c100", "method=pcd"), 10, PCD_CYCLE, PCD),
+        ("cyclic@darts", (), 0, PCD_CYCLE, PCD),
+        ("cyclic_readme@s2", (), 0, PCD_CYCLE, PCD),
+        ("cyclic_linear", (), 0, LPCD_CYCLE, LPCD_FINAL),
+        ("cyclic_linear", ("sched.warmup=0.2",), 10, LPCD_CYCLE, LPCD_FINAL),
     ],
 )
-def test_cyclic_presets_give_the_released_lists_at_50_epochs(preset, warmup, cycle, final):
+def test_cyclic_presets_give_the_released_lists_at_50_epochs(preset, overrides, warmup, cycle, final):
     expected = [1.0] * warmup + [cycle[epoch % 10] for epoch in range(warmup, 40)] + list(final)
-    assert temperatures(compose("sched", preset), 50) == pytest.approx(expected, abs=5.1e-8)
+    assert temperatures(compose("sched", preset, overrides=overrides), 50) == pytest.approx(expected, abs=5.1e-8)
 
 
 @pytest.mark.parametrize(
     ("preset", "t1", "t5", "t10"),
     [
-        ("cyclic_s1", 0.0041863, 0.0009841, 0.0005756),
-        ("cyclic_s3", 0.0035207, 0.0008489, 0.0005061),
-        ("cyclic_s4", 0.0032647, 0.0007968, 0.0004790),
+        ("cyclic_readme@s1", 0.0041863, 0.0009841, 0.0005756),
+        ("cyclic_readme@s3", 0.0035207, 0.0008489, 0.0005061),
+        ("cyclic_readme@s4", 0.0032647, 0.0007968, 0.0004790),
     ],
 )
 def test_cyclic_decay_strengths_give_the_tabulated_temperatures(preset, t1, t5, t10):
@@ -262,7 +262,7 @@ def test_edd_with_other_scale_constants_gives_the_tabulated_ends(options, first,
         ("edd", 50, [10, 15, 20, 25, 30, 35, *range(40, 50)]),
         ("edd_released", 50, [10, 15, 20, 25, 30, 35, *range(40, 50)]),
         ("edd@darts", 50, [5, 10, 15, 20, 25, 30, 35, *range(40, 50)]),
-        ("edd_s3", 50, [5, 10, 15, 20, 25, 30, 35, *range(40, 50)]),
+        ("edd@s3", 50, [5, 10, 15, 20, 25, 30, 35, *range(40, 50)]),
         ("edd_literal", 50, list(range(1, 50))),
         ("edd", 20, [4, 6, 8, 10, 12, 14, 16, 17, 18, 19]),
         ("edd", 25, [5, 8, 10, 13, 15, 18, 20, 21, 22, 23, 24]),
@@ -390,7 +390,7 @@ def test_edd_never_exceeds_t0_even_where_exp_e_over_t0_overflows():
 
 def test_a_schedule_goes_on_from_a_saved_state_as_if_never_stopped():
     observations = random_observations(50, cells=("cell",))
-    for name in options("sched"):
+    for name in SCHEDULES:
         schedule = compose("sched", name)
         whole = run(schedule, 50, observations)
         state = whole[22]

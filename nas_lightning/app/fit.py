@@ -91,7 +91,7 @@ def check_optimizers(module: pl.LightningModule) -> None:
     except (TypeError, ValueError, ArithmeticError) as error:
         raise UserError(
             f"an optimiser or learning-rate schedule refuses its settings ({error}); correct model.weight_optimizer, "
-            "model.arch_optimizer, lr or recipe."
+            "arch_optimizer, lr or recipe."
         ) from error
 
 

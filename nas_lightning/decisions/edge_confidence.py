@@ -23,22 +23,19 @@ class EdgeConfidence:
     [0, 1] over all edges, keeps its operation of largest q alone. Criterion 2 multiplies by stability, the mean overlap of q
     with its last `history` values, scaled too.
 
-    inputs: a node with so many decided edges loses its others; null never.
+    A node with as many decided edges as an architecture keeps loses its others.
     """
 
     criterion: int = 1
     start: int = 9
     interval: int = 5
     history: int = 4
-    inputs: int | None = 2
 
     def __post_init__(self) -> None:
         if self.criterion not in (1, 2) or isinstance(self.criterion, bool):
             raise UserError(f"decision.criterion must be 1 or 2, got {self.criterion!r}.")
         for name, least in (("start", 0), ("interval", 1), ("history", 1)):
             check_whole(f"decision.{name}", getattr(self, name), least)
-        if self.inputs is not None:
-            check_whole("decision.inputs", self.inputs, 1)
 
     def __call__(
         self, epoch: int, view: View, probe: Probe, state: State, generator: torch.Generator
@@ -67,8 +64,7 @@ class EdgeConfidence:
             overlaps = [torch.minimum(q_EO, torch.tensor(old, dtype=q_EO.dtype)).sum(-1) for old in past]
             score_E = score_E * _scaled(torch.stack(overlaps).mean(0) if overlaps else torch.zeros_like(score_E))
         edge = max(open_edges, key=lambda e: score_E[e].item())
-        mask_EO = only(cell.mask_EO, edge, int(q_EO[edge].argmax()))
-        return mask_EO if self.inputs is None else _without_surplus(cell, mask_EO, edge, self.inputs)
+        return _without_surplus(cell, only(cell.mask_EO, edge, int(q_EO[edge].argmax())), edge)
 
 
 def _shares(cell: CellView) -> tuple[Tensor, Tensor]:
@@ -86,11 +82,11 @@ def _scaled(values_E: Tensor) -> Tensor:
     return (values_E - low) / (high - low) if high > low else torch.zeros_like(values_E)
 
 
-def _without_surplus(cell: CellView, mask_EO: Tensor, edge: int, inputs: int) -> Tensor:
-    node = cell.spec.edges[edge][1]
+def _without_surplus(cell: CellView, mask_EO: Tensor, edge: int) -> Tensor:
+    node, inputs = cell.spec.edges[edge][1], cell.spec.inputs_a_node
     into = [e for e, (_, target) in enumerate(cell.spec.edges) if target == node]
     decided = [e for e in into if mask_EO[e].sum() == 1]
-    if len(decided) >= inputs:
+    if inputs is not None and len(decided) >= inputs:
         for e in set(into) - set(decided):
             mask_EO[e] = False
     return mask_EO

@@ -19,22 +19,19 @@ class OperationDrop:
     """Every `interval` epochs one decision for each cell type (arXiv 2108.04392).
 
     First edges in a random order: each of the edge's operations is left out in turn, the others not renormalised, and the
-    one whose absence hurts most stays alone. Then, with `inputs`, nodes in a random order: while a node has more inputs, the
-    one whose absence leaves the best supernet goes.
+    one whose absence hurts most stays alone. Then, where an architecture keeps but some edges into a node, nodes in a random
+    order: while a node has more, the edge whose absence leaves the best supernet goes.
 
-    by: what is measured on the validation half, "accuracy" or "loss". inputs: null where every edge stays (NAS-Bench-201).
+    by: what is measured on the validation half, "accuracy" or "loss".
     """
 
     interval: int = 5
     by: str = "accuracy"
-    inputs: int | None = 2
 
     def __post_init__(self) -> None:
         check_whole("decision.interval", self.interval, 1)
         if self.by not in ("accuracy", "loss"):
             raise UserError(f"decision.by must be accuracy or loss, got {self.by!r}.")
-        if self.inputs is not None:
-            check_whole("decision.inputs", self.inputs, 1)
 
     def __call__(
         self, epoch: int, view: View, probe: Probe, state: State, generator: torch.Generator
@@ -65,25 +62,28 @@ class OperationDrop:
             operations = [o for o, may in enumerate(mask_EO[edge].tolist()) if may]
             without = {o: worth(_zeroed(beta_EO, edge, o)) for o in operations}
             return only(mask_EO, edge, min(operations, key=lambda o: without[o]))
-        nodes = [node for node, edges in self._inputs(cell).items() if self.inputs and len(edges) > self.inputs]
-        if not nodes or self.inputs is None:
+        inputs, left = cell.spec.inputs_a_node, _edges_into(cell)
+        nodes = [node for node, edges in left.items() if inputs is not None and len(edges) > inputs]
+        if not nodes or inputs is None:
             return None
         node = nodes[int(torch.randint(len(nodes), (), generator=generator))]
         mask_EO = mask_EO.clone()
-        edges = self._inputs(cell)[node]
-        while len(edges) > self.inputs:
+        edges = left[node]
+        while len(edges) > inputs:
             without = {e: worth(_zeroed(_within(beta_EO, mask_EO), e)) for e in edges}
             gone = max(reversed(edges), key=lambda e: without[e])  # the last of equals, as the authors' program
             mask_EO[gone] = False
             edges.remove(gone)
         return mask_EO
 
-    def _inputs(self, cell: CellView) -> dict[int, list[int]]:
-        into: dict[int, list[int]] = {}
-        for edge, (_, target) in enumerate(cell.spec.edges):
-            if cell.mask_EO[edge].any():
-                into.setdefault(target, []).append(edge)
-        return into
+
+def _edges_into(cell: CellView) -> dict[int, list[int]]:
+    """Node -> its edges that have a candidate left."""
+    into: dict[int, list[int]] = {}
+    for edge, (_, target) in enumerate(cell.spec.edges):
+        if cell.mask_EO[edge].any():
+            into.setdefault(target, []).append(edge)
+    return into
 
 
 def _zeroed(beta_EO: Tensor, edge: int, operation: int | None = None) -> Tensor:

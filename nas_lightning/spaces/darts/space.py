@@ -168,7 +168,7 @@ def _spec(table: _Table, none: bool, edge_weights: bool) -> CellSpec:
     rows = [{"none", *row} if none else set(row) for row in table]
     operations = tuple(name for name in OPERATIONS if any(name in row for row in rows))
     candidates = tuple(tuple(name in row for name in operations) for row in rows)
-    return CellSpec(EDGES, operations, candidates, OUTPUTS, edge_weights)
+    return CellSpec(EDGES, operations, candidates, OUTPUTS, edge_weights, inputs_a_node=2)
 
 
 def _random_choices(spec: CellSpec, generator: torch.Generator) -> tuple[Choice, ...]:
