@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install search test lint types bench tables figures dashboard clean
+.PHONY: install search test lint types wheel bench tables figures dashboard clean
 
 # Where `tables` and `figures` read runs, and where they write.
 RUNS ?= results
@@ -29,6 +29,9 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+wheel: install
+	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
+
 bench: install
 	$(BIN)/python -m speed
 
@@ -50,4 +53,4 @@ dashboard: install
 	$(BIN)/python -m nas_lightning.app.dashboard $(ARGS)
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs dist

@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 
 
 def load(path: "str | Path") -> "nn.Module":
-    """The trained network in the folder of a finished `evaluate.py train=true`, as a plain module in eval mode."""
+    """The trained network in the folder of a finished `evaluate train=true`, as a plain module in eval mode."""
     from nas_lightning.training import export  # torch is imported here, so that the programs' --help stays fast
 
     return export.load(path)

@@ -1,4 +1,4 @@
-"""The programs as a user runs them: real processes, signals, exit codes, sweeps."""
+"""The programs as a user runs them in a checkout: real processes, signals, exit codes, sweeps."""
 
 import csv
 import json
@@ -173,4 +173,7 @@ def test_evaluate_takes_a_benchmark_string_in_one_level_of_quotes(tmp_path):
     assert code == 0, err
     assert text in out
     (report,) = tmp_path.glob("runs/evaluate/*/report.json")
-    assert json.loads(report.read_text())["architecture"] == text
+    written = json.loads(report.read_text())
+    assert written["architecture"] == text
+    assert written["source"] == "checkout"
+    assert (written["commit"] is None) == (written["dirty"] is None)

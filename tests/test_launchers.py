@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TOY
-from tests.test_cli import finish, rows, start
+from tests.test_launch import finish, rows, start
 
 pytestmark = pytest.mark.slow
 

@@ -1,4 +1,4 @@
-"""What train.py and evaluate.py share: one job of Hydra's, its errors in one sentence, its interrupts without a traceback."""
+"""What the programs share: one job of Hydra's, its errors in one sentence, its interrupts without a traceback."""
 
 import os
 import sys

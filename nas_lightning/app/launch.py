@@ -1,19 +1,24 @@
 """What happens around the jobs of a launch: arguments and output folder at its start, a sweep's table at its end."""
 
 import atexit
+import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import hydra
+from hydra._internal.utils import get_args
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from nas_lightning.records.folder import folder_name
+from nas_lightning.app.configs import CONFIGS
+from nas_lightning.app.stdout import outlive_reader
+from nas_lightning.app.tasks import TASKS
+from nas_lightning.records.folder import folder_name, quote_values
 
-# Here and not in train.py: a launcher's other processes import this module with the callback below, not that file.
+# Here and not beside the tasks: a launcher's other processes import this module with the callback below.
 OmegaConf.register_new_resolver("run_folder", folder_name, replace=True)
 
 # conf/hydra/launcher/ names its files as the plugins do, which check them: as wanted here.
@@ -37,23 +42,32 @@ class Launch(Callback):
         atexit.register(_print_summary, folder)
 
 
-def start(main: Callable[[], object]) -> None:
-    """Run a program's Hydra entry point on the command line's arguments."""
-    _check_groups(Path(sys.argv[0]).resolve().parent / "conf", sys.argv[1:])
+def start(program: str) -> None:
+    """Run one of the tasks by Hydra on the command line's arguments, in a folder that may hold classes of the user's own."""
+    outlive_reader()
+    sys.path.insert(0, os.getcwd())
+    if program == "evaluate":
+        sys.argv[1:] = quote_values(sys.argv[1:])
+    options = get_args(sys.argv[1:])
+    own = options.config_dir
+    if own is not None and not os.path.isdir(own):
+        sys.exit(
+            f"--config-dir {own} is no folder; give the one that holds your configs, such as relaxation/mine.yaml."
+        )
+    _check_groups([CONFIGS] if own is None else [CONFIGS, Path(own)], options.overrides)
     try:
-        main()
+        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=program)(TASKS[program])()
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _check_groups(configs: Path, arguments: Sequence[str]) -> None:
+def _check_groups(folders: Sequence[Path], overrides: Sequence[str]) -> None:
     """A config group set to null Hydra answers with a traceback."""
-    for argument in arguments:
-        key, _, value = argument.lstrip("+").partition("=")
-        group = configs / key
-        if value == "null" and group.is_dir():
-            options = ", ".join(sorted(path.stem for path in group.glob("*.yaml")))
-            sys.exit(f"{argument}: {key} is a group of configs; give one of {options}.")
+    for override in overrides:
+        key, _, value = override.lstrip("+").partition("=")
+        if value == "null" and any((folder / key).is_dir() for folder in folders):
+            options = ", ".join(sorted({path.stem for folder in folders for path in (folder / key).glob("*.yaml")}))
+            sys.exit(f"{override}: {key} is a group of configs; give one of {options}.")
 
 
 def _check_sweep(overrides: Sequence[str]) -> None:
@@ -76,5 +90,4 @@ def _make(folder: Path) -> None:
 def _print_summary(folder: Path) -> None:
     from nas_lightning.reports.__main__ import main
 
-    with suppress(SystemExit):  # of Rich's, where the reader of stdout has gone
-        main(["summary", str(folder)])
+    main(["summary", str(folder)])

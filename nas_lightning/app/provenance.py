@@ -10,26 +10,34 @@ from typing import Any
 
 import torch
 
+from nas_lightning import __version__
+from nas_lightning.app.configs import INSTALLED
+
 
 def provenance(device: torch.device, num_devices: int = 1) -> dict[str, Any]:
-    """What a reader needs to judge or repeat a result: versions, devices, threads, peak memory, commit.
+    """What a reader needs to judge or repeat a result: versions, devices, threads, peak memory, wheel or checkout, commit.
 
     The peak is that of the GPU in this run, None for several, which other processes used; or on a CPU that of the process
     so far, earlier jobs of a sweep included, or the largest of those that it started.
     """
-    packages = ("nas-lightning", "torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy")
+    packages = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy")
     cuda = device.type == "cuda"
     if cuda:
         peak = torch.cuda.max_memory_allocated() if num_devices == 1 else None
     else:
         peak = 1024 * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": {
+            "python": platform.python_version(),
+            "nas-lightning": __version__,
+            **{name: version(name) for name in packages},
+        },
         "device": torch.cuda.get_device_name() if cuda else _cpu_name(),
         "devices": num_devices,
         "threads": torch.get_num_threads(),
         "peak_memory_mb": None if peak is None else round(peak / 2**20, 1),
         "command": sys.argv,
+        "source": "wheel" if INSTALLED else "checkout",
         **_commit(),
     }
 
@@ -43,7 +51,7 @@ def _cpu_name() -> str:
 
 
 def _commit() -> dict[str, Any]:
-    """The commit of the checkout this package runs from; null where it is installed without one."""
+    """The commit of the checkout this package runs from; null where there is none."""
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:

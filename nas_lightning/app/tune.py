@@ -56,7 +56,7 @@ def _import_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise UserError(f"tune.py needs Optuna ({error}); pip install 'nas-lightning[optuna]'.") from error
+        raise UserError(f"tune needs Optuna ({error}); pip install 'nas-lightning[optuna]'.") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
 

@@ -1,6 +1,6 @@
 """The folder of a run: its name, whether it may be used, and the report that ends it.
 
-Imports no torch: train.py names folders before it loads anything.
+Imports no torch: a program names folders before it loads anything.
 """
 
 import json

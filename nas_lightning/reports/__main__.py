@@ -24,14 +24,14 @@ _PAPER_ONLY = ("fig2a", "fig2b", "fig3")  # computed, no run needed
 _FORMATS = ("table", "markdown", "latex", "csv")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, program: str = "python -m nas_lightning.reports") -> int:
     """Run one command; 1 and one sentence on stderr for bad input."""
-    options = _parser().parse_args(arguments)
+    options = _parser(program).parse_args(arguments)
     return exit_status(lambda: options.command(options))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m nas_lightning.reports", description=__doc__)
+def _parser(program: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=program, description="Tables, figures and pages from the files of runs.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, command: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:

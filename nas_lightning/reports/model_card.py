@@ -25,7 +25,7 @@ scratch with nas_lightning.
 | training images | {train_images:,} |
 | recipe | {recipe}, {epochs} epochs, batch {batch}, seed {seed} |
 | hardware | {device}, {threads} CPU threads, {seconds:.0f} s |
-| software | torch {torch}, nas_lightning {version}, commit {commit} |
+| software | torch {torch}, nas_lightning {version}, {source} |
 
 One run with one seed; `report.json` has every setting. {noise}Nothing is known about images of another kind than {dataset}'s.
 
@@ -46,7 +46,7 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
     """Markdown for the folder of a finished training; `report` has the keys of an evaluation's report.json."""
     config = report["config"]
     mean, std = ([round(value, 5) for value in values] for values in report["normalisation"])
-    commit = report["commit"] or "unknown"
+    commit = f"commit {report['commit'] or 'unknown'}{' with local changes' if report['dirty'] else ''}"
     noise = "The architecture holds `noise` operations: the same image gets other logits each time. "
     return _CARD.format(
         title=f"{report['space']} network for {report['dataset']}",
@@ -59,7 +59,7 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
         batch=config["data"]["batch_size"],
         torch=report["versions"]["torch"],
         version=report["versions"]["nas-lightning"],
-        commit=commit + (" with local changes" if report["dirty"] else ""),
+        source="installed from a wheel" if report["source"] == "wheel" else commit,
         mean=mean,
         std=std,
         folder=folder,

@@ -40,6 +40,7 @@ _FACTS = (
     "device",
     "threads",
     "peak_memory_mb",
+    "source",
     "commit",
     "dirty",
 )

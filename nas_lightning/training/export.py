@@ -55,7 +55,7 @@ def load(path: str | Path) -> nn.Module:
     except Exception as error:  # torch.load raises whatever the damage leads to
         raise UserError(
             f"{folder / _WEIGHTS} does not hold the weights of this network ({type(error).__name__}); train it again with "
-            "evaluate.py train=true."
+            "evaluate train=true."
         ) from error
     return network.eval()
 
@@ -67,7 +67,7 @@ def _report(folder: Path) -> dict[str, Any]:
             return report
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} holds no evaluation ({error}); give the folder with its report.json.") from error
-    raise UserError(f"{folder} holds no trained network; give the folder of a finished evaluate.py train=true.")
+    raise UserError(f"{folder} holds no trained network; give the folder of a finished evaluation with train=true.")
 
 
 def export_network(folder: Path, export: Format) -> Path:
