@@ -21,6 +21,13 @@ FORBIDDEN = {
     "schedules": {*AXIS, "torch"},
     "bilevel": AXIS,
     "derive": AXIS,
+    "penalties": AXIS,
+    "perturbations": AXIS,
+    "decisions": AXIS,
+    "stages": AXIS,
+    "selection": {*AXIS, "torch"},
+    "stop": {*AXIS, "torch"},
+    "ramps.py": AXIS,
     "optimizers": AXIS,
     "spaces": AXIS,
     "search": {"hydra", "wandb", *(ABOVE - {"nas_lightning.search"})},
@@ -58,6 +65,36 @@ def test_imports_point_down(part):
 
 def test_every_folder_but_the_top_has_its_rule():
     assert {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()} <= {*FORBIDDEN, "app"}
+
+
+def functions(folder):
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                yield f"{path.name}: {node.name}", node.end_lineno - node.lineno + 1
+
+
+def test_no_function_is_longer_than_a_screen():
+    root = PACKAGE.parent
+    everything = [*functions(PACKAGE), *functions(root / "speed"), *functions(root / "tests")]
+    assert [name for name, lines in everything if lines >= 60] == []
+
+
+def compared(path):
+    """Every text that a condition of `path` compares with."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        tests = [getattr(node, "test", None), *getattr(node, "ifs", ())]
+        if isinstance(node, ast.Match):
+            tests += [case.pattern for case in node.cases]
+        for test in filter(None, tests):
+            yield from (part.value for part in ast.walk(test) if isinstance(part, ast.Constant))
+
+
+def test_no_condition_asks_for_a_space_or_a_method_by_its_name():
+    conf = PACKAGE.parent / "conf"
+    names = {path.stem for group in ("space", "method", "family") for path in (conf / group).glob("*.yaml")}
+    asked = {(path.name, text) for path in sorted(PACKAGE.rglob("*.py")) for text in compared(path) if text in names}
+    assert asked == set()
 
 
 def test_every_module_can_be_imported_first():

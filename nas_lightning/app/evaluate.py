@@ -19,7 +19,7 @@ from nas_lightning.app.job import Job
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.provenance import provenance
 from nas_lightning.app.search import totals
-from nas_lightning.build import build
+from nas_lightning.build import build, build_axis
 from nas_lightning.callbacks import look_up
 from nas_lightning.data import ImageNetData, TrainData
 from nas_lightning.errors import UserError, check_flag, is_number
@@ -56,21 +56,14 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
         return None
     if config.train:
         folder.check()
-    space: SearchSpace = build(config.space)
+    space: SearchSpace = build_axis(config, "space", SearchSpace)
     found = _genotype(config, space)
     _check_unchanged(found, folder.path)
     drawn = torch.Generator().manual_seed(config.seed)
     candidates = {"found": found, **(space.baselines(drawn) if config.train and config.baselines else {})}
     benchmark: Benchmark | None = build(config.benchmark)
     data: TrainData | ImageNetData = build(config.data)
-    networks: dict[str, dict[str, Any]] = {
-        name: {
-            "architecture": str(genotype),
-            **asdict(network_cost(space, genotype, data.num_classes, data.image_size, config.train)),
-            "scores": look_up(benchmark, genotype),
-        }
-        for name, genotype in candidates.items()
-    }
+    networks = {name: _described(config, space, genotype, data, benchmark) for name, genotype in candidates.items()}
     training: dict[str, Any] = {"selection": "table only", **provenance(torch.device("cpu"))}
     if config.train:
         training = _train_all(config, job, folder, space, candidates, data, networks)
@@ -99,6 +92,18 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     if config.export:
         _export(config, folder.path)
     return report
+
+
+def _described(
+    config: DictConfig,
+    space: SearchSpace,
+    genotype: Genotype,
+    data: TrainData | ImageNetData,
+    benchmark: Benchmark | None,
+) -> dict[str, Any]:
+    """What is known of an architecture without its training."""
+    cost = network_cost(space, genotype, data.num_classes, data.image_size, config.train)
+    return {"architecture": str(genotype), **asdict(cost), "scores": look_up(benchmark, genotype)}
 
 
 def _check(config: DictConfig) -> None:

@@ -42,12 +42,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         log.info("%s is finished: skipped.", folder.path)
         return None
     folder.check()
-    check_run_settings(config)
-    for key in ("gradient_clip_val", "accumulate_grad_batches"):
-        if config.trainer.get(key):
-            raise UserError(
-                f"trainer.{key} does not act on manual optimisation; use model.weight_clip and data.batch_size."
-            )
+    _check(config)
     # Everything that may refuse its settings is built, and the data read, before anything is written.
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data: SearchData = build(config.data)
@@ -70,13 +65,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     record = records[epoch]
     genotype = record.genotype
     report = {
-        "schema": 1,
-        "kind": "search",
-        "experiment": str(config.name),
-        **{group: job.choices.get(group) for group in ("method", "space", "dataset", "relaxation", "sched")},
-        "choices": {group: choice for group, choice in job.choices.items() if not group.startswith("hydra/")},
-        "seed": config.seed,
-        "overrides": job.overrides,
+        **_asked_for(config, job),
         "genotype": json.loads(genotype.to_json()),
         "architecture": str(genotype),
         "final": dict(record.metrics),
@@ -89,6 +78,28 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     }
     _write_results(folder, genotype, report)
     return report
+
+
+def _check(config: DictConfig) -> None:
+    check_run_settings(config)
+    for key in ("gradient_clip_val", "accumulate_grad_batches"):
+        if config.trainer.get(key):
+            raise UserError(
+                f"trainer.{key} does not act on manual optimisation; use model.weight_clip and data.batch_size."
+            )
+
+
+def _asked_for(config: DictConfig, job: Job) -> dict[str, Any]:
+    """The part of the report that is known before the search."""
+    return {
+        "schema": 1,
+        "kind": "search",
+        "experiment": str(config.name),
+        **{group: job.choices.get(group) for group in ("method", "space", "dataset", "relaxation", "sched")},
+        "choices": {group: choice for group, choice in job.choices.items() if not group.startswith("hydra/")},
+        "seed": config.seed,
+        "overrides": job.overrides,
+    }
 
 
 def totals(rows: list[Row]) -> dict[str, Any]:

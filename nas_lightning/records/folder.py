@@ -21,7 +21,7 @@ FAILURE = "failed.txt"
 """In the folder of a sweep's failed job: its cause, one sentence. The next launch of the job removes it."""
 
 # They say where results go or how they are shown, not what is computed.
-_FREE_KEYS = ("run_dir", "logger", "benchmark", "export", "dataset.cache", "data.dataset.cache")
+_FREE_KEYS = ("run_dir", "logger", "benchmark", "selection", "export", "dataset.cache", "data.dataset.cache")
 
 
 def folder_name(override_dirname: str) -> str:

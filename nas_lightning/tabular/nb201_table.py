@@ -25,6 +25,7 @@ NB201_SPLITS = (
     "imagenet16_120_test",
 )
 
+SPACE = "nb201"
 CONVERT = "python -m nas_lightning.tabular.nb201 convert"
 
 _SCHEMA = "nas_lightning nb201 table 1"
@@ -38,7 +39,7 @@ def nb201_code(genotype: Genotype) -> int:
     Raises UserError for a genotype of another space.
     """
     try:
-        if genotype.space != "nb201":
+        if genotype.space != SPACE:
             raise ValueError
         code = 0
         for edge, choice in zip(NB201_EDGES, genotype.cells["cell"], strict=True):

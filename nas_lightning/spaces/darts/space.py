@@ -43,6 +43,7 @@ def _everywhere(*operations: str) -> dict[str, _Table]:
     return {cell: (operations,) * len(EDGES) for cell in ("normal", "reduce")}
 
 
+_WITHOUT_NONE = ("darts",)  # those that `none` may be added to
 # Edge by edge, in the order of EDGES (automl/RobustDARTS, src/spaces.py).
 _CANDIDATES: dict[CandidateSet, dict[str, _Table]] = {
     "darts": _everywhere(*(name for name in OPERATIONS if name not in ("none", "noise"))),
@@ -94,7 +95,7 @@ class DARTS:
         for key, name, known in (("candidates", candidates, (*_CANDIDATES,)), ("stem", stem, ("cifar", "imagenet"))):
             if name not in known:
                 raise UserError(f"space.{key} must be one of {', '.join(known)}, got {name!r}.")
-        if none and candidates != "darts":
+        if none and candidates not in _WITHOUT_NONE:
             raise UserError(f"space.none=true adds to candidates=darts only, not to {candidates}; drop it.")
         if C % partial or C % 2:
             raise UserError(f"space.C={C} must be even and divisible by space.partial={partial}; change one of them.")
