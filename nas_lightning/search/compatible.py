@@ -1,40 +1,37 @@
 """What two choices of a search cannot do together: refused here, before anything is written."""
 
-from typing import TYPE_CHECKING
-
+from nas_lightning.bilevel.base import Bilevel
+from nas_lightning.derive.base import DeriveRule, derived
 from nas_lightning.errors import UserError
+from nas_lightning.search.halves import HalfSteps
+from nas_lightning.spaces.base import SearchSpace
 from nas_lightning.stages.base import Stages
 
-if TYPE_CHECKING:
-    from nas_lightning.search.module import SupernetModule
 
-
-def check_module(module: "SupernetModule") -> None:
-    """UserError, one sentence, for the first pair of choices that cannot be had together."""
-    includes = module.weight_clip_includes_arch
-    draws = any(relaxation.skips == "by_draw" for relaxation in module.architecture.relaxations.values())
+def check_step(halves: HalfSteps, bilevel: Bilevel, graphs: bool, clip_includes_arch: bool) -> None:
+    """UserError for the first pair of choices within a step that cannot be had together."""
+    draws = any(relaxation.skips == "by_draw" for relaxation in halves.architecture.relaxations.values())
     clashes = {
-        "trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true": module.wants_graphs and includes,
-        "trainer.graphs=true cannot be had with a bilevel step that looks ahead (bilevel=second_order)": module.wants_graphs
-        and module.bilevel.looks_ahead,
-        "perturbation cannot be had with model.weight_clip_includes_arch=true, whose weight step is at beta itself": includes
-        and module.halves.perturbation is not None,
-        "trainer.graphs=true cannot be had with a relaxation that computes what it draws alone": module.wants_graphs
-        and draws,
+        "trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true": graphs and clip_includes_arch,
+        "trainer.graphs=true cannot be had with a bilevel step that looks ahead (bilevel=second_order)": graphs
+        and bilevel.looks_ahead,
+        "trainer.graphs=true cannot be had with a relaxation that computes what it draws alone": graphs and draws,
+        "perturbation cannot be had with model.weight_clip_includes_arch=true, whose weight step is at beta itself": (
+            clip_includes_arch and halves.perturbation is not None
+        ),
     }
     for sentence, clash in clashes.items():
         if clash:
             raise UserError(f"{sentence}; drop one of the two.")
-    _check_derive(module)
 
 
-def _check_derive(module: "SupernetModule") -> None:
-    space = module.space
+def check_derive(space: SearchSpace, rule: DeriveRule, halves: HalfSteps) -> None:
+    """UserError where what `rule` makes of the start of the search is no architecture of `space`."""
     try:
-        space.check(module.genotype(), "what it derives")
+        space.check(derived(space.name, rule, halves.architecture.snapshot()), "what it derives")
     except (UserError, ValueError, LookupError) as error:
         raise UserError(
-            f"derive: the rule {type(module.rule).__name__} does not fit space {space.name} ({str(error).rstrip('.')}); leave "
+            f"derive: the rule {type(rule).__name__} does not fit space {space.name} ({str(error).rstrip('.')}); leave "
             f"derive=null for the space's own rule, {type(space.rule).__name__}."
         ) from error
 

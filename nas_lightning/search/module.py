@@ -24,7 +24,7 @@ from nas_lightning.perturbations.base import Perturbation
 from nas_lightning.relaxations import Relaxation
 from nas_lightning.schedules.base import whole_epochs
 from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.compatible import check_module
+from nas_lightning.search.compatible import check_derive, check_step
 from nas_lightning.search.graphs import Outputs, StepGraphs, step_graphs, uncached
 from nas_lightning.search.halves import HalfSteps
 from nas_lightning.search.ranks import equal_on_all_ranks, mean_over_ranks_
@@ -97,7 +97,7 @@ class SupernetModule(pl.LightningModule):
         self.arch_clip = arch_clip or ArchClip()
         self.arch_start = arch_start
         self.seed = seed
-        self.wants_graphs, self._compiles = graphs, compile
+        self._wants_graphs, self._compiles = graphs, compile
         self._graphs: StepGraphs | None = None
         self._factories = weight_optimizer, arch_optimizer, weight_scheduler
         self.architecture = Architecture(space.cells, relaxation, torch.Generator().manual_seed(seed))
@@ -105,7 +105,8 @@ class SupernetModule(pl.LightningModule):
         self.halves = HalfSteps(self.architecture, self.supernet, penalty, perturbation)
         self.halves.skipping.dense |= compile or weight_clip_includes_arch
         self.train_means, self.valid_means, self.discrete_means = Means("train"), Means("valid"), Means("discrete")
-        check_module(self)
+        check_step(self.halves, self.bilevel, graphs, weight_clip_includes_arch)
+        check_derive(space, self.rule, self.halves)
 
     def genotype(self) -> Genotype:
         """The architecture alpha stands for now."""
@@ -117,7 +118,7 @@ class SupernetModule(pl.LightningModule):
         return optimizers, [] if scheduler_factory is None else [scheduler_factory(optimizers[0])]
 
     def on_fit_start(self) -> None:
-        self._graphs = step_graphs(self.device) if self.wants_graphs else None
+        self._graphs = step_graphs(self.device) if self._wants_graphs else None
         if self._compiles:
             torch._dynamo.config.cache_size_limit = (
                 64  # every stage in both half steps; the default 8 leaves some eager
