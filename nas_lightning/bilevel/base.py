@@ -56,8 +56,10 @@ class Bilevel(Protocol):
     the last one is what `valid_loss` and `valid_accuracy` are logged of. looks_ahead: whether it asks for the optimiser's step.
     """
 
-    order: Order
     looks_ahead: ClassVar[bool]
+
+    @property
+    def order(self) -> Order: ...
 
     @property
     def batches(self) -> tuple[str, ...]: ...

@@ -91,7 +91,7 @@ class SupernetModule(pl.LightningModule):
         self.automatic_optimization = False
         self.space = space
         self.rule = derive or space.rule
-        self.bilevel = bilevel or FirstOrder()
+        self.bilevel: Bilevel = bilevel or FirstOrder()
         self.weight_clip = weight_clip
         self.weight_clip_includes_arch = weight_clip_includes_arch
         self.arch_clip = arch_clip or ArchClip()
