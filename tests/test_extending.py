@@ -10,17 +10,41 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import OmegaConf
+from torch.overrides import TorchFunctionMode
 
 from nas_lightning.app.axes import EPOCH_AXES, MODULE_AXES
 from nas_lightning.app.evaluate import evaluate
 from nas_lightning.app.job import Job
 from nas_lightning.app.search import search
+from nas_lightning.search import SupernetModule
 from tests.conftest import ROOT, TOY, composed
 from tests.extending import sections, walk, write
 from tests.test_search import interrupt, rows, weights
 
 SECTIONS = sections()
 each_section = pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.group)
+
+
+class TensorsAlone(TorchFunctionMode):
+    """Fails where a value goes to the host or comes from there."""
+
+    def __torch_function__(self, function, types, arguments=(), settings=None):
+        crossing = ("item", "tolist", "numpy", "cpu", "__bool__", "__float__", "__int__", "tensor")
+        assert function.__name__ not in crossing, f"{function.__name__} in a half step"
+        return function(*arguments, **(settings or {}))
+
+
+def on_tensors_alone(gradients):
+    """A half step that keeps what the page says of half steps."""
+
+    def checked(self, *arguments):
+        random = torch.get_rng_state()
+        with TensorsAlone():
+            outputs = gradients(self, *arguments)
+        assert torch.equal(torch.get_rng_state(), random)
+        return outputs
+
+    return checked
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +75,7 @@ def searched(users_folder, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nas_lightning.app.search.plot_search", lambda *_: None)  # half of a toy's time, and no choice's
+        patch.setattr(SupernetModule, "gradients", on_tensors_alone(SupernetModule.gradients))
         yield run
 
 
@@ -70,6 +95,13 @@ def test_every_axis_has_a_section():
     groups = [section.group for section in SECTIONS]
     assert sorted(groups) == sorted({*MODULE_AXES, *EPOCH_AXES, "dataset", "arch_optimizer", "callbacks", "method"})
     assert groups[-1] == "method"
+
+
+@pytest.mark.parametrize("cross", [bool, float, torch.Tensor.item, lambda x: x * torch.tensor([1.0])])
+def test_a_value_that_crosses_to_or_from_the_host_is_noticed(cross):
+    value = torch.ones(())
+    with pytest.raises(AssertionError, match="in a half step"), TensorsAlone():
+        cross(value)
 
 
 def results(report, rows):
