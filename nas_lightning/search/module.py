@@ -39,6 +39,8 @@ class SupernetModule(pl.LightningModule):
     manual, in the order `bilevel` says; the learning rate changes once an epoch. Each epoch's validation loop measures
     the discretised supernet: weight 1 on the operations of the derived architecture, nothing else.
 
+    relaxation, bilevel, penalty, perturbation: what the half steps are, see their folders. derive: the rule by which
+        architectures are derived, the space's own unless given.
     weight_clip: largest L2 norm of the weights' gradient, None for no clipping.
     weight_clip_includes_arch: count alpha's gradient in that norm (the last architecture step's plus what the weight
         loss adds), as NAS-Bench-201's programs do; at small temperatures it can dominate and shrink the weight step.
@@ -77,10 +79,6 @@ class SupernetModule(pl.LightningModule):
         super().__init__()
         for key, flag in (("trainer.graphs", graphs), ("trainer.compile", compile)):
             check_flag(key, flag)
-        if graphs and weight_clip_includes_arch:
-            raise UserError(
-                "trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true; set one to false."
-            )
         if weight_clip is not None and not (is_number(weight_clip) and weight_clip > 0):
             raise UserError(f"model.weight_clip must be positive, or null for no clipping, got {weight_clip!r}.")
         if not is_number(arch_start) or not 0 <= arch_start < (math.inf if isinstance(arch_start, int) else 1):
