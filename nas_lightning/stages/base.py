@@ -21,7 +21,8 @@ class Stage:
     """epochs: how many (int), or their share of the run (float).
 
     keep: at its start every edge keeps so many candidates, those of largest probability. weight_rate: the weights' learning
-    rate throughout, instead of the schedule's; all stages after it have one too. decision: asked in this stage, its epochs counted from the stage's start.
+    rate throughout, instead of the schedule's; stages after it have one too. decision: asked in this stage, its epochs counted
+    from the stage's start.
     """
 
     epochs: int | float
