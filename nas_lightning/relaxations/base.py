@@ -63,8 +63,9 @@ class Relaxation(ABC):
         p_EO = self.probabilities(alpha_EO.double(), mask_EO, temperature.double())
         if not self.sums_to_one:
             return torch.logit(p_EO).masked_fill(~mask_EO, -torch.inf)
-        # 1 - p as the sum of the others, which loses nothing where p is close to 1.
-        others_EO = p_EO @ (1 - torch.eye(p_EO.shape[-1], dtype=p_EO.dtype, device=p_EO.device))
+        # 1 - p as the sum of the others, which loses nothing where p is close to 1; sorted, so that ties remain ties.
+        self_OO = torch.eye(p_EO.shape[-1], dtype=torch.bool, device=p_EO.device)
+        others_EO = p_EO[:, None, :].masked_fill(self_OO, 0.0).sort(-1).values.sum(-1)
         return (p_EO.log() - others_EO.log()).masked_fill(~mask_EO, -torch.inf)
 
     def entropy(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor:

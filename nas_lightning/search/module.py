@@ -109,6 +109,8 @@ class SupernetModule(pl.LightningModule):
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
         weight_factory, arch_factory, scheduler_factory = self._factories
         optimizers = [weight_factory(self.supernet.parameters()), arch_factory(self.architecture.parameters())]
+        if self.bilevel.looks_ahead:
+            SgdLookahead(lambda: optimizers[0]).check()
         return optimizers, [] if scheduler_factory is None else [scheduler_factory(optimizers[0])]
 
     def on_fit_start(self) -> None:
