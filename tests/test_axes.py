@@ -94,10 +94,6 @@ def test_the_report_records_every_groups_choice(tmp_path):
             ("stages=darts_pt", "decision=edge_confidence"),
             "decision and a decision of stages",
         ),
-        (
-            ("stages=darts_pt", "+stages.stages.search.weight_rate=0.1", "stages.stages.projection.weight_rate=null"),
-            "stages: one",
-        ),
         (("stages=darts_pt", "stop=two_skips"), "stop cannot be had with stages"),
         (("stages=darts_pt", "stages.stages.search=3", "trainer.max_epochs=4"), "stages.stages must name parts"),
         (

@@ -21,8 +21,7 @@ class Stage:
     """epochs: how many (int), or their share of the run (float).
 
     keep: at its start every edge keeps so many candidates, those of largest probability. weight_rate: the weights' learning
-    rate throughout, instead of the schedule's; stages after it have one too. decision: asked in this stage, its epochs counted
-    from the stage's start.
+    rate throughout, instead of the schedule's. decision: asked in this stage, its epochs counted from the stage's start.
     """
 
     epochs: int | float
@@ -51,9 +50,6 @@ class Stages:
     def __post_init__(self) -> None:
         if not isinstance(self.stages, Mapping) or not all(isinstance(stage, Stage) for stage in self.stages.values()):
             raise UserError("stages.stages must name parts of class nas_lightning.stages.Stage, as conf/stages does.")
-        rates = [stage.weight_rate is not None for stage in self.stages.values()]
-        if rates != sorted(rates):
-            raise UserError("stages: one without a weight_rate follows one that has it; give it a weight_rate too.")
         parts = " + ".join(f"{name} {length}" for name, length in self._lengths().items())
         if sum(self._lengths().values()) != self.epochs:
             raise UserError(
