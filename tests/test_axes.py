@@ -14,8 +14,8 @@ from tests.axes import options, toy_choice
 from tests.conftest import TOY, composed
 from tests.test_search import interrupt, rows, weights
 
-# The groups with searches of their own elsewhere: spaces, schedules and relaxations are in the methods' matrix.
-GROUPS = [group for group in (*MODULE_AXES, *EPOCH_AXES) if group not in ("space", "sched", "relaxation")]
+# Schedules and spaces that have no method of their own are in test_schedules.py and the spaces' own tests.
+GROUPS = [group for group in (*MODULE_AXES, *EPOCH_AXES) if group not in ("space", "sched")]
 CHOICES = [(group, option) for group in GROUPS for option in options(group)]
 
 
