@@ -28,6 +28,9 @@ class Relaxation(ABC):
     sums_to_one: ClassVar[bool] = True
     """Whether a row of beta is a distribution over its operations; if not, each weight is a probability of its own."""
 
+    on_simplex: ClassVar[bool] = False
+    """Whether alpha's own rows are distributions, which an optimiser has to keep."""
+
     @abstractmethod
     def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor, drawn: Tensor | None = None) -> Tensor:
         """beta_EO, differentiable, a pure function of tensors: no host value, no random number, no side effect.

@@ -61,6 +61,15 @@ class Architecture(nn.Module):
         self.version = 0
         self._read_masks()
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """For an optimiser: `operations`, and where edges have weights `edges`, whose `sizes` say how many edges lead into
+        each node, parameter by parameter."""
+        groups: list[dict[str, Any]] = [{"name": "operations", "params": list(self.alpha.values())}]
+        if self.edge_alpha:
+            sizes = [self.cells[name].edges_into() for name in self.edge_alpha]
+            groups.append({"name": "edges", "params": list(self.edge_alpha.values()), "sizes": sizes})
+        return groups
+
     def mask(self, cell: str) -> Tensor:
         mask: Tensor = getattr(self, f"mask_{cell}")
         return mask

@@ -2,10 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from nas_lightning.errors import UserError
 from nas_lightning.stages.base import Stages
 
 if TYPE_CHECKING:
+    from nas_lightning.search.architecture import Architecture
     from nas_lightning.search.module import SupernetModule
 
 
@@ -26,6 +29,22 @@ def check_module(module: "SupernetModule") -> None:
         if clash:
             raise UserError(f"{sentence}; drop one of the two.")
     _check_derive(module)
+
+
+def check_arch_optimizer(architecture: "Architecture", optimizer: torch.optim.Optimizer) -> None:
+    """UserError where `optimizer` does not move alpha within what the relaxation takes alpha for."""
+    keeps, name = getattr(optimizer, "keeps_simplex", False), type(optimizer).__name__
+    on_simplex = any(relaxation.on_simplex for relaxation in architecture.relaxations.values())
+    if on_simplex and not keeps:
+        raise UserError(
+            f"arch_optimizer: {name} does not keep alpha on the simplex, where the relaxation has it; set "
+            "arch_optimizer=exponentiated_gradient."
+        )
+    if keeps and not on_simplex:
+        raise UserError(
+            f"arch_optimizer: {name} moves points of the simplex, which the relaxation's alpha is not; set "
+            "relaxation=simplex, or arch_optimizer=adam."
+        )
 
 
 def _check_derive(module: "SupernetModule") -> None:
