@@ -74,7 +74,12 @@ def test_published_recipes_are_the_published_ones():
     assert values(published("pc_darts", "darts")) == (256, 0.1, 0, 6e-4, 1e-3, 0.3, 3e-4, "arch_first")
     assert values(published("pc_darts", "s1")) == darts
     gaea = published("gaea", "nb201")
-    assert (gaea.data.batch_size, gaea.trainer.max_epochs, gaea.lr.T_max, gaea.bilevel.order) == (64, 25, 50, "arch_first")
+    assert (gaea.data.batch_size, gaea.trainer.max_epochs, gaea.lr.T_max, gaea.bilevel.order) == (
+        64,
+        25,
+        50,
+        "arch_first",
+    )
     assert (gaea.arch_optimizer.lr, gaea.model.weight_optimizer.nesterov) == (0.1, False)
     gaea_pc = published("gaea_pc", "darts")
     assert (gaea_pc.data.batch_size, gaea_pc.model.weight_optimizer.lr, gaea_pc.lr.eta_min) == (256, 0.1, 0)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def check_module(module: "SupernetModule") -> None:
     """UserError, one sentence, for the first pair of choices that cannot be had together."""
     includes = module.weight_clip_includes_arch
+    competes = all(relaxation.sums_to_one for relaxation in module.architecture.relaxations.values())
     draws = any(relaxation.skips == "by_draw" for relaxation in module.architecture.relaxations.values())
     clashes = {
         "trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true": module.wants_graphs and includes,
@@ -22,6 +23,9 @@ def check_module(module: "SupernetModule") -> None:
         and module.bilevel.looks_ahead,
         "perturbation cannot be had with model.weight_clip_includes_arch=true, whose weight step is at beta itself": includes
         and module.halves.perturbation is not None,
+        "perturbation, which leads back to the simplex, cannot be had with a relaxation whose weights do not sum to 1": (
+            not competes and module.halves.perturbation is not None
+        ),
         "trainer.graphs=true cannot be had with a relaxation that computes what it draws alone": module.wants_graphs
         and draws,
     }
