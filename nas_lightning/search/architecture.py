@@ -13,7 +13,7 @@ from nas_lightning.cells import CellSpec
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.relaxations import CellView, Relaxation
-from nas_lightning.relaxations.view import edge_shares, relaxed
+from nas_lightning.relaxations.view import edge_shares, relaxed, seen
 from nas_lightning.schedules import Observation
 from nas_lightning.spaces.weights import EdgeWeights
 
@@ -149,7 +149,7 @@ class Architecture(nn.Module):
     def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
         """What the relaxations draw for one half step; cell types whose relaxation draws nothing are left out."""
         drawn = {
-            name: self.relaxations[name].draw(alpha, self.mask(name), self.temperature, generator)
+            name: self.relaxations[name].draw(alpha, seen(self.mask(name)), self.temperature, generator)
             for name, alpha in self.alpha.items()
         }
         return {name: value for name, value in drawn.items() if value is not None}
