@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from nas_lightning.errors import UserError
-from nas_lightning.relaxations import SnSoftmax, Softmax
+from nas_lightning.relaxations import Dirichlet, GumbelHard, Sigmoid, Simplex, SnSoftmax, Softmax
 from nas_lightning.schedules import (
     Constant,
     Cyclic,
@@ -87,13 +87,19 @@ SCHEDULES = [f"{option}@s1" if option.endswith("_readme") else option for option
 @pytest.mark.parametrize("epochs", [1, 2, 3, 7, 20, 50, 250])
 def test_every_sched_yaml_gives_positive_temperatures_for_any_length_of_run(epochs):
     for name in SCHEDULES:
-        for state in run(compose("sched", name, epochs), epochs):
-            assert 1e-5 < state.temperature <= 1, name
+        schedule = compose("sched", name, epochs)
+        assert schedule.initial().temperature == (10 if name.endswith("_gdas") else 1)
+        for state in run(schedule, epochs):
+            assert 1e-5 < state.temperature <= schedule.initial().temperature, name
 
 
 def test_every_relaxation_yaml_builds_the_variant_of_its_name():
     built = {name: compose("relaxation", name) for name in options("relaxation")}
     assert built == {
+        "dirichlet": Dirichlet(),
+        "gumbel_hard": GumbelHard(unsampled="constant"),
+        "sigmoid": Sigmoid(),
+        "simplex": Simplex(),
         "softmax": Softmax(),
         "sn_s100": SnSoftmax(scale=100.0),
         "sn_st1": SnSoftmax(second_temperature=1.0),

@@ -125,6 +125,14 @@ class Architecture(nn.Module):
             betas[name] = relaxed(relaxation, *arguments) if self._has_dropped[name] else relaxation(*arguments)
         return betas
 
+    def offsets(self, drawn: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """What is added to the edges' outputs so that alpha gets gradients; cell types that need no such are left out."""
+        offsets = {
+            name: self.relaxations[name].offset(alpha, seen(self.mask(name)), self.temperature, (drawn or {}).get(name))
+            for name, alpha in self.alpha.items()
+        }
+        return {name: offset_E for name, offset_E in offsets.items() if offset_E is not None}
+
     def edge_weights(self, cell: str) -> Tensor | None:
         """[E], attached to the edges' parameters; None where the cell type has none."""
         if cell not in self.edge_alpha:
@@ -132,11 +140,15 @@ class Architecture(nn.Module):
         return edge_shares(self.relaxations[cell], self.cells[cell], self.edge_alpha[cell], self.mask(cell))
 
     def weights(
-        self, betas: Mapping[str, Tensor], active: Mapping[str, Sequence[Sequence[bool]]]
+        self,
+        betas: Mapping[str, Tensor],
+        active: Mapping[str, Sequence[Sequence[bool]]],
+        offsets: Mapping[str, Tensor] | None = None,
     ) -> dict[str, EdgeWeights]:
-        """What a supernet is called with. active: host-side [E][O], the operations to compute."""
+        """What a supernet is called with. active: host-side [E][O], the operations to compute. offsets: see `offsets`."""
+        offsets = offsets or {}
         return {
-            name: EdgeWeights(beta, active[name], self.edge_weights(name), self._dropped(name))
+            name: EdgeWeights(beta, active[name], self.edge_weights(name), self._dropped(name), offsets.get(name))
             for name, beta in betas.items()
         }
 
