@@ -15,7 +15,7 @@ from nas_lightning.derive.base import DeriveRule, derived
 from nas_lightning.errors import UserError, check_flag, is_number
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.meters import Means
-from nas_lightning.optimizers.base import OptimizerFactory, SchedulerFactory
+from nas_lightning.optimizers.base import ArchOptimizerFactory, OptimizerFactory, SchedulerFactory
 from nas_lightning.optimizers.clip import ArchClip
 from nas_lightning.optimizers.lookahead import SgdLookahead
 from nas_lightning.penalties.base import Penalty
@@ -23,7 +23,7 @@ from nas_lightning.perturbations.base import Perturbation
 from nas_lightning.relaxations import Relaxation
 from nas_lightning.schedules.base import whole_epochs
 from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.compatible import check_derive, check_step
+from nas_lightning.search.compatible import check_arch_optimizer, check_derive, check_step
 from nas_lightning.search.halves import HalfSteps
 from nas_lightning.search.ranks import equal_on_all_ranks, mean_over_ranks_
 from nas_lightning.search.runner import StepRunner
@@ -62,7 +62,7 @@ class SupernetModule(pl.LightningModule):
         relaxation: Relaxation,
         num_classes: int,
         weight_optimizer: OptimizerFactory,
-        arch_optimizer: OptimizerFactory,
+        arch_optimizer: ArchOptimizerFactory,
         weight_scheduler: SchedulerFactory | None = None,
         bilevel: Bilevel | None = None,
         penalty: Penalty | None = None,
@@ -108,7 +108,8 @@ class SupernetModule(pl.LightningModule):
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
         weight_factory, arch_factory, scheduler_factory = self._factories
-        optimizers = [weight_factory(self.supernet.parameters()), arch_factory(self.architecture.parameters())]
+        optimizers = [weight_factory(self.supernet.parameters()), arch_factory(self.architecture.parameter_groups())]
+        check_arch_optimizer(self.architecture, optimizers[1])
         if self.bilevel.looks_ahead:
             SgdLookahead(lambda: optimizers[0]).check()
         return optimizers, [] if scheduler_factory is None else [scheduler_factory(optimizers[0])]
