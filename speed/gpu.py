@@ -354,7 +354,7 @@ def search(plan: Plan, batch: int) -> Record:
         "final": {name: rows[-1][name] for name in wanted},
         "scores": {name: value for name, value in rows[-1].items() if name.startswith("table/")},
         "architecture": rows[-1]["architecture"],
-        "still_graphed": made.module._graphs is not None, "captures": len(captures), "captures_s": sum(captures),
+        "still_graphed": made.module.runner.graphs is not None, "captures": len(captures), "captures_s": sum(captures),
         "peak_mb": torch.cuda.max_memory_allocated() / 1e6 if plan.device == "cuda" else None,
     }  # fmt: skip
 
@@ -430,7 +430,7 @@ def _graphs_stood_in(plan: Plan) -> ExitStack:
     stack = ExitStack()
     if plan.device != "cuda":
         graphs = mock.patch(
-            "nas_lightning.search.module.step_graphs", side_effect=lambda device: StepGraphs(capture_stand_in)
+            "nas_lightning.search.runner.step_graphs", side_effect=lambda device: StepGraphs(capture_stand_in)
         )
         stack.enter_context(graphs)
     return stack

@@ -1,8 +1,9 @@
-"""The searches on two CPU processes that test_ddp.py looks at: python -m tests.ddp_searches FOLDER.
+"""The searches on two CPU processes that test_ddp.py and test_decisions.py look at: python -m tests.ddp_searches FOLDER.
 
 whole: a process each by spawn, as users get them; every step of both ranks is written to FOLDER/whole-steps.
 stopped: Ctrl-C in the third epoch, then the same command again. double: in float64, every step written too.
 apart: one rank's weights are changed. All but the first fork, to start faster.
+With `decided` as a second word only this one: operations are taken away epoch by epoch, every step written too.
 """
 
 import json
@@ -18,6 +19,7 @@ import nas_lightning.app.search
 from nas_lightning.app.job import Job
 from nas_lightning.app.strategy import AveragedGradients
 from nas_lightning.errors import UserError
+from tests.axes import toy_choice
 from tests.conftest import TOY, composed
 
 SETTINGS = (*TOY, "trainer=ddp", "model.weight_clip=0.1", "data.valid_batch_size=16")
@@ -62,7 +64,7 @@ class Apart(pl.Callback):
             weight.data = torch.nextafter(weight.data, torch.tensor(torch.inf))
 
 
-def run(folder, callback=None, start_method="fork", precision="32-true"):
+def run(folder, callback=None, start_method="fork", precision="32-true", overrides=()):
     make_trainer = nas_lightning.app.search.make_trainer
 
     def with_callback(config, *arguments):
@@ -77,7 +79,8 @@ def run(folder, callback=None, start_method="fork", precision="32-true"):
 
     nas_lightning.app.search.make_trainer = with_callback
     try:
-        return nas_lightning.app.search.search(composed(*SETTINGS, f"run_dir={folder}"), Job({"method": "edd"}, []))
+        config = composed(*SETTINGS, *overrides, f"run_dir={folder}")
+        return nas_lightning.app.search.search(config, Job({"method": "edd"}, []))
     finally:
         nas_lightning.app.search.make_trainer = make_trainer
 
@@ -101,5 +104,9 @@ def main(place):
     (place / "said.json").write_text(json.dumps(said))
 
 
+def decided(place):
+    run(place / "decided", Recorder(place / "decided-steps"), overrides=toy_choice("stages", "darts_pt"))
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    {"decided": decided}.get("".join(sys.argv[2:]), main)(Path(sys.argv[1]))

@@ -121,6 +121,11 @@ def test_the_report_records_every_groups_choice(tmp_path):
         (("selection=before_two_skips", "selection.at=perhaps"), "selection.at must be true or false"),
         (("selection=best_discrete", "selection.metric=table/cifar10_test_200"), "holds test accuracies"),
         (("selection=best_discrete", "selection.mode=most"), "selection.mode must be"),
+        (("method=fair_darts", "perturbation=random_ball"), "perturbation, which leads back to the simplex"),
+        (("method=gdas", "trainer.graphs=true"), "trainer.graphs=true cannot be had with a relaxation that computes"),
+        (("method=gdas", "relaxation.unsampled=one"), "relaxation.unsampled must be"),
+        (("relaxation=simplex",), "arch_optimizer: Adam does not keep alpha on the simplex"),
+        (("arch_optimizer=exponentiated_gradient",), "ExponentiatedGradient moves points of the simplex"),
         (("penalty=beta_decay", "+penalty.wieght=7"), "BetaDecay has no setting wieght"),
     ],
 )

@@ -73,6 +73,24 @@ def test_published_recipes_are_the_published_ones():
     assert values(published("darts", "darts")) == values(published("darts", "s3")) == darts
     assert values(published("pc_darts", "darts")) == (256, 0.1, 0, 6e-4, 1e-3, 0.3, 3e-4, "arch_first")
     assert values(published("pc_darts", "s1")) == darts
+    gaea = published("gaea", "nb201")
+    assert (gaea.data.batch_size, gaea.trainer.max_epochs, gaea.lr.T_max, gaea.bilevel.order) == (
+        64,
+        25,
+        50,
+        "arch_first",
+    )
+    assert (gaea.arch_optimizer.lr, gaea.model.weight_optimizer.nesterov) == (0.1, False)
+    gaea_pc = published("gaea_pc", "darts")
+    assert (gaea_pc.data.batch_size, gaea_pc.model.weight_optimizer.lr, gaea_pc.lr.eta_min) == (256, 0.1, 0)
+    assert (gaea_pc.model.arch_start, gaea_pc.arch_optimizer.edge_lr) == (0, 0.1)
+    fair_darts = (128, 0.005, 1e-3, 3e-3, 1e-3, 0, 3e-4, "arch_first")
+    assert values(published("fair_darts", "darts")) == fair_darts
+    drnas = (64, 0.025, 1e-3, 3e-4, 0, 0, 3e-4, "arch_first")
+    assert values(published("drnas", "nb201")) == drnas
+    assert values(published("drnas_l2", "nb201")) == (*drnas[:4], 1e-3, *drnas[5:])
+    assert values(published("gdas", "nb201")) == values(published("darts", "nb201"))
+    assert published("gdas", "nb201").trainer.max_epochs == 250
     for method, space in (("edd", "nb201"), ("edd", "s2"), ("pc_darts", "nb201")):  # the space's own
         assert published(method, space).data == composed(f"space={space}", "run_dir=x").data
 

@@ -7,7 +7,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-import nas_lightning.search.module
+import nas_lightning.search.runner
 from nas_lightning.app.fit import fit
 from nas_lightning.cells import CellSpec
 from nas_lightning.errors import UserError
@@ -79,7 +79,7 @@ def trained(search, temperatures=(1.0, 1e-3, 1e-4), precision="32-true", **batch
 @pytest.fixture
 def recorder(monkeypatch):
     recorder = Recorder()
-    monkeypatch.setattr(nas_lightning.search.module, "step_graphs", lambda device: StepGraphs(recorder))
+    monkeypatch.setattr(nas_lightning.search.runner, "step_graphs", lambda device: StepGraphs(recorder))
     return recorder
 
 
@@ -157,7 +157,7 @@ def test_failed_capture_is_one_sentence_and_an_eager_run(monkeypatch, caplog):
     def refuse(step):
         raise RuntimeError("not permitted when stream is capturing\nand more")
 
-    monkeypatch.setattr(nas_lightning.search.module, "step_graphs", lambda device: StepGraphs(refuse))
+    monkeypatch.setattr(nas_lightning.search.runner, "step_graphs", lambda device: StepGraphs(refuse))
     assert states_equal(trained(module(graphs=True)), trained(module()))
     assert sentences(caplog) == [
         "trainer.graphs=true failed (not permitted when stream is capturing and more): the run goes on without."
@@ -169,7 +169,7 @@ def test_compiled_search_equals_the_eager_search(monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "compile", functools.partialmethod(compile_cell, backend="aot_eager"))
     settings = {"temperatures": (1.0,), "precision": "64-true", "sizes": (6, 6)}
     eager, compiled = trained(module().double(), **settings), trained(module(compile=True).double(), **settings)
-    assert compiled._compiles
+    assert compiled.runner.compiled
     assert compiled.halves.skipping.share == 1
     for (name, one), other in zip(eager.state_dict().items(), compiled.state_dict().values(), strict=True):
         assert torch.allclose(one, other, rtol=1e-9, atol=1e-9), name

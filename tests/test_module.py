@@ -113,15 +113,19 @@ def trained(order="weights_first", sn=True, weight_clip=5.0, includes_arch=False
     module.architecture.set_temperature(TEMPERATURE)
     assert (module.architecture.beta()["cell"] == 0).any()
     textbook = TextbookSearch(copy.deepcopy(module), order, sn, weight_clip, includes_arch, arch_clip or ArchClip())
-    data = Batches()
-    for batch in data.batches:
+    for batch in Batches().batches:
         textbook.step(batch)
+    return fitted(module), textbook
+
+
+def fitted(module):
+    """The module after STEPS batches through Lightning, in float64."""
     trainer = pl.Trainer(
         max_epochs=1, accelerator="cpu", precision="64-true", logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
-    trainer.fit(module, datamodule=data)
-    return module, textbook
+    trainer.fit(module, datamodule=Batches())
+    return module
 
 
 @pytest.mark.parametrize(

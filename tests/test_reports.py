@@ -462,8 +462,11 @@ def test_a_genotype_of_several_cell_types_and_unknown_operations_is_drawn(tmp_pa
     texts = svg_texts(tmp_path / "cell.svg")
     assert {"darts · normal", "darts · reduce"} <= set(texts)
     assert texts.count("my_own_op") == 2
-    with pytest.raises(UserError, match="has no edge to draw"):
-        draw_cell(Genotype("darts", {"normal": ()}), tmp_path / "none")
+    with pytest.raises(UserError, match="has no cell to draw"):
+        draw_cell(Genotype("darts", {}), tmp_path / "none")
+    draw_cell(Genotype("darts", {"normal": (), "reduce": normal}), tmp_path / "none")
+    assert "darts · normal: nothing is kept" in svg_texts(tmp_path / "none.svg")
+    draw_cell(Genotype("darts", {"normal": (), "reduce": ()}), tmp_path / "none")
 
 
 def test_dot_text_holds_every_edge_once():

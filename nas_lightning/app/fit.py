@@ -88,6 +88,8 @@ def check_optimizers(module: pl.LightningModule) -> None:
         configured: Any = module.configure_optimizers()
         for stepped in (*configured[0], *configured[1]):
             stepped.step()  # without gradients nothing moves; some schedules fail only here
+    except UserError:
+        raise
     except (TypeError, ValueError, ArithmeticError) as error:
         raise UserError(
             f"an optimiser or learning-rate schedule refuses its settings ({error}); correct model.weight_optimizer, "

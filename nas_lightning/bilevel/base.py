@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, Literal, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from nas_lightning.errors import UserError
@@ -77,6 +78,11 @@ class Bilevel(Protocol):
 def check_order(order: object) -> None:
     if order not in ("weights_first", "arch_first"):
         raise UserError(f"bilevel.order must be weights_first or arch_first, got {order!r}.")
+
+
+def filled(gradients: Sequence[Tensor | None], of: Sequence[Tensor]) -> list[Tensor]:
+    """Zeros where nothing led to a parameter."""
+    return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, of, strict=True)]
 
 
 @contextmanager

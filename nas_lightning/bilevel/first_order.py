@@ -1,13 +1,13 @@
 """The weights as they are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from nas_lightning.bilevel.base import Batch, Lookahead, Losses, Order, Outputs, check_order, frozen
+from nas_lightning.bilevel.base import Batch, Lookahead, Losses, Order, Outputs, check_order, filled, frozen
 from nas_lightning.errors import UserError
 
 
@@ -40,5 +40,8 @@ class FirstOrder:
         with frozen(losses.supernet):
             loss, logits = losses.loss(batches[self.batch], drawn)
         penalty = losses.penalty_term()
-        gradients = torch.autograd.grad(loss if penalty is None else loss + penalty, losses.alphas())
-        return loss.detach(), logits.detach(), *gradients
+        objective, alphas = loss if penalty is None else loss + penalty, losses.alphas()
+        gradients: Sequence[Tensor | None] = [None] * len(alphas)
+        if objective.requires_grad:  # a draw may leave no path to alpha: `none` on every edge, say
+            gradients = torch.autograd.grad(objective, alphas, allow_unused=True)
+        return loss.detach(), logits.detach(), *filled(gradients, alphas)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from nas_lightning.bilevel.base import Batch, Lookahead, Losses, Order, Outputs, check_order
+from nas_lightning.bilevel.base import Batch, Lookahead, Losses, Order, Outputs, check_order, filled
 from nas_lightning.errors import UserError, is_number
 
 
@@ -45,14 +45,14 @@ class SecondOrder:
 
         def train_gradients(of: Sequence[Tensor]) -> list[Tensor]:
             loss, _ = losses.loss(batches["train"], drawn)
-            return _filled(torch.autograd.grad(loss, of, allow_unused=True), of)
+            return filled(torch.autograd.grad(loss, of, allow_unused=True), of)
 
         with _moved(weights, ahead(train_gradients(weights))):
             loss, logits = losses.loss(batches["valid"], drawn)
             penalty = losses.penalty_term()
             objective = loss if penalty is None else loss + penalty
             parts = torch.autograd.grad(objective, [*alphas, *weights], allow_unused=True)
-        direct, v = _filled(parts[: len(alphas)], alphas), _filled(parts[len(alphas) :], weights)
+        direct, v = filled(parts[: len(alphas)], alphas), filled(parts[len(alphas) :], weights)
         eps = self.radius / torch.stack(torch._foreach_norm(v)).norm()
         with _moved(weights, [eps * g for g in v]):
             plus = train_gradients(alphas)
@@ -61,10 +61,6 @@ class SecondOrder:
         # Momentum and weight decay of the virtual step do not depend on alpha: what remains of the step is its rate.
         halves = zip(direct, plus, minus, strict=True)
         return loss.detach(), logits.detach(), *(d - ahead.rate * (p - m) / (2 * eps) for d, p, m in halves)
-
-
-def _filled(gradients: Sequence[Tensor | None], of: Sequence[Tensor]) -> list[Tensor]:
-    return [torch.zeros_like(p) if g is None else g for g, p in zip(gradients, of, strict=True)]
 
 
 @contextmanager

@@ -26,6 +26,7 @@ class Decisions(pl.Callback):
         self.decision = decision
         self.stages = stages
         self.state: State = {}
+        self._scheduled: list[float] = []
 
     def state_dict(self) -> dict[str, Any]:
         return {"state": self.state}
@@ -38,7 +39,9 @@ class Decisions(pl.Callback):
         stage, done = self._stage(trainer.current_epoch)
         architecture = pl_module.architecture
         if stage.weight_rate is not None:
-            for group in trainer.optimizers[0].param_groups:
+            groups = trainer.optimizers[0].param_groups
+            self._scheduled = [group["lr"] for group in groups]
+            for group in groups:
                 group["lr"] = stage.weight_rate
         if done == 0 and stage.keep is not None:
             architecture.narrow(kept(architecture.snapshot(), stage.keep))
@@ -55,6 +58,10 @@ class Decisions(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SupernetModule)
+        # Before the schedule's step, which goes on from the rate it finds: a later stage has the schedule's own.
+        for group, rate in zip(trainer.optimizers[0].param_groups, self._scheduled, strict=False):
+            group["lr"] = rate
+        self._scheduled = []
         left = sum(sum(map(sum, rows)) for rows in pl_module.architecture.candidates.values())
         pl_module.log("candidates", float(left), logger=False)
 

@@ -4,7 +4,7 @@ Letters: E edges, O operations.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -21,7 +21,9 @@ class EdgeConfidence:
     With p the relaxation's probabilities, q those of the operations other than `none`, divided by their sum: importance is
     that sum, certainty 1 - H(q) / ln(number of them). The undecided edge with the largest product of both, each scaled to
     [0, 1] over all edges, keeps its operation of largest q alone. Criterion 2 multiplies by stability, the mean overlap of q
-    with its last `history` values, scaled too.
+    with its last `history` values, scaled too. Edges that are decided or dropped take part in the scaling with the p that
+    their alpha gives on all of the space's candidates, as in the authors' program. In a space without `none` importance says
+    nothing and is left out.
 
     A node with as many decided edges as an architecture keeps loses its others.
     """
@@ -59,7 +61,9 @@ class EdgeConfidence:
             return None
         count = sum(name != "none" for name in cell.spec.operations)
         certainty_E = 1 + torch.xlogy(q_EO, q_EO).sum(-1) / math.log(max(2, count))
-        score_E = _scaled(importance_E) * _scaled(certainty_E)
+        score_E = _scaled(certainty_E)
+        if "none" in cell.spec.operations:  # else importance is 1 but for rounding, which must not decide
+            score_E = score_E * _scaled(importance_E)
         if self.criterion == 2:
             overlaps = [torch.minimum(q_EO, torch.tensor(old, dtype=q_EO.dtype)).sum(-1) for old in past]
             score_E = score_E * _scaled(torch.stack(overlaps).mean(0) if overlaps else torch.zeros_like(score_E))
@@ -69,7 +73,10 @@ class EdgeConfidence:
 
 def _shares(cell: CellView) -> tuple[Tensor, Tensor]:
     """Of each edge the probability of all operations but `none`, and how it is shared among them."""
-    p_EO = cell.double().probabilities_EO.clone()
+    # The mask would make a decided edge the surest and most important of all, and with that scale the others.
+    is_open_E1 = cell.mask_EO.sum(-1, keepdim=True) > 1
+    whole = replace(cell, mask_EO=torch.where(is_open_E1, cell.mask_EO, cell.spec.mask_EO))
+    p_EO = whole.double().probabilities_EO.clone()
     for column, name in enumerate(cell.spec.operations):
         if name == "none":
             p_EO[:, column] = 0

@@ -3,6 +3,7 @@
 Letters: E edges, O operations.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +21,8 @@ class OperationDrop:
 
     First edges in a random order: each of the edge's operations is left out in turn, the others not renormalised, and the
     one whose absence hurts most stays alone. Then, where an architecture keeps but some edges into a node, nodes in a random
-    order: while a node has more, the edge whose absence leaves the best supernet goes.
+    order: while a node has more, the edge whose absence leaves the best supernet goes. What would leave no architecture, `none`
+    on too many edges, is not chosen.
 
     by: what is measured on the validation half, "accuracy" or "loss".
     """
@@ -61,18 +63,19 @@ class OperationDrop:
             edge = open_edges[int(torch.randint(len(open_edges), (), generator=generator))]
             operations = [o for o, may in enumerate(mask_EO[edge].tolist()) if may]
             without = {o: worth(_zeroed(beta_EO, edge, o)) for o in operations}
-            return only(mask_EO, edge, min(operations, key=lambda o: without[o]))
+            possible = [o for o in operations if _is_whole(cell, only(mask_EO, edge, o))]
+            return only(mask_EO, edge, min(possible, key=lambda o: without[o]))
         inputs, left = cell.spec.inputs_a_node, _edges_into(cell)
         nodes = [node for node, edges in left.items() if inputs is not None and len(edges) > inputs]
         if not nodes or inputs is None:
             return None
         node = nodes[int(torch.randint(len(nodes), (), generator=generator))]
-        mask_EO = mask_EO.clone()
         edges = left[node]
         while len(edges) > inputs:
             without = {e: worth(_zeroed(_within(beta_EO, mask_EO), e)) for e in edges}
-            gone = max(reversed(edges), key=lambda e: without[e])  # the last of equals, as the authors' program
-            mask_EO[gone] = False
+            possible = [e for e in edges if _is_whole(cell, _dropped(mask_EO, e))]
+            gone = max(reversed(possible), key=lambda e: without[e])  # the last of equals, as the authors' program
+            mask_EO = _dropped(mask_EO, gone)
             edges.remove(gone)
         return mask_EO
 
@@ -84,6 +87,20 @@ def _edges_into(cell: CellView) -> dict[int, list[int]]:
         if cell.mask_EO[edge].any():
             into.setdefault(target, []).append(edge)
     return into
+
+
+def _dropped(mask_EO: Tensor, edge: int) -> Tensor:
+    without = mask_EO.clone()
+    without[edge] = False
+    return without
+
+
+def _is_whole(cell: CellView, mask_EO: Tensor) -> bool:
+    """Whether the mask leaves an architecture: an operation leads to every output, and enough of them into every node."""
+    spec, mask = cell.spec, mask_EO.tolist()
+    into = Counter(target for edge, (_, target) in enumerate(spec.edges) if spec.named(mask, edge))
+    enough = all(into[target] >= (spec.inputs_a_node or 0) for _, target in spec.edges)
+    return enough and {*spec.outputs} <= spec.reached(mask)
 
 
 def _zeroed(beta_EO: Tensor, edge: int, operation: int | None = None) -> Tensor:

@@ -85,7 +85,7 @@ def two_inputs_a_node(view: CellView, strength_EO: Tensor, last_op_wins: bool = 
     """
     edges, mask = view.spec.edges, view.mask_EO.tolist()
     best = {
-        edge: _best_operation(view.spec, mask, edge, strength_EO[edge].tolist(), last_op_wins)
+        edge: best_operation(view.spec, mask, edge, strength_EO[edge].tolist(), last_op_wins)
         for edge in range(len(edges))
         if view.spec.named(mask, edge)
     }
@@ -97,9 +97,10 @@ def two_inputs_a_node(view: CellView, strength_EO: Tensor, last_op_wins: bool = 
     return tuple(choices)
 
 
-def _best_operation(
-    spec: CellSpec, mask: list[list[bool]], edge: int, strengths: list[float], last_wins: bool
+def best_operation(
+    spec: CellSpec, mask: list[list[bool]], edge: int, strengths: list[float], last_wins: bool = False
 ) -> tuple[float, str]:
+    """The strength and the name of the strongest operation other than `none` that `mask` [E][O] leaves on `edge`."""
     candidates = [
         (strength, name)
         for strength, name, may in zip(strengths, spec.operations, mask[edge], strict=True)

@@ -78,7 +78,10 @@ class Genotype:
         return cls.from_json(text, str(path))
 
     def __str__(self) -> str:
-        """The field's text: the benchmark's string, or `Genotype(normal=[...], normal_concat=range(2, 6), ...)`."""
+        """The field's text: the benchmark's string, or `Genotype(normal=[...], normal_concat=range(2, 6), ...)`.
+
+        Of pairs (operation, source) where every node has two, else of triples with the node.
+        """
         if self.space in _FORMS:
             return _FORMS[self.space].text(self)
         parts = []
@@ -86,7 +89,10 @@ class Genotype:
             nodes = self.output_nodes(name)
             first, last = min(nodes, default=0), max(nodes, default=-1)
             together = f"range({first}, {last + 1})" if nodes == (*range(first, last + 1),) else str(list(nodes))
-            parts += [f"{name}={[(c.operation, c.source) for c in choices]}", f"{name}_concat={together}"]
+            paired = [c.target for c in choices] == [2 + position // 2 for position in range(len(choices))]
+            paired = paired and len(choices) % 2 == 0
+            listed = [(c.operation, c.source) if paired else (c.operation, c.source, c.target) for c in choices]
+            parts += [f"{name}={listed}", f"{name}_concat={together}"]
         return f"Genotype({', '.join(parts)})"
 
 

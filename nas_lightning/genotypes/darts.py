@@ -1,4 +1,8 @@
-"""The DARTS family's genotypes: the field's text `Genotype(normal=[...], ...)`, and the published ones by name."""
+"""The DARTS family's genotypes: the field's text `Genotype(normal=[...], ...)`, and the published ones by name.
+
+The field's pairs (operation, input) are two a node, in the order of the nodes. A cell whose nodes have fewer inputs cannot
+be said so: its text has triples (operation, input, node).
+"""
 
 import ast
 import json
@@ -48,6 +52,7 @@ def parse_darts(text: str) -> Genotype:
         ) from error
     genotype = _with_concat(cells, stated)
     check_darts(genotype, "genotype")
+    check_kept(genotype, "genotype")
     return genotype
 
 
@@ -56,15 +61,21 @@ def _shortened(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _choices(pairs: object) -> tuple[Choice, ...]:
-    if not isinstance(pairs, list | tuple):
+def _choices(entries: object) -> tuple[Choice, ...]:
+    """Of pairs (operation, input), two a node; or of triples (operation, input, node)."""
+    if not isinstance(entries, list | tuple):
         raise ValueError("a cell must be a list of (operation, input) pairs")
+    triples = any(isinstance(entry, list | tuple) and len(entry) == 3 for entry in entries)
+    types, form = (
+        ([str, int, int], "(operation, input, node) triple") if triples else ([str, int], "(operation, input) pair")
+    )
     choices = []
-    for position, pair in enumerate(pairs):
-        operation, source = pair if isinstance(pair, list | tuple) and len(pair) == 2 else (None, None)
-        if type(operation) is not str or type(source) is not int:
-            raise ValueError(f"{pair!r} is no (operation, input) pair")
-        choices.append(Choice(operation, source, 2 + position // 2))
+    for position, entry in enumerate(entries):
+        if not isinstance(entry, list | tuple) or [type(part) for part in entry] != types:
+            raise ValueError(f"{entry!r} is no {form}")
+        choices.append(Choice(entry[0], entry[1], entry[2] if triples else 2 + position // 2))
+    if not triples and len(choices) % 2:
+        raise ValueError(f"{len(choices)} pairs are not two a node; write (operation, input, node)")
     return tuple(choices)
 
 
@@ -97,11 +108,10 @@ def check_darts(genotype: Genotype, place: str) -> None:
         )
     for cell, choices in genotype.cells.items():
         targets = [choice.target for choice in choices]
-        last = 1 + len(targets) // 2
-        if not targets or targets != [2 + position // 2 for position in range(2 * (last - 1))]:
+        if targets != sorted(targets) or min(targets, default=2) < 2 or max(map(targets.count, targets), default=0) > 2:
             raise UserError(
-                f"{place} gives the nodes of the {cell} cell {len(choices)} inputs at nodes {targets}; it must be two a node, "
-                "for nodes 2, 3, ... in order."
+                f"{place} gives the nodes of the {cell} cell {len(choices)} inputs at nodes {targets}; it must be at most "
+                "two a node, for nodes 2, 3, ... in order."
             )
         for choice in choices:
             if choice.operation not in NETWORK_OPERATIONS:
@@ -114,11 +124,26 @@ def check_darts(genotype: Genotype, place: str) -> None:
                     f"{place} takes input {choice.source} into node {choice.target} of the {cell} cell, which has the "
                     f"inputs 0 to {choice.target - 1} only; use one of them."
                 )
+            if choice.source >= 2 and choice.source not in targets:
+                raise UserError(
+                    f"{place} takes input {choice.source} into node {choice.target} of the {cell} cell, but nothing leads "
+                    f"into node {choice.source}; drop it, or give node {choice.source} an input."
+                )
         nodes = genotype.output_nodes(cell)
-        if not nodes or len({*nodes}) < len(nodes) or not {*nodes} <= {*range(2, last + 1)}:
+        if len({*nodes}) < len(nodes) or not {*nodes} <= {*targets}:
             raise UserError(
-                f"{place} puts the nodes {[*nodes]} of the {cell} cell together, but its nodes are 2 to {last}; "
-                f"name some of these, each once, in {cell}_concat."
+                f"{place} puts the nodes {[*nodes]} of the {cell} cell together, but its nodes are "
+                f"{', '.join(map(str, sorted({*targets})))}; name some of these, each once, in {cell}_concat."
+            )
+
+
+def check_kept(genotype: Genotype, place: str) -> None:
+    """UserError where a cell has no operation at all: an architecture while one searches, but no network."""
+    for cell, choices in genotype.cells.items():
+        if not choices:
+            raise UserError(
+                f"{place} keeps no operation in the {cell} cell, of which no network can be built; search longer, or with "
+                "a lower derive.at_least."
             )
 
 

@@ -15,10 +15,15 @@ class SgdLookahead:
     def __init__(self, optimizer: Callable[[], torch.optim.Optimizer]) -> None:
         self._optimizer = optimizer
 
+    def check(self) -> None:
+        """UserError where the optimiser's step is none that is known here."""
+        self._group()
+
     @property
     def rate(self) -> Tensor:
         group = self._group()
-        return torch.full((), group["lr"], device=group["params"][0].device)
+        weight = group["params"][0]
+        return torch.full((), group["lr"], dtype=weight.dtype, device=weight.device)
 
     def __call__(self, gradients: Sequence[Tensor]) -> list[Tensor]:
         group, state = self._group(), self._optimizer().state
@@ -31,9 +36,14 @@ class SgdLookahead:
 
     def _group(self) -> dict[str, Any]:
         optimizer = self._optimizer()
-        if not isinstance(optimizer, torch.optim.SGD) or len(optimizer.param_groups) != 1:
+        if not isinstance(optimizer, torch.optim.SGD):
             raise UserError(
                 f"bilevel=second_order knows the step of SGD alone, not of {type(optimizer).__name__}; "
                 "set model.weight_optimizer to torch.optim.SGD, or bilevel=first_order."
+            )
+        if len(optimizer.param_groups) != 1:
+            raise UserError(
+                f"bilevel=second_order knows the step of one group of weights, not of {len(optimizer.param_groups)}; "
+                "give model.weight_optimizer all weights as one group, or bilevel=first_order."
             )
         return optimizer.param_groups[0]

@@ -2,5 +2,7 @@
 
 from nas_lightning.penalties.base import Penalty
 from nas_lightning.penalties.beta_decay import BetaDecay
+from nas_lightning.penalties.dirichlet_kl import DirichletKL
+from nas_lightning.penalties.zero_one import ZeroOne
 
-__all__ = ["BetaDecay", "Penalty"]
+__all__ = ["BetaDecay", "DirichletKL", "Penalty", "ZeroOne"]

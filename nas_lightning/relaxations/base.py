@@ -9,6 +9,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+Skips = Literal["by_epoch", "by_draw", "never"]
+
 
 class Relaxation(ABC):
     """alpha_EO -> beta_EO. Everything else that a search wants to know of beta is asked here too.
@@ -21,12 +23,17 @@ class Relaxation(ABC):
     The same axis relaxes edges as wholes (PC-DARTS' edge normalisation): one row then holds the edges into a node.
     """
 
-    skips: ClassVar[Literal["by_epoch", "by_draw", "never"]] = "by_epoch"
-    """How a step's computed operations follow from `support`: a set that grows within an epoch, those of this very draw,
-    or always all candidates."""
+    @property
+    def skips(self) -> Skips:
+        """How a step's computed operations follow from `support`: a set that grows within an epoch, those of this very draw,
+        or always all candidates."""
+        return "by_epoch"
 
     sums_to_one: ClassVar[bool] = True
     """Whether a row of beta is a distribution over its operations; if not, each weight is a probability of its own."""
+
+    on_simplex: ClassVar[bool] = False
+    """Whether alpha's own rows are distributions, which an optimiser has to keep."""
 
     @abstractmethod
     def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor, drawn: Tensor | None = None) -> Tensor:
@@ -51,6 +58,10 @@ class Relaxation(ABC):
         """All that is random in one half step, without gradient; None where nothing is. Called outside of the step."""
         return None
 
+    def offset(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor, drawn: Tensor | None) -> Tensor | None:
+        """[E], of value 0 and attached to alpha: added to the output of each edge where alpha's gradient is wanted."""
+        return None
+
     def probabilities(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor:
         """The deterministic beta_EO, in alpha's precision: what entropies, logs, decisions and derive rules look at."""
         return self(alpha_EO, mask_EO, temperature)
@@ -63,8 +74,9 @@ class Relaxation(ABC):
         p_EO = self.probabilities(alpha_EO.double(), mask_EO, temperature.double())
         if not self.sums_to_one:
             return torch.logit(p_EO).masked_fill(~mask_EO, -torch.inf)
-        # 1 - p as the sum of the others, which loses nothing where p is close to 1.
-        others_EO = p_EO @ (1 - torch.eye(p_EO.shape[-1], dtype=p_EO.dtype, device=p_EO.device))
+        # 1 - p as the sum of the others, which loses nothing where p is close to 1; sorted, so that ties remain ties.
+        self_OO = torch.eye(p_EO.shape[-1], dtype=torch.bool, device=p_EO.device)
+        others_EO = p_EO[:, None, :].masked_fill(self_OO, 0.0).sort(-1).values.sum(-1)
         return (p_EO.log() - others_EO.log()).masked_fill(~mask_EO, -torch.inf)
 
     def entropy(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor:

@@ -35,7 +35,8 @@ class Logits(Relaxation):
         logits_EO = candidates(alpha_EO, mask_EO).double() / temperature.double()
         self_OO = torch.eye(logits_EO.shape[1], dtype=torch.bool, device=logits_EO.device)
         others_EOO = logits_EO[:, None, :].masked_fill(self_OO, -torch.inf)
-        return torch.where(logits_EO > -torch.inf, logits_EO - others_EOO.logsumexp(-1), -torch.inf)
+        # Sorted: equal alphas then have equal sums to the bit, and remain a tie.
+        return torch.where(logits_EO > -torch.inf, logits_EO - others_EOO.sort(-1).values.logsumexp(-1), -torch.inf)
 
     def entropy(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor) -> Tensor:
         log_p = torch.log_softmax((candidates(alpha_EO, mask_EO) / temperature).double(), -1)

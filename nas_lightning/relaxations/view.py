@@ -13,12 +13,16 @@ from nas_lightning.cells import CellSpec
 from nas_lightning.relaxations.base import Relaxation
 
 
+def seen(mask_EO: Tensor) -> Tensor:
+    """The mask as relaxations see it: an edge that has no candidate left has all, for no relaxation sees an empty row."""
+    return mask_EO | ~mask_EO.any(-1, keepdim=True)
+
+
 def relaxed(
     relaxation: Relaxation, alpha_EO: Tensor, mask_EO: Tensor, t: Tensor, drawn: Tensor | None = None
 ) -> Tensor:
-    """relaxation(...), and weight 0 on the edges that have no candidate left, which no relaxation ever sees."""
-    dropped_E1 = ~mask_EO.any(-1, keepdim=True)
-    return relaxation(alpha_EO, mask_EO | dropped_E1, t, drawn) * ~dropped_E1
+    """relaxation(...), and weight 0 on the edges that have no candidate left."""
+    return relaxation(alpha_EO, seen(mask_EO), t, drawn) * mask_EO.any(-1, keepdim=True)
 
 
 def edge_shares(relaxation: Relaxation, spec: CellSpec, edge_E: Tensor, mask_EO: Tensor) -> Tensor:
@@ -76,7 +80,7 @@ class CellView:
 
     @property
     def _mask(self) -> Tensor:
-        return self.mask_EO | ~self.mask_EO.any(-1, keepdim=True)
+        return seen(self.mask_EO)
 
     def _left(self, values_EO: Tensor, otherwise: float) -> Tensor:
         return values_EO.masked_fill(~self.mask_EO.any(-1, keepdim=True), otherwise)

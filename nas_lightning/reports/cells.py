@@ -66,14 +66,17 @@ class _Arrow:
 
 
 def draw_cell(genotype: Genotype, path_without_suffix: str | Path) -> None:
-    """Write `<path>.svg` and `<path>.png`, one row for every cell type; UserError when there is no edge to draw."""
+    """Write `<path>.svg` and `<path>.png`, one row for every cell type; a line of text for one that keeps nothing.
+
+    UserError for a genotype without cells.
+    """
     from matplotlib.figure import Figure
 
-    if not any(genotype.cells.values()):
-        raise UserError(f"the genotype for {path_without_suffix} has no edge to draw; give one with a choice.")
-    rows = [(name, _layout(choices), _nodes(choices)) for name, choices in genotype.cells.items() if choices]
+    if not genotype.cells:
+        raise UserError(f"the genotype for {path_without_suffix} has no cell to draw; give one with a cell.")
+    rows = [(name, _layout(choices), _nodes(choices)) for name, choices in genotype.cells.items()]
     bounds = [_vertical_extent(arrows) for _, arrows, _ in rows]
-    width = max(len(nodes) - 1 for _, _, nodes in rows) * _GAP + 2 * _MARGIN
+    width = max(1, *(len(nodes) - 1 for _, _, nodes in rows)) * _GAP + 2 * _MARGIN
     heights = [top - bottom for bottom, top in bounds]
     with drawing_style():
         figure = Figure(figsize=(width, sum(heights)))
@@ -83,8 +86,10 @@ def draw_cell(genotype: Genotype, path_without_suffix: str | Path) -> None:
             axes = figure.add_axes((0, 1 - used / sum(heights), 1, (top - bottom) / sum(heights)))
             axes.set(xlim=(-_MARGIN, width - _MARGIN), ylim=(bottom, top), aspect="equal")
             axes.axis("off")
-            heading = f"{genotype.space} · {name}"
+            heading = f"{genotype.space} · {name}" if nodes else f"{genotype.space} · {name}: nothing is kept"
             axes.text(0.15 - _MARGIN, top - 0.12, heading, va="top", fontsize=11, weight="bold", color=BLACK)
+            if not nodes:
+                continue
             if genotype.output_node is None:
                 together = f"output: nodes {', '.join(map(str, genotype.output_nodes(name)))} side by side"
                 axes.text(width - _MARGIN - 0.15, top - 0.12, together, va="top", ha="right", fontsize=9.5, color=BLACK)
@@ -146,6 +151,8 @@ def _free_levels(source: int, target: int, taken: list[tuple[int, int, int]]) ->
 
 
 def _vertical_extent(arrows: Sequence[_Arrow]) -> tuple[float, float]:
+    if not arrows:
+        return -0.2, 0.4
     levels = [arrow.level for arrow in arrows]
     return min(-0.5, _LIFT * min(levels) - 0.35), max(0.7, _LIFT * max(levels) + 0.55)
 

@@ -13,7 +13,7 @@ from nas_lightning.cells import CellSpec
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.relaxations import CellView, Relaxation
-from nas_lightning.relaxations.view import edge_shares, relaxed
+from nas_lightning.relaxations.view import edge_shares, relaxed, seen
 from nas_lightning.schedules import Observation
 from nas_lightning.spaces.weights import EdgeWeights
 
@@ -60,6 +60,15 @@ class Architecture(nn.Module):
         self.host_temperature = 1.0
         self.version = 0
         self._read_masks()
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """For an optimiser: `operations`, and where edges have weights `edges`, whose `sizes` say how many edges lead into
+        each node, parameter by parameter."""
+        groups: list[dict[str, Any]] = [{"name": "operations", "params": list(self.alpha.values())}]
+        if self.edge_alpha:
+            sizes = [self.cells[name].edges_into() for name in self.edge_alpha]
+            groups.append({"name": "edges", "params": list(self.edge_alpha.values()), "sizes": sizes})
+        return groups
 
     def mask(self, cell: str) -> Tensor:
         mask: Tensor = getattr(self, f"mask_{cell}")
@@ -116,6 +125,14 @@ class Architecture(nn.Module):
             betas[name] = relaxed(relaxation, *arguments) if self._has_dropped[name] else relaxation(*arguments)
         return betas
 
+    def offsets(self, drawn: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """What is added to the edges' outputs so that alpha gets gradients; cell types that need no such are left out."""
+        offsets = {
+            name: self.relaxations[name].offset(alpha, seen(self.mask(name)), self.temperature, (drawn or {}).get(name))
+            for name, alpha in self.alpha.items()
+        }
+        return {name: offset_E for name, offset_E in offsets.items() if offset_E is not None}
+
     def edge_weights(self, cell: str) -> Tensor | None:
         """[E], attached to the edges' parameters; None where the cell type has none."""
         if cell not in self.edge_alpha:
@@ -123,11 +140,15 @@ class Architecture(nn.Module):
         return edge_shares(self.relaxations[cell], self.cells[cell], self.edge_alpha[cell], self.mask(cell))
 
     def weights(
-        self, betas: Mapping[str, Tensor], active: Mapping[str, Sequence[Sequence[bool]]]
+        self,
+        betas: Mapping[str, Tensor],
+        active: Mapping[str, Sequence[Sequence[bool]]],
+        offsets: Mapping[str, Tensor] | None = None,
     ) -> dict[str, EdgeWeights]:
-        """What a supernet is called with. active: host-side [E][O], the operations to compute."""
+        """What a supernet is called with. active: host-side [E][O], the operations to compute. offsets: see `offsets`."""
+        offsets = offsets or {}
         return {
-            name: EdgeWeights(beta, active[name], self.edge_weights(name), self._dropped(name))
+            name: EdgeWeights(beta, active[name], self.edge_weights(name), self._dropped(name), offsets.get(name))
             for name, beta in betas.items()
         }
 
@@ -140,7 +161,7 @@ class Architecture(nn.Module):
     def draw(self, generator: torch.Generator) -> dict[str, Tensor]:
         """What the relaxations draw for one half step; cell types whose relaxation draws nothing are left out."""
         drawn = {
-            name: self.relaxations[name].draw(alpha, self.mask(name), self.temperature, generator)
+            name: self.relaxations[name].draw(alpha, seen(self.mask(name)), self.temperature, generator)
             for name, alpha in self.alpha.items()
         }
         return {name: value for name, value in drawn.items() if value is not None}

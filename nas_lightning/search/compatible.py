@@ -1,8 +1,11 @@
 """What two choices of a search cannot do together: refused here, before anything is written."""
 
+import torch
+
 from nas_lightning.bilevel.base import Bilevel
 from nas_lightning.derive.base import DeriveRule, derived
 from nas_lightning.errors import UserError
+from nas_lightning.search.architecture import Architecture
 from nas_lightning.search.halves import HalfSteps
 from nas_lightning.spaces.base import SearchSpace
 from nas_lightning.stages.base import Stages
@@ -10,19 +13,39 @@ from nas_lightning.stages.base import Stages
 
 def check_step(halves: HalfSteps, bilevel: Bilevel, graphs: bool, clip_includes_arch: bool) -> None:
     """UserError for the first pair of choices within a step that cannot be had together."""
-    draws = any(relaxation.skips == "by_draw" for relaxation in halves.architecture.relaxations.values())
+    relaxations = halves.architecture.relaxations.values()
+    perturbed = halves.perturbation is not None
     clashes = {
         "trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true": graphs and clip_includes_arch,
         "trainer.graphs=true cannot be had with a bilevel step that looks ahead (bilevel=second_order)": graphs
         and bilevel.looks_ahead,
-        "trainer.graphs=true cannot be had with a relaxation that computes what it draws alone": graphs and draws,
-        "perturbation cannot be had with model.weight_clip_includes_arch=true, whose weight step is at beta itself": (
-            clip_includes_arch and halves.perturbation is not None
+        "trainer.graphs=true cannot be had with a relaxation that computes what it draws alone": graphs
+        and any(relaxation.skips == "by_draw" for relaxation in relaxations),
+        "perturbation cannot be had with model.weight_clip_includes_arch=true, whose weight step is at beta itself": perturbed
+        and clip_includes_arch,
+        "perturbation, which leads back to the simplex, cannot be had with a relaxation whose weights do not sum to 1": (
+            perturbed and not all(relaxation.sums_to_one for relaxation in relaxations)
         ),
     }
     for sentence, clash in clashes.items():
         if clash:
             raise UserError(f"{sentence}; drop one of the two.")
+
+
+def check_arch_optimizer(architecture: Architecture, optimizer: torch.optim.Optimizer) -> None:
+    """UserError where `optimizer` does not move alpha within what the relaxation takes alpha for."""
+    keeps, name = getattr(optimizer, "keeps_simplex", False), type(optimizer).__name__
+    on_simplex = any(relaxation.on_simplex for relaxation in architecture.relaxations.values())
+    if on_simplex and not keeps:
+        raise UserError(
+            f"arch_optimizer: {name} does not keep alpha on the simplex, where the relaxation has it; set "
+            "arch_optimizer=exponentiated_gradient."
+        )
+    if keeps and not on_simplex:
+        raise UserError(
+            f"arch_optimizer: {name} moves points of the simplex, which the relaxation's alpha is not; set "
+            "relaxation=simplex, or arch_optimizer=adam."
+        )
 
 
 def check_derive(space: SearchSpace, rule: DeriveRule, halves: HalfSteps) -> None:

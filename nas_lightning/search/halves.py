@@ -62,7 +62,8 @@ class HalfSteps:
     def loss(self, batch: Batch, drawn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(cross entropy, logits) at beta attached to alpha: what the architecture step differentiates."""
         architecture = self.architecture
-        return self.loss_at(batch, architecture.weights(architecture.beta(drawn), self.skipping.alpha_step(drawn)))
+        betas, active = architecture.beta(drawn), self.skipping.alpha_step(drawn)
+        return self.loss_at(batch, architecture.weights(betas, active, architecture.offsets(drawn)))
 
     def penalty_term(self) -> Tensor | None:
         if self.penalty is None:

@@ -1,8 +1,7 @@
 """The search of an architecture as a LightningModule."""
 
-import logging
 import math
-from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -10,13 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from nas_lightning.bilevel.base import Batch, Bilevel
+from nas_lightning.bilevel.base import Batch, Bilevel, Outputs
 from nas_lightning.bilevel.first_order import FirstOrder
 from nas_lightning.derive.base import DeriveRule, derived
 from nas_lightning.errors import UserError, check_flag, is_number
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.meters import Means
-from nas_lightning.optimizers.base import OptimizerFactory, SchedulerFactory
+from nas_lightning.optimizers.base import ArchOptimizerFactory, OptimizerFactory, SchedulerFactory
 from nas_lightning.optimizers.clip import ArchClip
 from nas_lightning.optimizers.lookahead import SgdLookahead
 from nas_lightning.penalties.base import Penalty
@@ -24,15 +23,13 @@ from nas_lightning.perturbations.base import Perturbation
 from nas_lightning.relaxations import Relaxation
 from nas_lightning.schedules.base import whole_epochs
 from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.compatible import check_derive, check_step
-from nas_lightning.search.graphs import Outputs, StepGraphs, step_graphs, uncached
+from nas_lightning.search.compatible import check_arch_optimizer, check_derive, check_step
 from nas_lightning.search.halves import HalfSteps
 from nas_lightning.search.ranks import equal_on_all_ranks, mean_over_ranks_
+from nas_lightning.search.runner import StepRunner
 from nas_lightning.search.skipping import step_bound
 from nas_lightning.spaces import SearchSpace
 from nas_lightning.streams import epoch_seed, stream_seed
-
-log = logging.getLogger("nas_lightning")
 
 
 class SupernetModule(pl.LightningModule):
@@ -42,6 +39,8 @@ class SupernetModule(pl.LightningModule):
     manual, in the order `bilevel` says; the learning rate changes once an epoch. Each epoch's validation loop measures
     the discretised supernet: weight 1 on the operations of the derived architecture, nothing else.
 
+    relaxation, bilevel, penalty, perturbation: what the half steps are, see their folders. derive: the rule by which
+        architectures are derived, the space's own unless given.
     weight_clip: largest L2 norm of the weights' gradient, None for no clipping.
     weight_clip_includes_arch: count alpha's gradient in that norm (the last architecture step's plus what the weight
         loss adds), as NAS-Bench-201's programs do; at small temperatures it can dominate and shrink the weight step.
@@ -63,7 +62,7 @@ class SupernetModule(pl.LightningModule):
         relaxation: Relaxation,
         num_classes: int,
         weight_optimizer: OptimizerFactory,
-        arch_optimizer: OptimizerFactory,
+        arch_optimizer: ArchOptimizerFactory,
         weight_scheduler: SchedulerFactory | None = None,
         bilevel: Bilevel | None = None,
         penalty: Penalty | None = None,
@@ -80,10 +79,6 @@ class SupernetModule(pl.LightningModule):
         super().__init__()
         for key, flag in (("trainer.graphs", graphs), ("trainer.compile", compile)):
             check_flag(key, flag)
-        if graphs and weight_clip_includes_arch:
-            raise UserError(
-                "trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true; set one to false."
-            )
         if weight_clip is not None and not (is_number(weight_clip) and weight_clip > 0):
             raise UserError(f"model.weight_clip must be positive, or null for no clipping, got {weight_clip!r}.")
         if not is_number(arch_start) or not 0 <= arch_start < (math.inf if isinstance(arch_start, int) else 1):
@@ -97,13 +92,12 @@ class SupernetModule(pl.LightningModule):
         self.arch_clip = arch_clip or ArchClip()
         self.arch_start = arch_start
         self.seed = seed
-        self._wants_graphs, self._compiles = graphs, compile
-        self._graphs: StepGraphs | None = None
         self._factories = weight_optimizer, arch_optimizer, weight_scheduler
         self.architecture = Architecture(space.cells, relaxation, torch.Generator().manual_seed(seed))
         self.supernet = space.supernet(num_classes)
         self.halves = HalfSteps(self.architecture, self.supernet, penalty, perturbation)
-        self.halves.skipping.dense |= compile or weight_clip_includes_arch
+        self.halves.skipping.dense |= weight_clip_includes_arch
+        self.runner = StepRunner(self.halves, graphs, compile)
         self.train_means, self.valid_means, self.discrete_means = Means("train"), Means("valid"), Means("discrete")
         check_step(self.halves, self.bilevel, graphs, weight_clip_includes_arch)
         check_derive(space, self.rule, self.halves)
@@ -114,17 +108,14 @@ class SupernetModule(pl.LightningModule):
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
         weight_factory, arch_factory, scheduler_factory = self._factories
-        optimizers = [weight_factory(self.supernet.parameters()), arch_factory(self.architecture.parameters())]
+        optimizers = [weight_factory(self.supernet.parameters()), arch_factory(self.architecture.parameter_groups())]
+        check_arch_optimizer(self.architecture, optimizers[1])
+        if self.bilevel.looks_ahead:
+            SgdLookahead(lambda: optimizers[0]).check()
         return optimizers, [] if scheduler_factory is None else [scheduler_factory(optimizers[0])]
 
     def on_fit_start(self) -> None:
-        self._graphs = step_graphs(self.device) if self._wants_graphs else None
-        if self._compiles:
-            torch._dynamo.config.cache_size_limit = (
-                64  # every stage in both half steps; the default 8 leaves some eager
-            )
-            for cell in self._cells():
-                cell.compile(dynamic=False)
+        self.runner.start(self.device)
 
     def on_train_epoch_start(self) -> None:
         """After the callbacks, which may have moved the temperature or narrowed the masks."""
@@ -156,9 +147,6 @@ class SupernetModule(pl.LightningModule):
 
     def _arch_optimizer(self) -> torch.optim.Optimizer:
         return self.optimizers()[1].optimizer  # type: ignore[index]
-
-    def _cells(self) -> Iterable[nn.Module]:
-        return self.supernet.cells()  # type: ignore[operator]
 
     def draw(self, step: int, for_weights: bool) -> dict[str, Tensor]:
         """What is random in a half step, from a stream of its own: the same on every rank, in an interrupted run too."""
@@ -200,34 +188,8 @@ class SupernetModule(pl.LightningModule):
         return self.bilevel.alpha_gradients(self.halves, batches, drawn, SgdLookahead(self._weight_optimizer))
 
     def half_step(self, half: str, batches: dict[str, Batch], drawn: dict[str, Tensor]) -> Any:
-        """`gradients`, compiled and as a graph where asked for; eagerly from the first failure of either on."""
-        places = [tensor for batch in batches.values() for tensor in batch]
-
-        def step(*inputs: Tensor) -> Outputs:
-            own = {part: (inputs[2 * i], inputs[2 * i + 1]) for i, part in enumerate(batches)}
-            return self.gradients(half, own, dict(zip(drawn, inputs[len(places) :], strict=True)))
-
-        inputs = (*places, *drawn.values())
-        try:
-            if self._graphs is None:
-                return uncached(step, inputs)
-            key = self.halves.skipping.key if half == "weights" else self.architecture.version
-            return self._graphs.run(half, key, step, *inputs)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:
-            if self._graphs is None and not self._compiles:
-                raise
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
-            wanted = "trainer.graphs=true" if self._graphs is not None else "trainer.compile=true"
-            log.warning("%s failed (%s): the run goes on without.", wanted, reason)
-            if self._graphs is not None:
-                self._graphs = None
-            else:
-                self._compiles = self.halves.skipping.dense = False
-                for cell in self._cells():
-                    cell._compiled_call_impl = None  # nn.Module.compile has no other way back
-            return self.half_step(half, batches, drawn)
+        """`gradients`, compiled and as a graph where asked for."""
+        return self.runner.run(half, partial(self.gradients, half), batches, drawn)
 
     def on_train_epoch_end(self) -> None:
         scheduler = self.lr_schedulers()

@@ -61,11 +61,20 @@ class RelaxedNodes(nn.Module):
                 continue
             if self.partial > 1:
                 features = self._pass_by(node, features, passing, weights)
-            for (_, target), contribution in zip(self.outgoing[node], self.banks[node](features, weights), strict=True):
+            for (edge, target), mixed in zip(self.outgoing[node], self.banks[node](features, weights), strict=True):
+                contribution = self._offset(node, edge, features, mixed, weights)
                 if contribution is not None:
                     previous = nodes[target]
                     nodes[target] = contribution if previous is None else previous + contribution
         return nodes
+
+    def _offset(self, node: int, edge: int, x: Tensor, mixed: Tensor | None, weights: EdgeWeights) -> Tensor | None:
+        """What the operations make of x on the edge, plus the edge's offset where it has one."""
+        offset = weights.offset(edge)
+        if offset is None:
+            return mixed
+        output = torch.zeros_like(x[:, :, ::2, ::2] if node in self.halving else x) if mixed is None else mixed
+        return output + offset.to(output.dtype)
 
     def _pass_by(self, node: int, x: Tensor, passing: list[Tensor | None], weights: EdgeWeights) -> Tensor:
         """Add the channels that no operation sees to the targets' `passing`; returns those for the operations."""

@@ -17,6 +17,8 @@ class EdgeWeights:
     active: host-side booleans [E][O]; an operation that is not active is left out as if its beta were 0. They live on
         the host so that choosing what to run never waits for a device.
     dropped: edges without a candidate, which pass nothing on, not even what goes by the operations.
+    offset_E: a scalar of value 0 for each edge, added to its operations' output, or None; it leads a gradient to alpha
+        that no operation has to be computed for.
     """
 
     def __init__(
@@ -25,11 +27,13 @@ class EdgeWeights:
         active: Sequence[Sequence[bool]],
         edge_E: Tensor | None = None,
         dropped: Collection[int] = (),
+        offset_E: Tensor | None = None,
     ) -> None:
         self.beta_EO = beta_EO if edge_E is None else beta_EO * edge_E[:, None]
         self.active = active
         self.edge_E = edge_E
         self.dropped = dropped
+        self.offset_E = offset_E if offset_E is None or edge_E is None else offset_E * edge_E
         self._vectors: dict[tuple[int, tuple[int, ...], int], Tensor] = {}
 
     def running(self, edges: Sequence[int], operation: int) -> tuple[int, ...]:
@@ -38,6 +42,9 @@ class EdgeWeights:
 
     def edge(self, edge: int) -> Tensor | None:
         return None if self.edge_E is None else self.edge_E[edge]
+
+    def offset(self, edge: int) -> Tensor | None:
+        return None if self.offset_E is None or edge in self.dropped else self.offset_E[edge]
 
     def scalar(self, edge: int, operation: int) -> Tensor:
         return self.beta_EO[edge, operation]

@@ -108,7 +108,7 @@ class _Edge(nn.Module):
 
 
 class DartsCell(nn.Module):
-    """Two preprocessed inputs, nodes that each add two edges, the output nodes side by side.
+    """Two preprocessed inputs, nodes that each add up to two edges, the output nodes side by side.
 
     in_channels: of the cell before the last and of the last. reduction: edges from the inputs have stride 2.
     after_reduction: the last cell was one, so that the input before it must be halved.
@@ -135,17 +135,19 @@ class DartsCell(nn.Module):
         self.edges = nn.ModuleList(
             _Edge(choice, channels, 2 if reduction and choice.source < 2 else 1, pool_norm) for choice in choices
         )
+        self.targets = tuple(choice.target for choice in choices)
         self.output_nodes = tuple(output_nodes)
 
     def forward(self, before: Tensor, last: Tensor) -> Tensor:
         """Outputs of the two cells before -> [B, len(output_nodes) * C, H, W]."""
-        nodes = [self.preprocess[0](F.relu(before)), self.preprocess[1](F.relu(last))]
+        nodes = {0: self.preprocess[0](F.relu(before)), 1: self.preprocess[1](F.relu(last))}
         rectified: dict[int, Tensor] = {}
-        for first in range(0, len(self.edges), 2):
-            nodes.append(self._along(first, nodes, rectified) + self._along(first + 1, nodes, rectified))
+        for index, target in enumerate(self.targets):
+            carried = self._along(index, nodes, rectified)
+            nodes[target] = nodes[target] + carried if target in nodes else carried
         return torch.cat([nodes[node] for node in self.output_nodes], 1)
 
-    def _along(self, index: int, nodes: list[Tensor], rectified: dict[int, Tensor]) -> Tensor:
+    def _along(self, index: int, nodes: dict[int, Tensor], rectified: dict[int, Tensor]) -> Tensor:
         edge = self.edges[index]
         source: int = edge.source  # type: ignore[assignment]
         if not edge.takes_relu:

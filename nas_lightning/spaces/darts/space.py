@@ -13,7 +13,7 @@ from nas_lightning.cells import CellSpec
 from nas_lightning.derive.two_inputs import Exact
 from nas_lightning.errors import UserError, check_flag, check_whole
 from nas_lightning.genotypes.base import Choice, Genotype
-from nas_lightning.genotypes.darts import NETWORK_OPERATIONS, check_darts, known_genotype, parse_darts
+from nas_lightning.genotypes.darts import NETWORK_OPERATIONS, check_darts, check_kept, known_genotype, parse_darts
 from nas_lightning.spaces.darts.network import DartsNetwork, Stem
 from nas_lightning.spaces.darts.supernet import DartsSupernet
 
@@ -114,6 +114,7 @@ class DARTS:
     def network(self, genotype: Genotype, num_classes: int) -> DartsNetwork:
         """Of a published architecture too that has operations or nodes beyond this space."""
         check_darts(genotype, "the genotype")
+        check_kept(genotype, "the genotype")
         return DartsNetwork(
             genotype, self.channels, self.num_cells, num_classes, self.stem, self.auxiliary, self.pool_norm
         )
