@@ -10,6 +10,7 @@ TOY_SCALE = {
         "stages.stages.projection.decision.interval=1",
     ),
     "bilevel=second_order": ("bilevel.radius=1e-3",),
+    "relaxation=simplex": ("arch_optimizer=exponentiated_gradient",),
 }  # fmt: skip
 
 

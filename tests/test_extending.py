@@ -97,6 +97,13 @@ def test_every_axis_has_a_section():
     assert groups[-1] == "method"
 
 
+def test_no_name_of_the_page_is_one_of_conf():
+    """It would not be the page's class that is searched with."""
+    assert not [
+        path for section in SECTIONS for path in section.files if (ROOT / path.replace("own/", "conf/")).exists()
+    ]
+
+
 @pytest.mark.parametrize("cross", [bool, float, torch.Tensor.item, lambda x: x * torch.tensor([1.0])])
 def test_a_value_that_crosses_to_or_from_the_host_is_noticed(cross):
     value = torch.ones(())
@@ -156,5 +163,5 @@ def test_the_walk_is_a_search_from_a_folder_of_ones_own(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, timeout=120)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert (report["choices"]["relaxation"], report["choices"]["penalty"]) == ("sigmoid", "cost")
+    assert (report["choices"]["relaxation"], report["choices"]["penalty"]) == ("sparsemax", "cost")
     assert report["config"]["penalty"]["_target_"] == "cost.Cost"
