@@ -1,5 +1,6 @@
 """The last epoch, or the best."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,7 +17,7 @@ class Last:
 
 @dataclass(frozen=True)
 class Best:
-    """The epoch with the best value of a column of metrics.csv, the first of equals.
+    """The epoch with the best value of a column of metrics.csv, the first of equals; nan is none of its values.
 
     metric: "discrete_accuracy" is measured on the validation half. A table's column (`table/...`) is refused: it holds test
     accuracies, which must not choose.
@@ -35,10 +36,12 @@ class Best:
             )
 
     def __call__(self, records: Sequence[EpochRecord]) -> tuple[int, str]:
-        having = [record for record in records if self.metric in record.metrics]
+        having = [record for record in records if not math.isnan(record.metrics.get(self.metric, math.nan))]
         if not having:
             known = ", ".join(sorted(records[-1].metrics)[:12])
-            raise UserError(f"selection.metric={self.metric} is no column of metrics.csv; it has {known}, ...")
+            is_column = any(self.metric in record.metrics for record in records)
+            fault = "is nan in every epoch" if is_column else "is no column"
+            raise UserError(f"selection.metric={self.metric} {fault} of metrics.csv; it has {known}, ...")
         sign = 1 if self.mode == "max" else -1
         best = max(having, key=lambda record: sign * record.metrics[self.metric])
         return best.epoch, f"the architecture of epoch {best.epoch + 1}, the {self.mode} of {self.metric}"
