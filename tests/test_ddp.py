@@ -182,7 +182,7 @@ def test_metrics_are_over_the_images_of_both_ranks(place, double):
 
 
 def test_discrete_accuracy_is_the_one_that_one_device_measures(place, steps):
-    module = build(composed(*SETTINGS, "run_dir=x").model, num_classes=10)
+    module = build_module(composed(*SETTINGS, "run_dir=x"), 10)
     module.load_state_dict(steps[0][-1]["state"])
     hot = module.architecture.one_hot(module.genotype())
     batches = list(alone(batch_size=16).val_dataloader())
@@ -200,7 +200,7 @@ def test_two_processes_end_in_one_report(place):
     report = json.loads((place / "whole" / "report.json").read_text())
     assert report["devices"] == 2
     last = torch.load(place / "whole" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    module = build(composed(*SETTINGS, "run_dir=x").model, num_classes=10)
+    module = build_module(composed(*SETTINGS, "run_dir=x"), 10)
     module.load_state_dict(last)
     assert report["architecture"] == str(module.genotype())
 
@@ -256,7 +256,7 @@ def test_what_does_not_work_on_several_devices_is_refused(overrides, sentence, t
 
 
 def test_training_from_scratch_stays_on_one_device(tmp_path):
-    toy = [override for override in TOY if "data." not in override and "model." not in override]
+    toy = [override for override in TOY if not override.startswith(("data.", "arch_optimizer."))]
     config = composed(*toy, "trainer=ddp", "train=true", "genotype=x", f"run_dir={tmp_path}", config="evaluate")
     with pytest.raises(UserError, match="trainer=ddp is for searches"):
         evaluate(config, Job({}, []))
