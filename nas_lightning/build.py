@@ -1,5 +1,6 @@
 """From a part of the config to the object that it names."""
 
+import pkgutil
 import re
 from typing import Any
 
@@ -42,7 +43,7 @@ def build_axis(config: DictConfig, group: str, protocol: type) -> Any:
         raise UserError(f"{group}={node} names no class; choose a yaml of the group {group}, or give it a _target_.")
     target = node._target_
     try:
-        hydra.utils.get_object(target)
+        pkgutil.resolve_name(target)  # Hydra's own look-up prints what it did not find
     except Exception as error:  # whatever the import of a user's module raises
         reason = " ".join(str(error).split())
         raise UserError(
