@@ -8,13 +8,10 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from tests.axes import options
 from tests.conftest import ROOT, composed
 
 CONF = ROOT / "conf"
-
-
-def options(group):
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 METHODS, EXPERIMENTS, SPACES, FAMILIES = (options(group) for group in ("method", "experiment", "space", "family"))
