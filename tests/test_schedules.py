@@ -21,6 +21,7 @@ from nas_lightning.schedules import (
     Linear,
     Observation,
 )
+from tests.axes import options
 from tests.conftest import ROOT, composed
 
 CONF = ROOT / "conf"
@@ -74,10 +75,6 @@ def compose(group, name, epochs=50, overrides=()):
     config = OmegaConf.create(compose_text(group, option, space or "nb201", tuple(overrides)))
     config.trainer.max_epochs = epochs
     return hydra.utils.instantiate(OmegaConf.to_container(config, resolve=True)[group], _convert_="all")
-
-
-def options(group):
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 # each in a space that has its constants: those of the README are for S1 to S4
@@ -372,8 +369,8 @@ def test_edd_halves_its_decay_and_warms_again_once_the_entropy_is_0():
 
 
 def test_edd_without_decay_or_without_a_positive_alpha_keeps_its_temperature():
-    for options in ({"t0exp": "one"}, {"t0exp": "exp"}):
-        schedule = EntropyDynamicDecay(epochs=5, **LITERAL, **options)
+    for start in ({"t0exp": "one"}, {"t0exp": "exp"}):
+        schedule = EntropyDynamicDecay(epochs=5, **LITERAL, **start)
         assert [state.temperature for state in run(schedule, 5, [constant_entropy(0.0)] * 5)] == [1.0] * 5
     schedule = EntropyDynamicDecay(epochs=5, e_a="reestimate", **LITERAL)
     negative = replace(constant_entropy(1.0), positive_alpha=0.0)

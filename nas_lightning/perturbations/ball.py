@@ -29,6 +29,11 @@ def _uniform(view: View, generator: torch.Generator) -> dict[str, Tensor]:
     }
 
 
+def _shifted(betas: Betas, r: Tensor, view: View, drawn: Betas) -> dict[str, Tensor]:
+    """beta + r * drawn, back onto the simplex."""
+    return {name: onto_simplex(beta + r * drawn[name], view[name].mask_EO) for name, beta in betas.items()}
+
+
 @dataclass(frozen=True)
 class RandomBall:
     """beta + U(-r, r) entry by entry, back onto the simplex: SDARTS-RS (arXiv 2002.05283).
@@ -48,7 +53,7 @@ class RandomBall:
         self, betas: Betas, loss: Callable[[Betas], Tensor], view: View, progress: Tensor, drawn: Betas
     ) -> dict[str, Tensor]:
         r = self.radius(progress)
-        return {name: onto_simplex(beta + r * drawn[name], view[name].mask_EO) for name, beta in betas.items()}
+        return _shifted(betas, r, view, drawn)
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class AdversarialBall:
         self, betas: Betas, loss: Callable[[Betas], Tensor], view: View, progress: Tensor, drawn: Betas
     ) -> dict[str, Tensor]:
         r = self.radius(progress)
-        moved = {name: onto_simplex(beta + r * drawn[name], view[name].mask_EO) for name, beta in betas.items()}
+        moved = _shifted(betas, r, view, drawn)
         for _ in range(self.steps):
             with torch.enable_grad():
                 leaves = {name: beta.detach().requires_grad_() for name, beta in moved.items()}

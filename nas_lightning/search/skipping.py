@@ -37,8 +37,8 @@ class Skipping:
     def __init__(self, architecture: Architecture, dense: bool = False, lag: int | None = None) -> None:
         self._architecture = architecture
         self.dense = dense
-        on_device = any(alpha.is_cuda for alpha in architecture.alpha.values())
-        self._lag = int(on_device) if lag is None else lag
+        self._given_lag = lag
+        self._lag = lag or 0
         self._copies: deque[tuple[dict[str, Tensor], torch.cuda.Event | None]] = deque()
         self._grown: Lists = {}
         self._grown_version = 0
@@ -48,6 +48,8 @@ class Skipping:
     def restart(self, bound: float) -> None:
         """At an epoch's start. bound: of the distance an entry of alpha moves in one architecture step, may be inf."""
         self._copies.clear()
+        if self._given_lag is None:  # here, since a module is built on the CPU and moved to its device afterwards
+            self._lag = int(any(alpha.is_cuda for alpha in self._architecture.alpha.values()))
         self._computed = self._possible = 0
         self._sets, self._grown = {}, self._grown if self._skips == "by_epoch" else {}
         if self._skips == "by_epoch":
