@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shlex
 from functools import cache
 
 import pytest
@@ -116,6 +117,14 @@ def test_the_default_is_edd_with_the_authors_recipe():
     assert edd.model.arch_optimizer == edd.arch_optimizer
 
 
+def test_a_rate_for_adam_is_no_other_optimisers():
+    """An experiment's rate must not reach GAEA's exponentiated gradient, whose rates are of another size."""
+    for choices in (("experiment=methods_reduced",), ("protocol=pc_darts",), ("space=darts", "protocol=published")):
+        gaea = composed(*choices, "method=gaea", "run_dir=x").arch_optimizer
+        assert gaea == {**composed("method=gaea", "run_dir=x").arch_optimizer}
+    assert composed("experiment=methods_reduced", "run_dir=x").arch_optimizer.lr == 1e-3
+
+
 # ---- constants of a schedule in a space ----
 
 
@@ -196,6 +205,10 @@ def test_the_papers_grids():
     assert set(grid("fig4_reduced")["method"]) >= {"darts", "lpcd", "pcd", "edd"}
 
 
+def test_the_study_of_the_methods_has_all_of_them():
+    assert sorted(grid("methods_reduced")["method"]) == METHODS
+
+
 @pytest.mark.parametrize("experiment", ["fig4", "fig4_reduced", "table7_reduced"])
 def test_methods_of_a_study_differ_in_relaxation_and_temperature_alone(experiment):
     recipes = set()
@@ -270,3 +283,22 @@ def test_every_yaml_is_used_or_documented():
 def test_every_yaml_begins_with_what_it_is(path):
     first = next(line for line in path.read_text().splitlines() if not line.startswith("# @package"))
     assert first.startswith("# ")
+
+
+# ---- documented commands ----
+
+
+def documented_commands():
+    """The overrides of every `train.py` command in the documents, one value of each that is swept over."""
+    for path in (*DOCS, *sorted((ROOT / "results").glob("*/README.md"))):
+        for block in re.findall(r"```\n(.*?)```", path.read_text(), re.DOTALL):
+            for line in re.sub(r"\\\n\s*", "", block).splitlines():
+                if line.startswith("python train.py "):
+                    words = shlex.split(re.sub(r"<[^>]*>", "PATH", line), comments=True)[2:]
+                    overrides = [re.sub(r",.*", "", word) for word in words if word != "-m"]
+                    yield pytest.param(overrides, id=f"{path.parent.name}/{line[16:80]}")
+
+
+@pytest.mark.parametrize("overrides", documented_commands())
+def test_a_documented_search_composes(overrides):
+    OmegaConf.to_container(composed(*overrides, "run_dir=x"), resolve=True)
