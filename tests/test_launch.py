@@ -36,7 +36,7 @@ def finish(folder, *arguments, program="train.py", **environment):
 
 def rows(folder):
     with (folder / "metrics.csv").open() as file:
-        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+        return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in csv.DictReader(file)]
 
 
 def wait_for_epoch(folder, epoch, process):

@@ -25,7 +25,7 @@ ALL_CONV = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor
 METHODS = sorted(path.stem for path in (ROOT / "conf" / "method").glob("*.yaml"))
 
 
-def rows(folder, without=("seconds",)):
+def rows(folder, without=("seconds", "processor_seconds")):
     with (folder / "metrics.csv").open() as file:
         return [{k: v for k, v in row.items() if k not in without} for row in csv.DictReader(file)]
 
@@ -108,6 +108,7 @@ def test_finished_search_leaves_every_promised_file(toy, tmp_path):
     assert report["config"] == yaml.safe_load((folder / "config.yaml").read_text())
     assert {"torch", "pytorch-lightning"} <= set(report["versions"])
     assert report["seconds"] > 0
+    assert report["processor_seconds"] > 0
     assert report["peak_memory_mb"] > 100
 
 
@@ -399,3 +400,4 @@ def test_search_reports_the_tables_scores(tmp_path):
     ]
     assert [float(row["table/cifar10_test_200"]) for row in rows(tmp_path / "run")] == expected
     assert report["scores"] == {"cifar10_test_200": expected[-1]}
+    assert report["table"] == [table.name]

@@ -4,7 +4,6 @@ import bz2
 import csv
 import io
 import itertools
-import logging
 import os
 import pickle
 import subprocess
@@ -23,7 +22,7 @@ from omegaconf import OmegaConf
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Choice, Genotype
 from nas_lightning.genotypes.nb201 import NB201_OPERATIONS, parse_nb201
-from nas_lightning.tabular.nb201 import NB201Table, main, nb201_code, open_table, read_sources
+from nas_lightning.tabular.nb201 import OWN, NB201Table, main, nb201_code, open_table, read_sources
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("NAS_LIGHTNING_SHARED", ROOT.parent / "shared" / "data")) / "nb201"
@@ -427,7 +426,8 @@ def test_another_npz_file_is_refused(tmp_path: Path) -> None:
     np.savez(path, **good)
     assert NB201Table.load(path).query_string(SKIP) == {"cifar10_test_200": 50.0}
     changes: list[dict[str, Any]] = [
-        {"schema": np.array("nas_lightning nb201 table 2")},
+        {"schema": np.array("nas_lightning nb201 table 2")},  # holds other numbers
+        {"schema": np.array("nas_lightning nb201 table 3")},
         {"columns": np.array(["accuracy"])},
         {"columns": np.array([1.5])},
         {"columns": np.array([], dtype=str)},
@@ -449,16 +449,43 @@ def test_another_npz_file_is_refused(tmp_path: Path) -> None:
 # --- the configuration and the program ---------------------------------------------------------------------------
 
 
-def test_without_a_table_the_search_goes_on_and_says_how_to_get_one(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_table_that_was_named_and_is_not_there_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data" / "nb201.npz"
-    with caplog.at_level(logging.WARNING, "nas_lightning"):
-        assert open_table(path) is None
-    (record,) = caplog.records
-    assert str(path) in record.getMessage()
-    assert "python -m nas_lightning.tabular.nb201 convert" in record.getMessage()
+    message = refusal(lambda: open_table(path))
+    assert str(path) in message
+    assert "python -m nas_lightning.tabular.nb201 convert" in message
     assert not path.parent.exists()
+
+
+def test_the_packages_table_knows_every_architecture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = open_table()
+    assert own.sources[0] == "the package's own table"
+    assert len(own) == 15_625
+    assert not np.isnan(own.accuracy).any()
+    best = dict(zip(own.columns, own.accuracy.max(0).tolist(), strict=True))
+    assert [best[f"{name}_test_200"] for name in ("cifar10", "cifar100", "imagenet16_120")] == pytest.approx(
+        [94.37, 73.51, 47.31], abs=1e-4
+    )
+    scores = own.query_string(SKIP)  # DARTS' rows in the literature
+    assert [scores[f"{name}_test_200"] for name in ("cifar10", "cifar100", "imagenet16_120")] == [54.3, 15.61, 16.32]
+
+
+def test_a_fuller_table_takes_precedence(table: NB201Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    table.save(tmp_path / "data" / "nb201.npz")
+    assert open_table().sources == table.sources
+    assert open_table().query_string(MIXED) == {"cifar10_test_200": 50.0, "cifar100_test_200": 20.25}
+
+
+def test_hundredths_are_the_numbers_rounded(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).uniform(0, 100, (15_625, 2)).astype(np.float32)
+    values[7, 1] = np.nan
+    table = NB201Table(values, ("cifar10_test_200", "cifar100_test_200"), ("x.csv",))
+    table.save(tmp_path / "x.npz", hundredths=True)
+    read = NB201Table.load(tmp_path / "x.npz").accuracy
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, np.round(values.astype(np.float64), 2).astype(np.float32))
 
 
 def test_the_configuration_opens_the_table_named_by_the_environment(
@@ -475,13 +502,21 @@ def test_the_program_converts_and_answers(pth: Path, tmp_path: Path, capsys: pyt
     target = tmp_path / "new" / "table.npz"
     assert main(["convert", str(pth), str(target), "--trust"]) == 0
     assert "3 of 15625 architectures" in capsys.readouterr().out
-    assert main(["query", str(target), SKIP]) == 0
+    assert main(["query", SKIP, "--table", str(target)]) == 0
     printed = dict(line.split() for line in capsys.readouterr().out.splitlines())
     assert {key: float(value) for key, value in printed.items()} == pytest.approx(expected_scores(1), abs=6e-4)
 
 
 def test_the_program_starts_as_a_module_without_a_warning_and_fails_in_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "nas_lightning.tabular.nb201", "query", str(tmp_path / "absent.npz"), SKIP]
+    command = [
+        sys.executable,
+        "-m",
+        "nas_lightning.tabular.nb201",
+        "query",
+        SKIP,
+        "--table",
+        str(tmp_path / "absent.npz"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 1
     assert done.stdout == ""
@@ -497,9 +532,9 @@ def test_the_program_starts_as_a_module_without_a_warning_and_fails_in_one_line(
         (["convert", "{csv}", "{csv}/table.npz"], "cannot write {csv}/table.npz"),
         (["convert", "{csv}", "/proc/self/table.npz"], "cannot write /proc/self/table.npz"),
         (["convert", "{tmp}/absent.csv", "{tmp}/table.npz"], "{tmp}/absent.csv"),
-        (["query", "{tmp}/absent.npz", SKIP], "{tmp}/absent.npz"),
-        (["query", "{csv}", "|none~0|"], "|none~0|"),
-        (["query", "{csv}", CONV], CONV),
+        (["query", SKIP, "--table", "{tmp}/absent.npz"], "{tmp}/absent.npz"),
+        (["query", "|none~0|", "--table", "{csv}"], "|none~0|"),
+        (["query", CONV, "--table", "{csv}"], CONV),
     ],
 )
 def test_the_program_refuses_in_one_line_and_writes_nothing(
@@ -564,3 +599,10 @@ def test_the_real_table_answers_every_string_with_its_line_of_the_csv_files(real
     for operations in itertools.product(NB201_OPERATIONS, repeat=6):
         text = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|".format(*operations)
         assert loaded.query_string(text) == expected[text]
+
+
+@needs_csvs
+def test_the_packages_table_is_the_files_numbers_rounded(real: NB201Table) -> None:
+    own = NB201Table.load(OWN)
+    assert own.columns == real.columns
+    np.testing.assert_allclose(own.accuracy, real.accuracy, rtol=0, atol=0.00501)

@@ -104,9 +104,12 @@ def test_a_search_by_the_wheel_uses_own_configs_and_classes_and_says_so(searched
 
 
 def test_what_was_found_is_evaluated_and_reported(searched, user):
-    done = user("nas-lightning", "evaluate", "run=runs/toy/default", "benchmark=none")
+    done = user("nas-lightning", "evaluate", "run=runs/toy/default")
     assert done.returncode == 0, done.stderr
     assert searched["architecture"] in done.stdout
+    evaluated = json.loads((user.folder / "runs/evaluate/run=runs_toy_default/report.json").read_text())
+    assert evaluated["table"][0] == "the package's own table"
+    assert "cifar10_test_200" in evaluated["scores"]
     done = user("nas-lightning", "report", "summary", "runs", "--format=csv")
     assert done.returncode == 0, done.stderr
     assert "entropy" in done.stdout

@@ -81,6 +81,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
         "overrides": job.overrides,
         "genotype": json.loads(found.to_json()),
         **networks["found"],
+        "table": list(getattr(benchmark, "sources", ())),
         "networks": networks,
         **training,
         "config": folder.config,

@@ -70,6 +70,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         "architecture": str(genotype),
         "final": dict(record.metrics),
         "scores": look_up(benchmark, genotype),
+        "table": list(getattr(benchmark, "sources", ())),
         "selection": f"{selected}, {module.rule.sentence}",
         "split": split,
         **totals(rows),
@@ -104,7 +105,8 @@ def _asked_for(config: DictConfig, job: Job) -> dict[str, Any]:
 
 def totals(rows: list[Row]) -> dict[str, Any]:
     """Epochs and the seconds spent in them, over all the pieces of an interrupted run."""
-    return {"epochs": len(rows), "seconds": round(sum(float(row["seconds"]) for row in rows), 3)}
+    clocks = ("seconds", "processor_seconds")
+    return {"epochs": len(rows), **{clock: round(sum(float(row[clock]) for row in rows), 3) for clock in clocks}}
 
 
 def _write_results(folder: RunFolder, genotype: Genotype, report: dict[str, Any]) -> None:

@@ -14,6 +14,9 @@ from nas_lightning.search.module import SupernetModule
 class MetricsFile(pl.Callback):
     """Writes what was logged in an epoch to `path` and to every logger, with the epoch as the step.
 
+    `seconds` are those of a clock, `processor_seconds` those of all cores in this process: what a search costs on a machine
+    that it shares.
+
     Comes after the callbacks that log and before the one that saves the checkpoint. When a run goes on from a checkpoint,
     rows of epochs that the checkpoint does not hold are dropped: those epochs run again. The rows that are kept go to the
     loggers once more, which start from nothing.
@@ -21,7 +24,7 @@ class MetricsFile(pl.Callback):
 
     def __init__(self, path: Path) -> None:
         self.file = EpochFile(path)
-        self._start = 0.0
+        self._start = self._processor_start = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.file.keep(before=trainer.current_epoch)
@@ -33,12 +36,17 @@ class MetricsFile(pl.Callback):
             self.on_train_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._start = time.perf_counter()
+        self._start, self._processor_start = time.perf_counter(), time.process_time()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self._check_finite(trainer.current_epoch, logged)
-        row: Row = {"epoch": trainer.current_epoch, **logged, "seconds": time.perf_counter() - self._start}
+        row: Row = {
+            "epoch": trainer.current_epoch,
+            **logged,
+            "seconds": time.perf_counter() - self._start,
+            "processor_seconds": time.process_time() - self._processor_start,
+        }
         if isinstance(pl_module, SupernetModule):
             row["architecture"] = str(pl_module.genotype())
         self.file.rows.append(row)

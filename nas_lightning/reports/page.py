@@ -37,6 +37,7 @@ _FACTS = (
     "selection",
     "epochs",
     "seconds",
+    "processor_seconds",
     "device",
     "threads",
     "peak_memory_mb",
@@ -98,6 +99,8 @@ def _section(run: Run, draw: _Drawer) -> str:
     genotype = Genotype.from_json(json.dumps(report["genotype"]), str(run.folder))
     facts = {key: report[key] for key in _FACTS if key in report}
     facts |= {f"score {key} (%)": value for key, value in report["scores"].items()}
+    if report["scores"] and report.get("table"):
+        facts["table"] = ", ".join(report["table"])
     parts = [
         f"<h2>{escape(str(run.folder.name))}</h2>",
         _html_table(Grid(("", ""), tuple((name, str(value)) for name, value in facts.items()), labels=2)),

@@ -6,7 +6,13 @@ from nas_lightning.genotypes.base import Genotype
 
 
 class Benchmark(Protocol):
-    """Looks up the accuracies of architectures that somebody has trained before."""
+    """Looks up the accuracies of architectures that somebody has trained before.
+
+    sources: what the numbers were read from, for the report.
+    """
+
+    @property
+    def sources(self) -> tuple[str, ...]: ...
 
     def query(self, genotype: Genotype) -> dict[str, float]:
         """Accuracies in percent, averaged over the seeds, keyed `<dataset>_<split>_<epochs>`: `cifar10_test_200`.

@@ -1,14 +1,14 @@
 """NAS-Bench-201 accuracies for the search, and the program that makes and asks the table.
 
-python -m nas_lightning.tabular.nb201 convert SOURCE [SOURCE ...] TABLE [--epochs N] [--trust]
-python -m nas_lightning.tabular.nb201 query TABLE 'ARCH'
+python -m nas_lightning.tabular.nb201 convert SOURCE [SOURCE ...] TABLE [--epochs N] [--trust] [--hundredths]
+python -m nas_lightning.tabular.nb201 query 'ARCH' [--table TABLE]
 """
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nas_lightning.errors import UserError, exit_status
@@ -17,25 +17,28 @@ from nas_lightning.tabular.nb201_table import CONVERT, NB201_SIZE, NB201Table, n
 
 __all__ = ["NB201Table", "nb201_code", "open_table", "read_sources"]
 
-_log = logging.getLogger("nas_lightning")
+OWN = Path(__file__).with_name("nb201.npz")
+"""The package's table: what it holds and lacks says SOURCE.md beside it."""
+FULLER = Path("data/nb201.npz")
+"""Where a table with more columns, made by `convert`, is found unless another place is named."""
 
 
-def open_table(path: str | Path) -> NB201Table | None:
+def open_table(path: str | Path | None = None) -> NB201Table:
     """The table at `path`: `.npz` at once, CSV files or a folder of them more slowly.
 
-    Where there is nothing, log one sentence that says how to get a table, and return None: a search needs no scores.
-    Raises UserError where there is something that is no whole table, or that is only read by `convert --trust`.
+    None stands for data/nb201.npz where there is such a file, else for the package's own table. Raises UserError where there
+    is nothing at a path that was named, something that is no whole table, or what is only read by `convert --trust`.
     """
+    if path is None and not FULLER.exists():
+        own = read_sources([OWN])
+        return replace(own, sources=("the package's own table", *own.sources))
+    path = FULLER if path is None else path
     if not Path(path).exists():
-        _log.warning(
-            "There is no NAS-Bench-201 table at %s, so the search goes on without table scores; make one with "
-            "`%s SOURCE %s` from the official .pth, a NATS-Bench folder or CSV files, or name another with "
-            "benchmark.path=TABLE or the environment variable NAS_LIGHTNING_NB201.",
-            path,
-            CONVERT,
-            Path(path).with_suffix(".npz"),
+        raise UserError(
+            f"there is no NAS-Bench-201 table at {path}; make one with `{CONVERT} SOURCE TABLE.npz` from "
+            "the official .pth, a NATS-Bench folder or CSV files, or leave benchmark.path and NAS_LIGHTNING_NB201 out for "
+            "the package's own table."
         )
-        return None
     return read_sources([path])
 
 
@@ -52,17 +55,15 @@ def _check_target(path: Path) -> None:
         raise UserError(f"cannot write {path}: {folder} is no folder with write permission; give a writable folder.")
 
 
-def _convert(sources: Sequence[str], table_path: Path, epochs: int | None, trust: bool) -> None:
+def _convert(sources: Sequence[str], table_path: Path, epochs: int | None, trust: bool, hundredths: bool) -> None:
     _check_target(table_path)
     table = read_sources(sources, epochs, trust)
-    table.save(table_path)
+    table.save(table_path, hundredths)
     print(f"{table_path}: {len(table)} of {NB201_SIZE} architectures, {', '.join(table.columns)}")
 
 
-def _query(path: Path, arch: str) -> None:
-    if not path.exists():
-        raise UserError(f"there is no table {path}; make one with `{CONVERT}`.")
-    for column, accuracy in read_sources([path]).query_string(arch).items():
+def _query(path: Path | None, arch: str) -> None:
+    for column, accuracy in open_table(path).query_string(arch).items():
         print(f"{column:<24} {accuracy:7.3f}")
 
 
@@ -87,12 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     convert.add_argument("table", type=Path, metavar="TABLE", help="the .npz file to write")
     convert.add_argument("--epochs", type=_positive, help="training epochs of CSV files; default: from the file name")
     convert.add_argument("--trust", action="store_true", help="read pickles (.pth, NATS-Bench), which can run code")
+    convert.add_argument("--hundredths", action="store_true", help="round to 0.01 %%: a smaller file")
     query = commands.add_parser("query", help="print the accuracies of one architecture")
-    query.add_argument("table", type=Path, metavar="TABLE")
+    query.add_argument("--table", type=Path, metavar="TABLE", help="data/nb201.npz or the package's own unless named")
     query.add_argument("arch", metavar="ARCH", help="in single quotes: '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|'")
     options = parser.parse_args(arguments)
     if options.command == "convert":
-        return exit_status(lambda: _convert(options.sources, options.table, options.epochs, options.trust))
+        arguments = options.sources, options.table, options.epochs, options.trust, options.hundredths
+        return exit_status(lambda: _convert(*arguments))
     return exit_status(lambda: _query(options.table, options.arch))
 
 

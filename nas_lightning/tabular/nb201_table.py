@@ -1,4 +1,4 @@
-"""The compact NAS-Bench-201 table: one float32 row for each of the 15,625 architectures (arXiv 2001.00326)."""
+"""The compact NAS-Bench-201 table: one row for each of the 15,625 architectures (arXiv 2001.00326)."""
 
 import re
 import zipfile
@@ -28,7 +28,9 @@ NB201_SPLITS = (
 SPACE = "nb201"
 CONVERT = "python -m nas_lightning.tabular.nb201 convert"
 
-_SCHEMA = "nas_lightning nb201 table 1"
+_SCHEMAS = {"nas_lightning nb201 table 1": np.float32, "nas_lightning nb201 table 2": np.uint16}
+"""What a file says it is -> the numbers it holds: percent, or hundredths of a percent."""
+_UNKNOWN = 65_535  # of hundredths
 _COLUMN = re.compile(rf"({'|'.join(NB201_SPLITS)})_([1-9][0-9]*)")
 _DIGIT = {operation: digit for digit, operation in enumerate(NB201_OPERATIONS)}
 
@@ -104,37 +106,36 @@ class NB201Table:
         """Read what `save` wrote; UserError if it is unreadable, truncated or something else."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                schema = str(file["schema"])
-                table = cls(file["accuracy"], tuple(file["columns"].tolist()), tuple(file["sources"].tolist()))
+                schema, stored = str(file["schema"]), file["accuracy"]
+                table = cls(_percent(stored), tuple(file["columns"].tolist()), tuple(file["sources"].tolist()))
         # A truncated archive is a BadZipFile; a plain .npy is no context manager (TypeError, AttributeError).
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
             raise UserError(
                 f"the NAS-Bench-201 table {path} cannot be read ({error}); make it again with `{CONVERT}`."
             ) from error
-        table._check(path, schema)
+        names = [str(column) for column in table.columns]
+        named = bool(names) and all(_COLUMN.fullmatch(name) for name in names)
+        if _SCHEMAS.get(schema) != stored.dtype or not named or stored.shape != (NB201_SIZE, len(names)):
+            raise UserError(
+                f"the table {path} (schema {schema!r}, {stored.shape} {stored.dtype}, columns {', '.join(names)}) is none "
+                f"of {', '.join(map(repr, _SCHEMAS))}; make it again with `{CONVERT}`."
+            )
         return table
 
-    def _check(self, path: str | Path, schema: str) -> None:
-        names = [str(column) for column in self.columns]
-        named = bool(names) and all(_COLUMN.fullmatch(name) for name in names)
-        shaped = self.accuracy.shape == (NB201_SIZE, len(names)) and self.accuracy.dtype == np.float32
-        if schema != _SCHEMA or not named or not shaped:
-            raise UserError(
-                f"the table {path} (schema {schema!r}, {self.accuracy.shape} {self.accuracy.dtype}, columns "
-                f"{', '.join(names)}) is not {_SCHEMA!r}; make it again with `{CONVERT}`."
-            )
+    def save(self, path: str | Path, hundredths: bool = False) -> None:
+        """Write the table as `.npz`, whole or not at all, without pickles; UserError if it cannot be written.
 
-    def save(self, path: str | Path) -> None:
-        """Write the table as `.npz`, whole or not at all, without pickles; UserError if it cannot be written."""
+        hundredths: round to 0.01 %, which takes a third less.
+        """
         if Path(path).suffix != ".npz":
             raise UserError(f"the table {path} does not end in .npz; give it a name like nb201.npz.")
         with replace_atomically(path) as temporary:
             np.savez_compressed(
                 temporary,
-                schema=np.array(_SCHEMA),
+                schema=np.array(list(_SCHEMAS)[hundredths]),
                 columns=np.array(self.columns),
                 sources=np.array(self.sources),
-                accuracy=self.accuracy,
+                accuracy=_hundredths(self.accuracy) if hundredths else self.accuracy,
             )
 
     def __len__(self) -> int:
@@ -153,6 +154,17 @@ class NB201Table:
     def query_string(self, text: str) -> dict[str, float]:
         """`query` of the benchmark's string, such as `|none~0|+|none~0|none~1|+|none~0|none~1|none~2|`."""
         return self.query(parse_nb201(text))
+
+
+def _hundredths(percent: NDArray[np.float32]) -> NDArray[np.uint16]:
+    known = ~np.isnan(percent)
+    return np.where(known, np.rint(100 * np.where(known, percent, 0).astype(np.float64)), _UNKNOWN).astype(np.uint16)
+
+
+def _percent(stored: NDArray[np.float32] | NDArray[np.uint16]) -> NDArray[np.float32]:
+    if stored.dtype != np.uint16:
+        return stored
+    return np.where(stored == _UNKNOWN, np.nan, stored / 100).astype(np.float32)
 
 
 def _sort_key(column: str) -> tuple[int, int]:
