@@ -26,6 +26,7 @@ from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import PANEL_WIDTH, summary_panel
 from nas_lightning.reports.runs import read_metrics
+from nas_lightning.search.compatible import check_widening
 from nas_lightning.selection import Last
 from nas_lightning.tabular import Benchmark
 
@@ -50,6 +51,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     axes = build_epoch_axes(config)
     module = build_module(config, data.num_classes)
     check_optimizers(module)
+    check_widening(module.supernet, axes["stages"])
     logged = LoggedRun.of(folder.path, folder.config, "search", job.choices)
     metrics = MetricsFile(folder.path / "metrics.csv")
     architectures = ArchitectureLog(benchmark, folder.path / "architecture.csv")

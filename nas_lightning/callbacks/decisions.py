@@ -38,6 +38,7 @@ class Decisions(pl.Callback):
         assert isinstance(pl_module, SupernetModule)
         stage, done = self._stage(trainer.current_epoch)
         architecture = pl_module.architecture
+        pl_module.alpha_rests = self.stages is not None and not self.stages.trains_alpha(trainer.current_epoch)
         if stage.weight_rate is not None:
             groups = trainer.optimizers[0].param_groups
             self._scheduled = [group["lr"] for group in groups]
@@ -45,6 +46,8 @@ class Decisions(pl.Callback):
                 group["lr"] = stage.weight_rate
         if done == 0 and stage.keep is not None:
             architecture.narrow(kept(architecture.snapshot(), stage.keep))
+        if done == 0 and stage.partial is not None:
+            pl_module.widen(stage.partial)
         if done == 0 and stage.decision is not None:
             self.state = {}
         decision = stage.decision or self.decision

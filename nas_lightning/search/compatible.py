@@ -1,6 +1,9 @@
 """What two choices of a search cannot do together: refused here, before anything is written."""
 
+from itertools import pairwise
+
 import torch
+from torch import nn
 
 from nas_lightning.bilevel.base import Bilevel
 from nas_lightning.derive.base import DeriveRule, derived
@@ -8,6 +11,7 @@ from nas_lightning.errors import UserError
 from nas_lightning.search.architecture import Architecture
 from nas_lightning.search.halves import HalfSteps
 from nas_lightning.spaces.base import SearchSpace
+from nas_lightning.spaces.widening import widened_channels
 from nas_lightning.stages.base import Stages
 
 
@@ -57,6 +61,18 @@ def check_derive(space: SearchSpace, rule: DeriveRule, halves: HalfSteps) -> Non
             f"derive: the rule {type(rule).__name__} does not fit space {space.name} ({str(error).rstrip('.')}); leave "
             f"derive=null for the space's own rule, {type(space.rule).__name__}."
         ) from error
+
+
+def check_widening(supernet: nn.Module, stages: Stages | None) -> None:
+    """UserError where operations of `supernet` cannot get as wide as a stage wants them."""
+    wanted = [] if stages is None else [s.partial for s in stages.stages.values() if s.partial is not None]
+    for cell in supernet.cells() if wanted else ():  # type: ignore[operator]
+        if not hasattr(cell, "widen"):
+            raise UserError(
+                f"stages: partial cannot be had, since {type(cell).__name__} has no method `widen`; leave it out."
+            )
+        for now, partial in pairwise([cell.partial, *wanted]):
+            widened_channels(cell.width, partial, now)
 
 
 def check_stages(decision: object, stages: Stages | None, stop: object) -> None:

@@ -29,6 +29,7 @@ from nas_lightning.search.ranks import equal_on_all_ranks, mean_over_ranks_
 from nas_lightning.search.runner import StepRunner
 from nas_lightning.search.skipping import step_bound
 from nas_lightning.spaces import SearchSpace
+from nas_lightning.spaces.widening import Widening, widen
 from nas_lightning.streams import epoch_seed, stream_seed
 
 
@@ -98,6 +99,8 @@ class SupernetModule(pl.LightningModule):
         self.halves = HalfSteps(self.architecture, self.supernet, penalty, perturbation)
         self.halves.skipping.dense |= weight_clip_includes_arch
         self.runner = StepRunner(self.halves, graphs, compile)
+        self.alpha_rests = False  # in a stage, see `callbacks.Decisions`
+        self.partial: int | None = None  # since operations got wider
         self.train_means, self.valid_means, self.discrete_means = Means("train"), Means("valid"), Means("discrete")
         check_step(self.halves, self.bilevel, graphs, weight_clip_includes_arch)
         check_derive(space, self.rule, self.halves)
@@ -113,6 +116,23 @@ class SupernetModule(pl.LightningModule):
         if self.bilevel.looks_ahead:
             SgdLookahead(lambda: optimizers[0]).check()
         return optimizers, [] if scheduler_factory is None else [scheduler_factory(optimizers[0])]
+
+    def widen(self, partial: int) -> None:
+        """Let the operations act on 1/partial of the channels, more than before, from now on: see `spaces.widening`."""
+        widening = Widening(torch.Generator().manual_seed(stream_seed(self.seed, self.current_epoch, "widening")))
+        widen(self.supernet.cells(), partial, widening)  # type: ignore[operator]
+        widening.follow(self._weight_optimizer())
+        self.partial = partial
+        self.architecture.version += 1  # what was captured for narrower operations is of no use
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["partial"] = self.partial
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Before its weights are loaded, which must find parameters of their shapes, and before there is an optimiser."""
+        if checkpoint.get("partial") is not None:
+            self.partial = checkpoint["partial"]
+            widen(self.supernet.cells(), self.partial, Widening(torch.Generator()))  # type: ignore[operator]
 
     def on_fit_start(self) -> None:
         self.runner.start(self.device)
@@ -140,7 +160,7 @@ class SupernetModule(pl.LightningModule):
 
     def _trains_alpha(self) -> bool:
         assert self.trainer.max_epochs is not None
-        return self.current_epoch >= whole_epochs(self.arch_start, self.trainer.max_epochs)
+        return not self.alpha_rests and self.current_epoch >= whole_epochs(self.arch_start, self.trainer.max_epochs)
 
     def _weight_optimizer(self) -> torch.optim.Optimizer:
         return self.optimizers()[0].optimizer  # type: ignore[index]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nas_lightning.errors import UserError
 from nas_lightning.spaces.kernels import EdgeScale
 from nas_lightning.spaces.weights import EdgeWeights
+from nas_lightning.spaces.widening import Widening, widened_channels
 
 BankFactory = Callable[[int, Sequence[int], int], nn.Module]
 """(source node, the edges that leave it, the channels their operations act on) -> their bank"""
@@ -44,10 +45,18 @@ class RelaxedNodes(nn.Module):
         self.num_nodes = 1 + max(target for _, target in edges)
         self.num_inputs = inputs
         self.halving = frozenset(halving)
+        self.width = channels
         self.partial = partial
         outgoing = [[e for e, (source, _) in enumerate(edges) if source == node] for node in range(self.num_nodes)]
         self.outgoing = [[(e, edges[e][1]) for e in own] for own in outgoing if own]
         self.banks = nn.ModuleList(bank(node, own, channels // partial) for node, own in enumerate(outgoing) if own)
+
+    def widen(self, partial: int, widening: Widening) -> None:
+        """Let the operations act on 1/partial of the channels, more than now; UserError where that cannot be."""
+        channels = widened_channels(self.width, partial, self.partial)
+        for bank in self.banks:
+            bank.widen(channels, widening)  # type: ignore[operator]
+        self.partial = partial
 
     def run(self, inputs: Sequence[Tensor], weights: EdgeWeights) -> list[Tensor | None]:
         """Features [B, C, H, W] of the inputs -> of all nodes; None stands for zeros, where nothing but `none` leads."""

@@ -6,6 +6,7 @@ Letters: E edges, O operations.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -13,19 +14,23 @@ from torch import Tensor
 from nas_lightning.decisions.base import Decision, Masks
 from nas_lightning.errors import UserError, check_whole, is_number
 from nas_lightning.relaxations.view import View
-from nas_lightning.schedules.base import whole_epochs
+from nas_lightning.schedules.base import half_up, whole_epochs
 
 
 @dataclass(frozen=True)
 class Stage:
     """epochs: how many (int), or their share of the run (float).
 
-    keep: at its start every edge keeps so many candidates, those of largest probability. weight_rate: the weights' learning
-    rate throughout, instead of the schedule's. decision: asked in this stage, its epochs counted from the stage's start.
+    arch_start: epochs (int) or share of the stage (float) before alpha's first step in it. keep: at its start every edge keeps
+    so many candidates, those of largest probability. partial: at its start operations get wider, to 1/partial of the channels,
+    see `spaces.widening`. weight_rate: the weights' learning rate throughout, instead of the schedule's. decision: asked in
+    this stage, its epochs counted from the stage's start.
     """
 
     epochs: int | float
+    arch_start: int | float = 0
     keep: int | None = None
+    partial: int | None = None
     weight_rate: float | None = None
     decision: Decision | None = None
 
@@ -34,8 +39,15 @@ class Stage:
             raise UserError(
                 f"stages: a stage's epochs must be a positive number or a share of the run, got {self.epochs!r}."
             )
-        if self.keep is not None:
-            check_whole("stages: keep", self.keep, 1)
+        if not (
+            is_number(self.arch_start) and 0 <= self.arch_start < (math.inf if isinstance(self.arch_start, int) else 1)
+        ):
+            raise UserError(
+                f"stages: arch_start must be a number of epochs or a share of the stage below 1, got {self.arch_start!r}."
+            )
+        for name in ("keep", "partial"):
+            if getattr(self, name) is not None:
+                check_whole(f"stages: {name}", getattr(self, name), 1)
         if self.weight_rate is not None and not (is_number(self.weight_rate) and 0 < self.weight_rate < math.inf):
             raise UserError(f"stages: weight_rate must be a positive number, got {self.weight_rate!r}.")
 
@@ -58,14 +70,28 @@ class Stages:
             )
 
     def _lengths(self) -> dict[str, int]:
-        return {name: whole_epochs(stage.epochs, self.epochs) for name, stage in self.stages.items()}
+        """Where a stage ends is rounded, not its length: two halves of an odd run are all of it."""
+        ends, end = [0], 0.0
+        for stage in self.stages.values():
+            end += stage.epochs if isinstance(stage.epochs, int) else stage.epochs * self.epochs
+            ends.append(half_up(end))
+        return {name: last - first for name, (first, last) in zip(self.stages, pairwise(ends), strict=True)}
 
     def at(self, epoch: int) -> tuple[Stage, int]:
         """The stage of `epoch`, and how many of its epochs are done."""
+        name, done = self._place(epoch)
+        return self.stages[name], done
+
+    def trains_alpha(self, epoch: int) -> bool:
+        """Whether alpha takes steps in `epoch`."""
+        name, done = self._place(epoch)
+        return done >= whole_epochs(self.stages[name].arch_start, self._lengths()[name])
+
+    def _place(self, epoch: int) -> tuple[str, int]:
         first = 0
         for name, length in self._lengths().items():
             if epoch < first + length:
-                return self.stages[name], epoch - first
+                return name, epoch - first
             first += length
         raise ValueError(f"epoch {epoch} is beyond the {self.epochs} of the stages")
 

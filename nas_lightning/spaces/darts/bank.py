@@ -14,6 +14,7 @@ from torch.nn import grad
 
 from nas_lightning.spaces.kernels import ChannelsLastGradient, EdgeScale, average_pool_3x3
 from nas_lightning.spaces.weights import EdgeWeights
+from nas_lightning.spaces.widening import Widening
 
 SEPARABLE = {"sep_conv_3x3": 3, "sep_conv_5x5": 5}
 DILATED = {"dil_conv_3x3": 3, "dil_conv_5x5": 5}
@@ -109,6 +110,13 @@ class StackedDepthwiseSeparable(nn.Module):
         for weight in (self.depthwise, self.pointwise):  # PyTorch's default; fan-in is that of one edge
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
 
+    def widen(self, channels: int, widening: Widening) -> None:
+        edges = len(self.pointwise) // self.channels
+        between, outputs = (widening.draw(edges, self.channels, channels) for _ in range(2))
+        self.depthwise = widening.grown(self.depthwise, between)
+        self.pointwise = widening.grown(self.pointwise, outputs, between)
+        self.channels = channels
+
     def forward(self, wide: Tensor, positions: tuple[int, ...], stride: int = 1, dilation: int = 1) -> Tensor:
         """[B, K * C, H, W] -> [B, K * C, H / stride, W / stride] for the K edges at `positions`."""
         depthwise, pointwise = (_rows(w, positions, self.channels) for w in (self.depthwise, self.pointwise))
@@ -131,6 +139,10 @@ class StackedSeparable(nn.Module):
         self.first = StackedDepthwiseSeparable(num_edges, channels, kernel_size)
         self.second = StackedDepthwiseSeparable(num_edges, channels, kernel_size)
 
+    def widen(self, channels: int, widening: Widening) -> None:
+        self.first.widen(channels, widening)
+        self.second.widen(channels, widening)
+
     def forward(self, rectified: Tensor, positions: tuple[int, ...], beta_KC: Tensor) -> Tensor:
         middle = F.relu(_normalise(self.first(rectified, positions, self.stride)), inplace=True)
         return _normalise(self.second(middle, positions), beta_KC)
@@ -147,6 +159,14 @@ class StackedFactorizedReduce(nn.Module):
         self.channels = channels
         self.weight = nn.Parameter(torch.empty(num_edges * channels, in_channels, 1, 1))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+
+    def widen(self, channels: int, widening: Widening) -> None:
+        """Both convolutions, C/2 rows each, have draws of their own."""
+        halves = 2 * len(self.weight) // self.channels
+        inputs = widening.draw(halves, self.weight.shape[1], channels)
+        outputs = widening.draw(halves, self.channels // 2, channels // 2)
+        self.weight = widening.grown(self.weight, outputs, inputs)
+        self.channels = channels
 
     def forward(self, rectified: Tensor, positions: tuple[int, ...], beta_KC: Tensor | None = None) -> Tensor:
         """[B, C_in, H, W] -> [B, K * C, H / 2, W / 2], normalised and scaled by beta."""
@@ -205,6 +225,12 @@ class DartsBank(nn.Module):
         if name in DILATED:
             return StackedDepthwiseSeparable(num_edges, self.channels, DILATED[name])
         return StackedFactorizedReduce(num_edges, self.channels, self.channels)
+
+    def widen(self, channels: int, widening: Widening) -> None:
+        """See `Widening`."""
+        for kind in self.kinds.values():
+            kind.widen(channels, widening)  # type: ignore[operator]
+        self.channels = channels
 
     def forward(self, x: Tensor, weights: EdgeWeights) -> list[Tensor | None]:
         """[B, C, H, W] -> for each of the bank's edges its mixed output, None where nothing is active."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nas_lightning.spaces.kernels import ChannelsLastGradient, EdgeScale, average_pool_3x3
 from nas_lightning.spaces.weights import EdgeWeights
+from nas_lightning.spaces.widening import Widening
 
 
 class StackedConv(nn.Module):
@@ -36,6 +37,14 @@ class StackedConv(nn.Module):
         if self.bias is not None:
             bound = 1 / math.sqrt(self.weight[0].numel())
             nn.init.uniform_(self.bias, -bound, bound)
+
+    def widen(self, channels: int, widening: Widening) -> None:
+        edges = len(self.weight) // self.channels
+        inputs, outputs = (widening.draw(edges, self.channels, channels) for _ in range(2))
+        self.weight = widening.grown(self.weight, outputs, inputs)
+        if self.bias is not None:
+            self.bias = widening.grown(self.bias, outputs)
+        self.channels = channels
 
     def forward(self, rectified: Tensor, positions: tuple[int, ...], beta_KC: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, len(positions) * C, H, W], each edge's part normalised and scaled by its beta."""
@@ -63,6 +72,12 @@ class SourceBank(nn.Module):
         self.convs = nn.ModuleDict(
             {name: StackedConv(len(edges), channels, kernel, conv_bias) for name, kernel in self.kernels.items()}
         )
+
+    def widen(self, channels: int, widening: Widening) -> None:
+        """See `Widening`."""
+        for conv in self.convs.values():
+            conv.widen(channels, widening)  # type: ignore[operator]
+        self.channels = channels
 
     def forward(self, x: Tensor, weights: EdgeWeights) -> list[Tensor | None]:
         """[B, C, H, W] -> for each of the bank's edges its mixed output [B, C, H, W], None where nothing is active."""
