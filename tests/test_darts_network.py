@@ -31,11 +31,11 @@ def params(space, name, num_classes):
 @pytest.mark.parametrize("name", SIZES)
 def test_networks_have_the_published_size_and_cost(name):
     c10, c10_aux, c100, small10, small100, c10_macs, imagenet, imagenet_aux, imagenet_macs = SIZES[name]
-    large = DARTS(C=36, num_cells=20, auxiliary=True)
+    large = DARTS(C=36, num_cells=20, auxiliary_head=True)
     cost = network_cost(large, large.parse(name), 10, 32)
     assert (cost.params, cost.params + cost.auxiliary_params, cost.macs) == (c10, c10_aux, c10_macs)
     # Batch norms after pools count nothing.
-    mobile = DARTS(C=48, num_cells=14, stem="imagenet", auxiliary=True, pool_norm=True)
+    mobile = DARTS(C=48, num_cells=14, stem="imagenet", auxiliary_head=True, pool_norm=True)
     cost = network_cost(mobile, mobile.parse(name), 1000, 224)
     assert (cost.params, cost.params + cost.auxiliary_params, cost.macs) == (imagenet, imagenet_aux, imagenet_macs)
     assert params(DARTS(C=36, num_cells=20), name, 100) == c100
@@ -143,7 +143,7 @@ def test_drop_path_leaves_whole_images_out_and_rescales_the_rest_but_never_the_i
 
 
 def test_auxiliary_head_follows_the_second_reduction_and_is_silent_in_use():
-    _, network = small(auxiliary=True)
+    _, network = small(auxiliary_head=True)
     seen = []
     network.cells[4].register_forward_hook(lambda module, inputs, output: seen.append(output))
     logits, auxiliary = network(images())
@@ -177,7 +177,7 @@ def test_noise_depends_on_nothing_but_the_random_state():
 
 def test_no_1x1_convolution_has_a_stride():
     """PyTorch 2.14's backward of one writes out of bounds on a CPU where channels are few and images large."""
-    space = DARTS(C=8, num_cells=5, stem="imagenet", auxiliary=True)
+    space = DARTS(C=8, num_cells=5, stem="imagenet", auxiliary_head=True)
     network = space.network(space.parse("DARTS_V1"), 10)
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     assert {c.stride for c in convolutions if c.kernel_size == (1, 1)} == {(1, 1)}
@@ -185,7 +185,7 @@ def test_no_1x1_convolution_has_a_stride():
 
 
 def test_images_too_small_for_the_network_are_one_sentence():
-    space = DARTS(C=4, num_cells=3, auxiliary=True)
+    space = DARTS(C=4, num_cells=3, auxiliary_head=True)
     genotype = space.parse("DARTS_V2")
     assert network_cost(space, genotype, 5, 16).macs > 0
     for side, training in ((16, True), (9, False)):

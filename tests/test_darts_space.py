@@ -255,7 +255,7 @@ def test_subspaces_refuse_other_operations_but_take_published_architectures_for_
         ({"candidates": "s5"}, "space.candidates must be"),
         ({"candidates": "s2", "none": True}, "space.none=true adds"),
         ({"stem": "svhn"}, "space.stem must be"),
-        ({"auxiliary": "yes"}, "space.auxiliary must be"),
+        ({"auxiliary_head": "yes"}, "space.auxiliary_head must be"),
     ],
 )
 def test_nonsense_settings_are_one_sentence(settings, sentence):

@@ -334,7 +334,7 @@ def image_folder(tmp_path):
 IMAGENET = (
     "recipe=imagenet_darts", "genotype=DARTS_V2", "train=true", "space.C=4", "space.num_cells=3", "trainer.max_epochs=3",
     "trainer.accelerator=cpu", "data.batch_size=8", "data.num_workers=1", "dataset.image_size=32", "dataset.resize=40",
-    "dataset.num_classes=2", "space.auxiliary=false",
+    "dataset.num_classes=2", "space.auxiliary_head=false",
 )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def network_cost(space: SearchSpace, genotype: Genotype, num_classes: int, side:
     except RuntimeError as error:
         raise UserError(
             f"images of {side} pixels do not pass through this network ({str(error).splitlines()[0]}); set "
-            "dataset.image_size to a multiple of 32, at least 224 with space.stem=imagenet, or space.auxiliary=false."
+            "dataset.image_size to a multiple of 32, at least 224 with space.stem=imagenet, or space.auxiliary_head=false."
         ) from error
     sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
     auxiliary = sum(size for name, size in sizes.items() if name.startswith("auxiliary."))

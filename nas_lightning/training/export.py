@@ -46,8 +46,8 @@ def load(path: str | Path) -> nn.Module:
     folder = Path(path)
     report = _report(folder)
     settings = report["config"]["space"]
-    if "auxiliary" in settings:
-        settings = {**settings, "auxiliary": False}
+    if "auxiliary_head" in settings:
+        settings = {**settings, "auxiliary_head": False}
     genotype = Genotype.from_json(json.dumps(report["genotype"]), str(folder / "report.json"))
     network: nn.Module = build(settings).network(genotype, report["num_classes"])
     try:

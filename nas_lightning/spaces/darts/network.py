@@ -185,7 +185,7 @@ class DartsNetwork(nn.Module):
     """A genotype's network: stem, `num_cells` cells of which those at 1/3 and 2/3 reduce and double the channels, classifier.
 
     channels: C of the first cells, even. stem: "cifar" keeps the image's size, "imagenet" divides it by 8.
-    auxiliary: with it, training mode returns (logits, auxiliary logits). CIFAR's needs images of 32 pixels or more.
+    auxiliary_head: with it, training mode returns (logits, auxiliary logits). CIFAR's needs images of 32 pixels or more.
     pool_norm: batch norms without parameters after pools (DrNAS; quark0 has none).
     """
 
@@ -196,7 +196,7 @@ class DartsNetwork(nn.Module):
         num_cells: int,
         num_classes: int,
         stem: Stem = "cifar",
-        auxiliary: bool = False,
+        auxiliary_head: bool = False,
         pool_norm: bool = False,
     ) -> None:
         super().__init__()
@@ -217,7 +217,7 @@ class DartsNetwork(nn.Module):
             if index == self.auxiliary_after:
                 auxiliary_channels = last
         pool_stride, norm = (3, True) if stem == "cifar" else (2, False)
-        self.auxiliary = _Auxiliary(auxiliary_channels, num_classes, pool_stride, norm) if auxiliary else None
+        self.auxiliary = _Auxiliary(auxiliary_channels, num_classes, pool_stride, norm) if auxiliary_head else None
         self.classifier = nn.Linear(last, num_classes)
         self.to(memory_format=torch.channels_last)  # a step on a CPU takes 0.7 times as long
 

@@ -65,7 +65,7 @@ class DARTS:
     candidates: "darts" for seven operations on every edge, "s1" to "s4" for RobustDARTS' subspaces.
     partial: K; the operations act on 1/K of the channels (PC-DARTS), 1 for all. edge_weights: each edge is weighted by a
         softmax over the edges into its node (PC-DARTS' edge normalisation).
-    stem, auxiliary, pool_norm: of the stand-alone networks only, see `DartsNetwork`.
+    stem, auxiliary_head, pool_norm: of the stand-alone networks only, see `DartsNetwork`.
     """
 
     name = "darts"
@@ -80,7 +80,7 @@ class DARTS:
         partial: int = 1,
         edge_weights: bool = False,
         stem: Stem = "cifar",
-        auxiliary: bool = False,
+        auxiliary_head: bool = False,
         pool_norm: bool = False,
     ) -> None:
         for key, value, least in (("C", C, 1), ("num_cells", num_cells, 3), ("partial", partial, 1)):
@@ -88,7 +88,7 @@ class DARTS:
         for key, flag in (
             ("none", none),
             ("edge_weights", edge_weights),
-            ("auxiliary", auxiliary),
+            ("auxiliary_head", auxiliary_head),
             ("pool_norm", pool_norm),
         ):
             check_flag(f"space.{key}", flag)
@@ -104,7 +104,7 @@ class DARTS:
         self.candidates = candidates
         self.partial = partial
         self.stem = stem
-        self.auxiliary = auxiliary
+        self.auxiliary_head = auxiliary_head
         self.pool_norm = pool_norm
         self.cells = {cell: _spec(table, none, edge_weights) for cell, table in _CANDIDATES[candidates].items()}
 
@@ -116,7 +116,7 @@ class DARTS:
         check_darts(genotype, "the genotype")
         check_kept(genotype, "the genotype")
         return DartsNetwork(
-            genotype, self.channels, self.num_cells, num_classes, self.stem, self.auxiliary, self.pool_norm
+            genotype, self.channels, self.num_cells, num_classes, self.stem, self.auxiliary_head, self.pool_norm
         )
 
     def parse(self, text: str) -> Genotype:
