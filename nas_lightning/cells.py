@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nas_lightning.ramps import Ramp
+
 
 @dataclass(frozen=True)
 class CellSpec:
@@ -22,6 +24,10 @@ class CellSpec:
     the cell's output. edge_weights: each edge has a
     parameter too, which weights it among the edges into its node (PC-DARTS' edge normalisation). inputs_a_node: how many
     edges into a node an architecture keeps, None for all.
+
+    auxiliary_skip: gamma of a skip connection beside the operations of every edge, outside of the relaxation (DARTS-); no
+    architecture has it. drop_path: the probability with which a half step takes the mixed output of an edge from an image
+    (R-DARTS). None, or 0 in an epoch: there is nothing of the kind.
     """
 
     edges: tuple[tuple[int, int], ...]
@@ -30,6 +36,8 @@ class CellSpec:
     outputs: tuple[int, ...]
     edge_weights: bool = False
     inputs_a_node: int | None = None
+    auxiliary_skip: Ramp | None = None
+    drop_path: Ramp | None = None
 
     @property
     def mask_EO(self) -> Tensor:

@@ -1,13 +1,14 @@
 """A number that moves with the run."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from nas_lightning.errors import UserError, is_number
+from nas_lightning.errors import UserError, check_whole, is_number
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,9 @@ class Ramp:
 
     shape: linear; cosine, half a period; or exponential, by equal factors (both ends positive). As a tensor on progress's
     device, so that it may stand inside of a captured half step; nothing of it needs a checkpoint.
+
+    epochs: of the run. An epoch's progress is what was done before it, so that the last epoch of E has 1 - 1/E of the way
+    to `end`. With `epochs` it has `end` itself.
 
     >>> ramp = Ramp(start=0.0, end=50.0)
     >>> [ramp(torch.tensor(share)).item() for share in (0.0, 0.5, 1.0)]
@@ -27,6 +31,7 @@ class Ramp:
     shape: Literal["linear", "cosine", "exponential"] = "linear"
     begin: float = 0.0
     until: float = 1.0
+    epochs: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("start", "end", "begin", "until"):
@@ -43,12 +48,35 @@ class Ramp:
             raise UserError(
                 f"an exponential ramp from {self.start} to {self.end} needs positive ends; use shape=linear."
             )
+        if self.epochs is not None:
+            check_whole("a ramp's epochs", self.epochs, 1)
 
     def __call__(self, progress: Tensor) -> Tensor:
         """progress: scalar in [0, 1], the share of the run's epochs that is done."""
+        if self.epochs is not None:
+            progress = progress * (self.epochs / max(1, self.epochs - 1))
         share = ((progress - self.begin) / (self.until - self.begin)).clamp(0, 1)
         if self.shape == "cosine":
             share = (1 - torch.cos(math.pi * share)) / 2
         if self.shape == "exponential":
             return self.start * (self.end / self.start) ** share
         return self.start + (self.end - self.start) * share
+
+
+def as_ramp(setting: str, value: object, below: float = math.inf) -> Ramp | None:
+    """A ramp that may be given by its own settings, `{start: 1, end: 0}`, or be null.
+
+    UserError where `value` is anything else, or where an end is negative or not less than `below`.
+    """
+    if value is None:
+        return None
+    ramp = value
+    if isinstance(value, Mapping) and {"start", "end"} <= {*value} <= {*Ramp.__dataclass_fields__}:
+        ramp = Ramp(**value)
+    if not isinstance(ramp, Ramp) or not all(0 <= end < below for end in (ramp.start, ramp.end)):
+        limit = "" if below == math.inf else f" and less than {below:g}"
+        raise UserError(
+            f"{setting} must be null or a ramp whose ends are 0 or more{limit}, such as {{start: 0.5, end: 0}}, got "
+            f"{value!r}."
+        )
+    return ramp

@@ -1,6 +1,6 @@
 """The architecture parameters of a search: alpha, the candidates that are left and the temperature.
 
-Letters: E edges, O operations.
+Letters: B batch, E edges, L cells of the supernet, O operations.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nas_lightning.cells import CellSpec
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
+from nas_lightning.ramps import Ramp
 from nas_lightning.relaxations import CellView, Relaxation
 from nas_lightning.relaxations.view import edge_shares, relaxed, seen
 from nas_lightning.schedules import Observation
@@ -19,6 +20,9 @@ from nas_lightning.spaces.weights import EdgeWeights
 
 Lists = dict[str, list[list[bool]]]
 """Cell type -> [E][O] on the host."""
+
+DROP_PATH = "drop_path/"
+"""Before a cell type's name: what is drawn for the drop path of its edges."""
 
 
 class Architecture(nn.Module):
@@ -30,7 +34,8 @@ class Architecture(nn.Module):
     Buffers, so that a step never copies them from the host and a checkpoint holds them: `mask_<cell>` [E, O], the candidates
     that are left, which only `narrow` changes; `temperature`; `progress`, the share of the run that is done.
 
-    version: a counter that rises with every change of the masks.
+    version: a counter that rises with every change of the masks, and where an auxiliary skip connection or drop path sets in
+    or ends.
     """
 
     temperature: Tensor
@@ -60,6 +65,7 @@ class Architecture(nn.Module):
         self.host_temperature = 1.0
         self.version = 0
         self._read_masks()
+        self._auxiliary, self._drop_path = self._in_effect(0.0)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """For an optimiser: `operations`, and where edges have weights `edges`, whose `sizes` say how many edges lead into
@@ -90,6 +96,7 @@ class Architecture(nn.Module):
         super()._load_from_state_dict(*arguments)
         self.host_temperature = self.temperature.item()
         self._read_masks()
+        self._auxiliary, self._drop_path = self._in_effect(self.progress.item())
 
     @torch.no_grad()
     def narrow(self, masks: Mapping[str, Tensor]) -> None:
@@ -115,6 +122,23 @@ class Architecture(nn.Module):
     def set_temperature(self, temperature: float) -> None:
         self.temperature.fill_(temperature)
         self.host_temperature = temperature
+
+    def set_progress(self, progress: float) -> None:
+        """At an epoch's start. What a ramp has at 0 is not computed at all: a choice on the host, once an epoch."""
+        self.progress.fill_(progress)
+        before = self._auxiliary, self._drop_path
+        self._auxiliary, self._drop_path = self._in_effect(progress)
+        self.version += before != (self._auxiliary, self._drop_path)
+
+    def _in_effect(self, progress: float) -> tuple[dict[str, Ramp], dict[str, Ramp]]:
+        """The ramps of auxiliary skip connections and of drop path that are not 0, by cell type."""
+        at = torch.tensor(progress)
+
+        def some(ramps: Mapping[str, Ramp | None]) -> dict[str, Ramp]:
+            return {name: ramp for name, ramp in ramps.items() if ramp is not None and ramp(at).item() != 0}
+
+        auxiliary = {name: spec.auxiliary_skip for name, spec in self.cells.items()}
+        return some(auxiliary), some({name: spec.drop_path for name, spec in self.cells.items()})
 
     def beta(self, drawn: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """beta_EO of each cell type, attached to alpha. drawn: cell type -> what its relaxation drew."""
@@ -144,11 +168,23 @@ class Architecture(nn.Module):
         betas: Mapping[str, Tensor],
         active: Mapping[str, Sequence[Sequence[bool]]],
         offsets: Mapping[str, Tensor] | None = None,
+        kept: Mapping[str, Tensor] | None = None,
     ) -> dict[str, EdgeWeights]:
-        """What a supernet is called with. active: host-side [E][O], the operations to compute. offsets: see `offsets`."""
-        offsets = offsets or {}
+        """What a supernet is called with: auxiliary skip connections included, drop path where `kept` has it.
+
+        active: host-side [E][O], the operations to compute. offsets, kept: see the methods of that name.
+        """
+        offsets, kept = offsets or {}, kept or {}
         return {
-            name: EdgeWeights(beta, active[name], self.edge_weights(name), self._dropped(name), offsets.get(name))
+            name: EdgeWeights(
+                beta,
+                active[name],
+                self.edge_weights(name),
+                self._dropped(name),
+                offsets.get(name),
+                self._auxiliary[name](self.progress) if name in self._auxiliary else None,
+                kept.get(name),
+            )
             for name, beta in betas.items()
         }
 
@@ -166,11 +202,37 @@ class Architecture(nn.Module):
         }
         return {name: value for name, value in drawn.items() if value is not None}
 
+    @property
+    def drops_paths(self) -> bool:
+        """Whether any cell type has drop path in this epoch."""
+        return bool(self._drop_path)
+
+    def draw_drop_path(self, generator: torch.Generator, cells: int, images: int) -> dict[str, Tensor]:
+        """U(0, 1) for every cell of the supernet, edge and image [L, E, B] of the cell types with drop path in this epoch.
+
+        By `drop_path/<cell>`; nothing is drawn where nothing is dropped.
+        """
+        return {
+            DROP_PATH + name: torch.rand(
+                cells, len(self.cells[name].edges), images, generator=generator, device=generator.device
+            )
+            for name in self._drop_path
+        }
+
+    def kept(self, drawn: Mapping[str, Tensor], images: int) -> dict[str, Tensor]:
+        """[L, E, B] from what `draw_drop_path` drew: 0 where an image loses the edge's output, else 1 / (1 - p)."""
+        kept = {}
+        for name, ramp in self._drop_path.items():
+            if DROP_PATH + name in drawn:
+                p = ramp(self.progress)
+                kept[name] = (drawn[DROP_PATH + name][..., :images] >= p) / (1 - p)
+        return kept
+
     @torch.no_grad()
     def one_hot(self, genotype: Genotype) -> dict[str, EdgeWeights]:
         """The discretised supernet: weight 1 on the edges and operations of `genotype`, and only those are computed.
 
-        Edges with weights of their own keep them.
+        Edges with weights of their own keep them; there is no auxiliary skip connection, for the architecture has none.
         """
         weights = {}
         for name, spec in self.cells.items():

@@ -28,12 +28,13 @@ class StepGraphs:
     def __init__(self, capture: Capture) -> None:
         self._capture = capture
         self._graphs: dict[str, tuple[Hashable, tuple[Tensor, ...], Callable[[], None], Outputs]] = {}
-        self._shapes: dict[str, tuple[torch.Size, ...]] = {}
+        self._shapes: dict[tuple[str, int], tuple[torch.Size, ...]] = {}
 
     def run(self, name: str, key: Hashable, step: Step, *inputs: Tensor) -> Outputs:
         """What step(*inputs) returns; of a replay, tensors that the next run of `name` overwrites."""
         shapes = tuple(tensor.shape for tensor in inputs)
-        if self._shapes.setdefault(name, shapes) != shapes:
+        # A step with more inputs, masks from some epoch on, has a first shape of its own.
+        if self._shapes.setdefault((name, len(shapes)), shapes) != shapes:
             return uncached(step, inputs)
         if name not in self._graphs or self._graphs[name][0] != key:
             self._graphs.pop(name, None)  # its memory goes to the next one

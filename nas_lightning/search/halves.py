@@ -43,7 +43,7 @@ class HalfSteps:
         return list(self.architecture.parameters())
 
     def draw(self, generator: torch.Generator, for_weights: bool) -> dict[str, Tensor]:
-        """All that is random in one half step: by cell type what relaxations draw, `perturbation/<cell>` what that draws.
+        """What is random in one half step: by cell type what relaxations draw, `perturbation/<cell>` what that draws.
 
         generator: on alpha's device. for_weights: whether a weight step follows.
         """
@@ -52,6 +52,15 @@ class HalfSteps:
             noise = self.perturbation.draw(self.architecture.view(), generator)
             drawn |= {PERTURBATION + name: value for name, value in noise.items()}
         return drawn
+
+    def draw_drop_path(self, generator: torch.Generator, images: int, part: slice = slice(None)) -> dict[str, Tensor]:
+        """The rest of what is random, to go with `draw`'s: see `Architecture.draw_drop_path`; {} where nothing is dropped.
+
+        images: of which `part` belongs to this step's batch. All forward passes of a half step share their masks.
+        """
+        cells = sum(1 for _ in self.supernet.cells())  # type: ignore[operator]
+        drawn = self.architecture.draw_drop_path(generator, cells, images)
+        return {name: uniform_LEB[..., part] for name, uniform_LEB in drawn.items()}
 
     def loss_at(self, batch: Batch, weights: Mapping[str, EdgeWeights]) -> tuple[Tensor, Tensor]:
         """(cross entropy, logits) at any weights of the operations."""
@@ -63,7 +72,8 @@ class HalfSteps:
         """(cross entropy, logits) at beta attached to alpha: what the architecture step differentiates."""
         architecture = self.architecture
         betas, active = architecture.beta(drawn), self.skipping.alpha_step(drawn)
-        return self.loss_at(batch, architecture.weights(betas, active, architecture.offsets(drawn)))
+        kept = architecture.kept(drawn, len(batch[0]))
+        return self.loss_at(batch, architecture.weights(betas, active, architecture.offsets(drawn), kept))
 
     def penalty_term(self) -> Tensor | None:
         if self.penalty is None:
@@ -79,15 +89,15 @@ class HalfSteps:
         if self.perturbation is not None:
             betas = self._perturbed(betas, batch, drawn)
         with torch.no_grad():
-            weights = architecture.weights(betas, active)
+            weights = architecture.weights(betas, active, kept=architecture.kept(drawn, len(batch[0])))
         return self.loss_at(batch, weights)
 
     def _perturbed(self, betas: Betas, batch: Batch, drawn: Mapping[str, Tensor]) -> dict[str, Tensor]:
         assert self.perturbation is not None
-        candidates = self.architecture.candidates
+        candidates, kept = self.architecture.candidates, self.architecture.kept(drawn, len(batch[0]))
 
         def loss(others: Betas) -> Tensor:
-            return self.loss_at(batch, self.architecture.weights(others, candidates))[0]
+            return self.loss_at(batch, self.architecture.weights(others, candidates, kept=kept))[0]
 
         noise = {
             name.removeprefix(PERTURBATION): value for name, value in drawn.items() if name.startswith(PERTURBATION)

@@ -50,7 +50,8 @@ class SupernetModule(pl.LightningModule):
     seed: of the initial alpha, and with the epoch of everything random in an epoch.
 
     On several ranks each half step's gradient is the mean of theirs; batch norms use the statistics of a rank's own batch,
-    and have no running ones. What is drawn in a step (S4's noise) is the same on every rank.
+    and have no running ones. What is drawn in a step (S4's noise) is the same on every rank, but for drop path's masks, which
+    belong to images.
 
     graphs: replay both half steps as CUDA graphs. compile: compile the cells with torch.compile; all candidates are then
         computed in every step, for each set of operations would be compiled anew. Where either cannot be had, one
@@ -140,7 +141,7 @@ class SupernetModule(pl.LightningModule):
     def on_train_epoch_start(self) -> None:
         """After the callbacks, which may have moved the temperature or narrowed the masks."""
         torch.manual_seed(epoch_seed(self.seed, self.current_epoch))
-        self.architecture.progress.fill_(self.current_epoch / (self.trainer.max_epochs or 1))
+        self.architecture.set_progress(self.current_epoch / (self.trainer.max_epochs or 1))
         self.halves.skipping.restart(step_bound(self._arch_optimizer()))
 
     def training_step(self, batch: dict[str, Batch], batch_idx: int) -> None:
@@ -174,8 +175,20 @@ class SupernetModule(pl.LightningModule):
         generator = torch.Generator(self.device).manual_seed(stream_seed(self.seed, self.current_epoch, role))
         return self.halves.draw(generator, for_weights)
 
+    def draw_drop_path(self, step: int, half: str, images: int) -> dict[str, Tensor]:
+        """Drop path's masks for a rank's `images`, from a stream of their own: what else is drawn does not depend on them.
+
+        As the images are: drawn for the batches of all ranks together, of which each rank takes its part in turn.
+        """
+        if not self.architecture.drops_paths:
+            return {}
+        seed = stream_seed(self.seed, self.current_epoch, f"drop_path/{half}/{step}")
+        generator = torch.Generator(self.device).manual_seed(seed)
+        own = slice(self.global_rank * images, (self.global_rank + 1) * images)
+        return self.halves.draw_drop_path(generator, self.trainer.world_size * images, own)
+
     def _weight_step(self, batch: Batch, step: int) -> None:
-        drawn = self.draw(step, for_weights=True)
+        drawn = self.draw(step, for_weights=True) | self.draw_drop_path(step, "weights", len(batch[0]))
         weights = list(self.supernet.parameters())
         alphas = self.halves.alphas() if self.weight_clip_includes_arch else []
         loss, logits, *gradients = self.half_step("weights", {"train": batch}, drawn)
@@ -192,7 +205,9 @@ class SupernetModule(pl.LightningModule):
     def _arch_step(self, batch: dict[str, Batch], step: int) -> None:
         alphas = self.halves.alphas()
         batches = {part: batch[part] for part in self.bilevel.batches}
-        loss, logits, *gradients = self.half_step("alpha", batches, self.draw(step, for_weights=False))
+        images = max(len(x) for x, _ in batches.values())
+        drawn = self.draw(step, for_weights=False) | self.draw_drop_path(step, "alpha", images)
+        loss, logits, *gradients = self.half_step("alpha", batches, drawn)
         mean_over_ranks_(gradients)
         for alpha, gradient in zip(alphas, gradients, strict=True):
             alpha.grad = gradient

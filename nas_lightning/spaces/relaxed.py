@@ -26,6 +26,9 @@ class RelaxedNodes(nn.Module):
     max-pooled 2x2 where the edge has stride 2, and the channels are shuffled in K groups. What passes by is scaled by
     the edge's weight, as the operations are through beta. Scaling and shuffling commute with the sum over edges, so
     that each node is shuffled once.
+
+    An auxiliary skip connection belongs to the operations: an edge's weight scales it, and of partial channels it takes
+    those of the operations, for the others pass by as they are. Drop path takes the whole edge, what passes by included.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class RelaxedNodes(nn.Module):
             for (edge, target), mixed in zip(self.outgoing[node], self.banks[node](features, weights), strict=True):
                 contribution = self._offset(node, edge, features, mixed, weights)
                 if contribution is not None:
+                    contribution = weights.kept(edge, contribution)
                     previous = nodes[target]
                     nodes[target] = contribution if previous is None else previous + contribution
         return nodes
@@ -94,13 +98,13 @@ class RelaxedNodes(nn.Module):
         for edge, target in self.outgoing[node]:
             if edge in weights.dropped:
                 continue
-            scale, previous = weights.edge(edge), passing[target]
+            scale, previous, kept = weights.edge(edge), passing[target], weights.kept(edge, rest)
             if scale is None:
-                passing[target] = rest if previous is None else previous + rest
+                passing[target] = kept if previous is None else previous + kept
             elif previous is None:
-                passing[target] = rest * scale.to(rest.dtype)
+                passing[target] = kept * scale.to(kept.dtype)
             else:
-                passing[target] = EdgeScale.apply(previous, rest, scale)
+                passing[target] = EdgeScale.apply(previous, kept, scale)
         return for_operations.contiguous(memory_format=torch.channels_last)
 
     def _shuffled(self, mixed: Tensor | None, passed: Tensor | None) -> Tensor | None:

@@ -195,7 +195,8 @@ class DartsBank(nn.Module):
     """The edges that leave one node of a cell, all with the same stride.
 
     edges: indices into the cell's edge list. operations: the cell's operation names, which say what each column of beta
-    is. candidates: the cell's [E][O]; an operation has weights only on edges where it is a candidate.
+    is. candidates: the cell's [E][O]; an operation has weights only on edges where it is a candidate. auxiliary: whether
+    edges may have an auxiliary skip connection, at stride 2 a factorised reduction of its own.
     """
 
     def __init__(
@@ -205,6 +206,7 @@ class DartsBank(nn.Module):
         candidates: Sequence[Sequence[bool]],
         channels: int,
         stride: int,
+        auxiliary: bool = False,
     ) -> None:
         super().__init__()
         self.edges = tuple(edges)
@@ -218,6 +220,8 @@ class DartsBank(nn.Module):
             if with_it and (name in SEPARABLE or name in DILATED or (name == "skip_connect" and stride == 2)):
                 self.kinds[name] = self._stacked(name, len(with_it))
                 self.edges_of[name] = with_it
+        reduces = auxiliary and stride == 2
+        self.auxiliary = StackedFactorizedReduce(len(self.edges), channels, channels) if reduces else None
 
     def _stacked(self, name: str, num_edges: int) -> nn.Module:
         if name in SEPARABLE:
@@ -253,7 +257,8 @@ class DartsBank(nn.Module):
         for name, edges in self.edges_of.items():
             if positions := weights.running(edges, self.columns[name]):
                 running[name] = positions, tuple(edges[position] for position in positions)
-        if not running:
+        auxiliary = () if self.auxiliary is None else weights.with_auxiliary(self.edges)
+        if not (running or auxiliary):
             return []
         rectified = F.relu(x)
         sums: dict[tuple[int, ...], Tensor] = {}
@@ -274,6 +279,10 @@ class DartsBank(nn.Module):
         for edges, wide in dilated.items():
             wide = _from_subgrids(wide) if self.stride == 1 and dilation == 1 else wide
             _add(sums, edges, wide)
+        if self.auxiliary is not None and auxiliary:
+            edges = tuple(self.edges[position] for position in auxiliary)
+            gamma_KC = weights.auxiliary_per_channel(edges, self.channels)
+            _add(sums, edges, self.auxiliary(rectified, auxiliary, gamma_KC))
         return list(sums.items())
 
     def _dilation_grid(self, rectified: Tensor, wanted: bool) -> tuple[Tensor, int]:
@@ -291,10 +300,13 @@ class DartsBank(nn.Module):
         return _to_subgrids(rectified), 1
 
     def _without_weights(self, x: Tensor, weights: EdgeWeights) -> list[tuple[int, Tensor, Tensor]]:
-        """(edge, beta, features) of identity, pools and noise; all but noise are computed once for all edges."""
+        """(edge, weight, features) of identity, pools and noise; all but noise are computed once for all edges."""
         scaled = []
-        for name in ("skip_connect", "max_pool_3x3", "avg_pool_3x3", "noise"):
-            if name not in self.columns or name in self.kinds:
+        if self.stride == 1:
+            identities = ((edge, weights.identity(edge, self.columns.get("skip_connect"))) for edge in self.edges)
+            scaled += [(edge, weight, x) for edge, weight in identities if weight is not None]
+        for name in ("max_pool_3x3", "avg_pool_3x3", "noise"):
+            if name not in self.columns:
                 continue
             column = self.columns[name]
             shared = None
@@ -306,8 +318,6 @@ class DartsBank(nn.Module):
         return scaled
 
     def _features(self, name: str, x: Tensor) -> Tensor:
-        if name == "skip_connect":
-            return x
         if name == "max_pool_3x3":
             return _normalise(F.max_pool2d(x, 3, self.stride, 1))
         if name == "avg_pool_3x3":

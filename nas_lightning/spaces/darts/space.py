@@ -5,7 +5,9 @@ the nodes before them, and the output is all four side by side. A reduction cell
 and 1 have stride 2.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
 
 import torch
 
@@ -14,6 +16,7 @@ from nas_lightning.derive.two_inputs import Exact
 from nas_lightning.errors import UserError, check_flag, check_whole
 from nas_lightning.genotypes.base import Choice, Genotype
 from nas_lightning.genotypes.darts import NETWORK_OPERATIONS, check_darts, check_kept, known_genotype, parse_darts
+from nas_lightning.ramps import Ramp, as_ramp
 from nas_lightning.spaces.darts.network import DartsNetwork, Stem
 from nas_lightning.spaces.darts.supernet import DartsSupernet
 
@@ -65,6 +68,8 @@ class DARTS:
     candidates: "darts" for seven operations on every edge, "s1" to "s4" for RobustDARTS' subspaces.
     partial: K; the operations act on 1/K of the channels (PC-DARTS), 1 for all. edge_weights: each edge is weighted by a
         softmax over the edges into its node (PC-DARTS' edge normalisation).
+    auxiliary_skip, drop_path: ramps over the run, or their settings by name, of the supernet alone: see `CellSpec` and
+        `RelaxedNodes`. The auxiliary skip connection is the identity, at stride 2 a factorised reduction of its own.
     stem, auxiliary_head, pool_norm: of the stand-alone networks only, see `DartsNetwork`.
     """
 
@@ -79,6 +84,8 @@ class DARTS:
         candidates: CandidateSet = "darts",
         partial: int = 1,
         edge_weights: bool = False,
+        auxiliary_skip: Ramp | Mapping[str, Any] | None = None,
+        drop_path: Ramp | Mapping[str, Any] | None = None,
         stem: Stem = "cifar",
         auxiliary_head: bool = False,
         pool_norm: bool = False,
@@ -106,7 +113,12 @@ class DARTS:
         self.stem = stem
         self.auxiliary_head = auxiliary_head
         self.pool_norm = pool_norm
-        self.cells = {cell: _spec(table, none, edge_weights) for cell, table in _CANDIDATES[candidates].items()}
+        extras = {
+            "auxiliary_skip": as_ramp("space.auxiliary_skip", auxiliary_skip),
+            "drop_path": as_ramp("space.drop_path", drop_path, below=1),
+        }
+        tables = _CANDIDATES[candidates]
+        self.cells = {cell: replace(_spec(table, none, edge_weights), **extras) for cell, table in tables.items()}
 
     def supernet(self, num_classes: int) -> DartsSupernet:
         return DartsSupernet(self.cells, self.channels, self.num_cells, num_classes, self.partial)

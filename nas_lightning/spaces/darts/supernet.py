@@ -58,7 +58,9 @@ class DartsCell(RelaxedNodes):
         halving = (0, 1) if reduction else ()
 
         def bank(node: int, edges: Sequence[int], width: int) -> DartsBank:
-            return DartsBank(edges, spec.operations, spec.candidates, width, 2 if node in halving else 1)
+            stride = 2 if node in halving else 1
+            auxiliary = spec.auxiliary_skip is not None
+            return DartsBank(edges, spec.operations, spec.candidates, width, stride, auxiliary)
 
         super().__init__(spec.edges, channels, bank, inputs=2, halving=halving, partial=partial)
         self.channels = channels
@@ -109,7 +111,7 @@ class DartsSupernet(nn.Module):
         """[B, 3, H, W] and the weights of cell types "normal" and "reduce" -> logits [B, num_classes]."""
         stem = self.stem(x.contiguous(memory_format=torch.channels_last))
         outputs = stem, stem
-        for cell_type, cell in zip(self.cell_types, self.layers, strict=True):
-            outputs = outputs[1], cell(outputs, weights[cell_type])
+        for index, (cell_type, cell) in enumerate(zip(self.cell_types, self.layers, strict=True)):
+            outputs = outputs[1], cell(outputs, weights[cell_type].of_cell(index))
         # mean, not adaptive pooling: the latter's backward has no deterministic form on CUDA.
         return self.classifier(outputs[1].mean((2, 3)))

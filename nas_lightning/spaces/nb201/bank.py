@@ -4,7 +4,7 @@ Letters: B batch, C channels, K edges of one bank.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -82,19 +82,25 @@ class SourceBank(nn.Module):
     def forward(self, x: Tensor, weights: EdgeWeights) -> list[Tensor | None]:
         """[B, C, H, W] -> for each of the bank's edges its mixed output [B, C, H, W], None where nothing is active."""
         outputs = self._convolutions(x, weights)
-        for name, compute in (("skip_connect", lambda: x), ("avg_pool_3x3", lambda: average_pool_3x3(x))):
-            column = self.columns[name]
-            positions = weights.running(self.edges, column)
-            if not positions:
-                continue
-            shared = compute()
-            for position in positions:
-                beta = weights.scalar(self.edges[position], column)
-                previous = outputs[position]
-                outputs[position] = (
-                    shared * beta.to(shared.dtype) if previous is None else EdgeScale.apply(previous, shared, beta)
-                )
+        for position, scale, shared in self._without_weights(x, weights):
+            previous = outputs[position]
+            outputs[position] = (
+                shared * scale.to(shared.dtype) if previous is None else EdgeScale.apply(previous, shared, scale)
+            )
         return outputs
+
+    def _without_weights(self, x: Tensor, weights: EdgeWeights) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """(position in the bank, weight, features) of x itself and of its average, which is computed once for all edges."""
+        for position, edge in enumerate(self.edges):
+            scale = weights.identity(edge, self.columns["skip_connect"])
+            if scale is not None:
+                yield position, scale, x
+        column = self.columns["avg_pool_3x3"]
+        positions = weights.running(self.edges, column)
+        if positions:
+            average = average_pool_3x3(x)
+            for position in positions:
+                yield position, weights.scalar(self.edges[position], column), average
 
     def _convolutions(self, x: Tensor, weights: EdgeWeights) -> list[Tensor | None]:
         outputs: list[Tensor | None] = [None] * len(self.edges)

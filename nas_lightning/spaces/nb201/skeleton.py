@@ -51,7 +51,7 @@ class Skeleton(nn.Module):
         for index, stage in enumerate(self.stages):
             if index:
                 x = self.reductions[index - 1](x)
-            for cell in stage:  # type: ignore[attr-defined]
-                x = cell(x, *relaxed)
+            for number, cell in enumerate(stage, start=index * len(stage)):  # type: ignore[arg-type]
+                x = cell(x, *(weights.of_cell(number) for weights in relaxed))
         # mean, not adaptive pooling: the latter's backward has no deterministic form on CUDA.
         return self.classifier(self.head(x).mean((2, 3)))

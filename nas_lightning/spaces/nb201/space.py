@@ -1,5 +1,8 @@
 """The NAS-Bench-201 space (arXiv 2001.00326): one cell type with 6 edges of 5 operations, 15,625 architectures."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
 from nas_lightning.cells import CellSpec
@@ -7,6 +10,7 @@ from nas_lightning.derive.every_edge import EveryEdge
 from nas_lightning.errors import UserError, check_flag, check_whole
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS, check_nb201, nb201_genotype, parse_nb201
+from nas_lightning.ramps import Ramp, as_ramp
 from nas_lightning.spaces.nb201.network import NB201Network
 from nas_lightning.spaces.nb201.supernet import NB201Supernet
 
@@ -18,6 +22,9 @@ class NB201:
     edge_weights as in DrNAS), 1 for all. edge_weights: each edge is weighted by a softmax over the edges into its node.
     conv_bias: give the search cells' convolutions the (idle) bias of
     AutoDL-Projects, see `StackedConv`.
+
+    auxiliary_skip, drop_path: ramps over the run, or their settings by name, of the supernet alone: see `CellSpec` and
+    `RelaxedNodes`. Edges have stride 1, so that the auxiliary skip connection is the identity.
     """
 
     name = "nb201"
@@ -31,6 +38,8 @@ class NB201:
         conv_bias: bool = False,
         partial: int = 1,
         edge_weights: bool = False,
+        auxiliary_skip: Ramp | Mapping[str, Any] | None = None,
+        drop_path: Ramp | Mapping[str, Any] | None = None,
     ) -> None:
         for key, value in (("C", C), ("N", N), ("partial", partial)):
             check_whole(f"space.{key}", value, 1)
@@ -41,7 +50,16 @@ class NB201:
         self.conv_bias = conv_bias
         self.partial = partial
         row = tuple(none or operation != "none" for operation in NB201_OPERATIONS)
-        self.cells = {"cell": CellSpec(NB201_EDGES, NB201_OPERATIONS, (row,) * len(NB201_EDGES), (3,), edge_weights)}
+        cell = CellSpec(
+            NB201_EDGES,
+            NB201_OPERATIONS,
+            (row,) * len(NB201_EDGES),
+            outputs=(3,),
+            edge_weights=edge_weights,
+            auxiliary_skip=as_ramp("space.auxiliary_skip", auxiliary_skip),
+            drop_path=as_ramp("space.drop_path", drop_path, below=1),
+        )
+        self.cells = {"cell": cell}
 
     def supernet(self, num_classes: int) -> NB201Supernet:
         return NB201Supernet(
