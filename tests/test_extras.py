@@ -376,7 +376,7 @@ def test_gamma_falls_from_1_to_a_fiftieth_and_drop_path_rises_to_its_end(space):
 def test_the_cosine_and_the_start_value_are_the_sources():
     ramp = build(composed("method=darts_minus", "space.auxiliary_skip.shape=cosine", "run_dir=x").space)
     values = [ramp.cells["cell"].auxiliary_skip(torch.tensor(e / 50)).item() for e in range(50)]
-    assert values == pytest.approx([(1 + torch.cos(torch.tensor(torch.pi * e / 50)).item()) / 2 for e in range(50)])
+    assert values == pytest.approx([(1 + torch.cos(torch.tensor(torch.pi * e / 50)).item()) / 2 for e in range(50)], abs=1e-6)
     half = build(composed("method=darts_minus", "space.auxiliary_skip.start=0.5", "run_dir=x").space)
     assert half.cells["cell"].auxiliary_skip(torch.tensor(0.5)).item() == 0.25
 
@@ -397,7 +397,7 @@ def test_an_image_loses_an_edge_with_probability_p_and_what_is_left_is_scaled():
     drawn = halves.draw_drop_path(torch.Generator().manual_seed(0), images=4000)
     kept_LEB = halves.architecture.kept(drawn, 4000)["cell"]
     assert kept_LEB.shape == (3, 6, 4000)
-    assert set(kept_LEB.unique().tolist()) == {0.0, pytest.approx(4 / 3)}
+    assert kept_LEB.unique().tolist() == pytest.approx([0.0, 4 / 3])
     shares = (kept_LEB == 0).double().mean(-1)
     assert shares.mean().item() == pytest.approx(0.25, abs=0.01)
     assert shares.min() > 0.2
@@ -475,9 +475,6 @@ def on_rank(module, rank, world_size, epoch=1):
     module._trainer = SimpleNamespace(global_rank=rank, world_size=world_size, current_epoch=epoch)
     module.architecture.set_progress(0.5)
     return module
-
-
-DROPS = ("+space={drop_path:{start:0.2,end:0.2}}",)
 
 
 def test_each_rank_has_its_part_of_the_masks_of_one_device():
@@ -623,7 +620,7 @@ def test_a_ramp_at_0_costs_no_kernel_and_changes_no_bit(name):
     assert len(later.draw_drop_path(torch.Generator(), 4)) == len(later.architecture.cells)
 
 
-def test_at_stride_1_it_costs_a_number_of_sums_that_the_cells_share():
+def test_at_stride_1_it_costs_sums_of_scalars_alone_which_the_cells_share():
     def extra(cells):
         counts = []
         for settings in ({}, {"auxiliary_skip": FADING}):
@@ -633,7 +630,7 @@ def test_at_stride_1_it_costs_a_number_of_sums_that_the_cells_share():
             counts.append(len(kernels(HalfSteps(architecture, space.supernet(4).double()))[0]))
         return counts[1] - counts[0]
 
-    assert extra(1) == extra(3) < 60
+    assert extra(3) <= extra(1) < 60
 
 
 @pytest.mark.parametrize("extras", [{"auxiliary_skip": FADING}, {"drop_path": Ramp(0.0, 0.4, epochs=3)}, BOTH], ids=str)
