@@ -53,7 +53,9 @@ SPACES = {
     "darts/edges": lambda **extras: DARTS(C=4, num_cells=3, none=True, edge_weights=True, **extras),
     "darts/partial/edges": lambda **extras: DARTS(C=4, num_cells=3, partial=2, edge_weights=True, **extras),
     "s1": lambda **extras: DARTS(C=4, num_cells=3, candidates="s1", **extras),
-    "s4": lambda **extras: DARTS(C=4, num_cells=3, candidates="s4", **extras),  # no skip connection among the candidates
+    "s4": lambda **extras: DARTS(
+        C=4, num_cells=3, candidates="s4", **extras
+    ),  # no skip connection among the candidates
 }
 
 
@@ -274,26 +276,15 @@ def test_both_half_steps_of_darts_minus_are_the_references(name):
         assert (found[id(stacked)] - wanted).norm() <= 1e-6 * max(wanted.norm(), 1e-3)
 
 
-class MinusTextbook(TextbookSearch):
-    """The textbook's search on edges with gamma * x beside their operations."""
+class Fading(nn.Module):
+    """The supernet of NAS-Bench-201 edge by edge, at one gamma."""
 
-    def __init__(self, module, gamma):
-        super().__init__(module, "arch_first", sn=False, weight_clip=5.0, includes_arch=False, arch_clip=ArchClip())
-        plain = Plain(module.space, module.supernet)
-        network = plain.network
-        plain.stacked_pairs = network.stacked_pairs
-        self.gamma, self.plain = gamma, plain
-        self.reference = _Called(plain, self)
-
-
-class _Called(nn.Module):
-    def __init__(self, plain, textbook):
+    def __init__(self, plain):
         super().__init__()
-        self.network = plain.network
-        self._forward = lambda x, beta: plain(x, {"cell": beta}, textbook.gamma)
+        self.plain, self.gamma = plain, None
 
-    def forward(self, x, beta):
-        return self._forward(x, beta)
+    def forward(self, x, beta_EO):
+        return self.plain(x, {"cell": beta_EO}, self.gamma)
 
 
 def test_a_search_of_darts_minus_follows_the_textbook_from_epoch_to_epoch(monkeypatch):
@@ -302,9 +293,11 @@ def test_a_search_of_darts_minus_follows_the_textbook_from_epoch_to_epoch(monkey
     torch.manual_seed(0)
     module = build_module(config, 4).double()
     module.architecture.set_temperature(0.5)
-    textbook, data = MinusTextbook(copy.deepcopy(module), gamma=1.0), Batches()
+    own = copy.deepcopy(module)
+    textbook = TextbookSearch(own, "arch_first", sn=False, weight_clip=5.0, includes_arch=False, arch_clip=ArchClip())
+    textbook.reference, data = Fading(Plain(own.space, own.supernet)), Batches()
     for gamma in (1.0, 0.5):
-        textbook.gamma = gamma
+        textbook.reference.gamma = gamma
         for batch in data.batches:
             textbook.step(batch)
     trainer = pl.Trainer(
@@ -313,7 +306,7 @@ def test_a_search_of_darts_minus_follows_the_textbook_from_epoch_to_epoch(monkey
     )  # fmt: skip
     trainer.fit(module, datamodule=data)
     assert torch.allclose(module.architecture.alpha["cell"], textbook.alpha, rtol=1e-7, atol=1e-11)
-    for kernels, stacked in textbook.plain.network.stacked_pairs(module.supernet):
+    for kernels, stacked in textbook.reference.plain.network.stacked_pairs(module.supernet):
         assert torch.allclose(stacked, torch.cat(list(kernels)), rtol=1e-6, atol=1e-9)
 
 
@@ -376,7 +369,9 @@ def test_gamma_falls_from_1_to_a_fiftieth_and_drop_path_rises_to_its_end(space):
 def test_the_cosine_and_the_start_value_are_the_sources():
     ramp = build(composed("method=darts_minus", "space.auxiliary_skip.shape=cosine", "run_dir=x").space)
     values = [ramp.cells["cell"].auxiliary_skip(torch.tensor(e / 50)).item() for e in range(50)]
-    assert values == pytest.approx([(1 + torch.cos(torch.tensor(torch.pi * e / 50)).item()) / 2 for e in range(50)], abs=1e-6)
+    assert values == pytest.approx(
+        [(1 + torch.cos(torch.tensor(torch.pi * e / 50)).item()) / 2 for e in range(50)], abs=1e-6
+    )
     half = build(composed("method=darts_minus", "space.auxiliary_skip.start=0.5", "run_dir=x").space)
     assert half.cells["cell"].auxiliary_skip(torch.tensor(0.5)).item() == 0.25
 
@@ -402,11 +397,13 @@ def test_an_image_loses_an_edge_with_probability_p_and_what_is_left_is_scaled():
     assert shares.mean().item() == pytest.approx(0.25, abs=0.01)
     assert shares.min() > 0.2
     assert shares.max() < 0.3
-    assert len({tuple(row[:64].tolist()) for row in kept_LEB.flatten(0, 1)}) == 18  # another on every edge of every cell
+    assert (
+        len({tuple(row[:64].tolist()) for row in kept_LEB.flatten(0, 1)}) == 18
+    )  # another on every edge of every cell
 
 
 def test_skip_connections_are_dropped_too():
-    space, supernet, _ = made("nb201")
+    _, supernet, _ = made("nb201")
     only_skips = torch.zeros(6, 5, dtype=torch.float64)
     only_skips[:, NB201_OPERATIONS.index("skip_connect")] = 1
     cell, x = next(iter(supernet.cells())), torch.randn(3, 4, 8, 8, dtype=torch.float64)
@@ -515,7 +512,9 @@ def test_it_is_added_where_a_draw_computes_nothing_else(name, unsampled, monkeyp
         halves.architecture.alpha["cell"].data[:3, 0] = 1e3  # `none` is drawn
     drawn = halves.draw(torch.Generator().manual_seed(0), for_weights=True)
     hard = {
-        n: F.one_hot((a.detach().masked_fill(~halves.architecture.mask(n), -torch.inf) + drawn[n]).argmax(-1), a.shape[1])
+        n: F.one_hot(
+            (a.detach().masked_fill(~halves.architecture.mask(n), -torch.inf) + drawn[n]).argmax(-1), a.shape[1]
+        )
         for n, a in halves.architecture.alpha.items()
     }
     theirs = F.cross_entropy(reference(x, {n: h.double() for n, h in hard.items()}, 0.5), y)
@@ -589,12 +588,14 @@ class Counted(TorchDispatchMode):
 
 
 def kernels(halves):
-    """(all that both half steps ask for, their outputs)"""
+    """(all that both half steps ask for, alpha's gradients, those of the weights by name)"""
     batch = batches(size=4)["train"]
     batch = batch[0], batch[1] % 4
     with Counted() as counted:
-        outputs = [FirstOrder().alpha_gradients(halves, {"valid": batch}, {}, None), halves.weight_gradients(batch, {})]
-    return counted.calls, [tensor for each in outputs for tensor in each]
+        _, _, *of_alpha = FirstOrder().alpha_gradients(halves, {"valid": batch}, {}, None)
+        _, _, *of_weights = halves.weight_gradients(batch, {})
+    names = [name for name, _ in halves.supernet.named_parameters()]
+    return counted.calls, of_alpha, dict(zip(names, of_weights, strict=True))
 
 
 @pytest.mark.parametrize("name", ["nb201/partial/edges", "darts"])
@@ -603,14 +604,11 @@ def test_a_ramp_at_0_costs_no_kernel_and_changes_no_bit(name):
     later, _ = steps(name, progress=0.5, auxiliary_skip=Ramp(0.0, 1.0, begin=0.5), drop_path=Ramp(0.0, 0.5, begin=0.5))
     # At stride 2 there are weights, of which the random start of the others must not depend here.
     later.supernet.load_state_dict(plain.supernet.state_dict(), strict=False)
-    calls, outputs = kernels(plain)
-    others, same = kernels(later)
+    (calls, of_alpha, of_weights), (others, alpha_too, weights_too) = kernels(plain), kernels(later)
     assert calls == others
-    ours = dict(zip([n for n, _ in later.supernet.named_parameters()], same[-len(list(later.supernet.parameters())) :]))
-    theirs = dict(zip([n for n, _ in plain.supernet.named_parameters()], outputs[-len(list(plain.supernet.parameters())) :]))
-    assert all(torch.equal(ours[n], gradient) for n, gradient in theirs.items())
-    assert all(ours[n] is None for n in ours.keys() - theirs.keys())
-    assert torch.equal(same[2], outputs[2])
+    assert all(torch.equal(*pair) for pair in zip(of_alpha, alpha_too, strict=True))
+    assert all(torch.equal(weights_too[name], gradient) for name, gradient in of_weights.items())
+    assert all(weights_too[name] is None for name in weights_too.keys() - of_weights.keys())
     assert later.draw_drop_path(torch.Generator(), 4) == {}
     version = later.architecture.version
     later.architecture.set_progress(0.6)
@@ -648,7 +646,9 @@ def test_replayed_search_equals_the_eager_search(extras, monkeypatch):
 
     eager, replayed = trained(search()), trained(search(graphs=True))
     assert states_equal(eager, replayed)
-    assert recorder.replays == 2 * 3 * 3  # three full batches in three epochs: masks set in without the loss of the graphs
+    assert (
+        recorder.replays == 2 * 3 * 3
+    )  # three full batches in three epochs: masks set in without the loss of the graphs
 
 
 @pytest.mark.parametrize("name", ["nb201", "nb201/partial/edges", "darts", "darts/partial/edges", "s4"])
@@ -661,9 +661,7 @@ def test_a_cell_compiles_as_one_graph(name):
     for cell_type, spec in space.cells.items():
         edge = torch.rand(len(spec.edges)) if spec.edge_weights else None
         beta = torch.rand(spec.mask_EO.shape) * spec.mask_EO
-        weights[cell_type] = EdgeWeights(
-            beta, spec.candidates, edge, auxiliary=torch.tensor(GAMMA), keep_LEB=keep_LEB
-        )
+        weights[cell_type] = EdgeWeights(beta, spec.candidates, edge, auxiliary=torch.tensor(GAMMA), keep_LEB=keep_LEB)
     x = torch.randn(4, 3, 8, 8)
     torch.manual_seed(0)
     eager = supernet(x, weights)
@@ -682,11 +680,17 @@ def test_a_cell_compiles_as_one_graph(name):
         ("auxiliary_skip=1", r"space.auxiliary_skip must be null or a ramp whose ends are 0 or more, such as"),
         ("auxiliary_skip={start: 1}", "space.auxiliary_skip must be null or a ramp"),
         ("auxiliary_skip={start: 1, end: 0, slope: 2}", "space.auxiliary_skip must be null or a ramp"),
-        ("auxiliary_skip={start: 1, end: -0.1}", "space.auxiliary_skip must be null or a ramp whose ends are 0 or more"),
+        (
+            "auxiliary_skip={start: 1, end: -0.1}",
+            "space.auxiliary_skip must be null or a ramp whose ends are 0 or more",
+        ),
         ("auxiliary_skip={start: much, end: 0}", "a ramp's start must be a finite number"),
         ("auxiliary_skip={start: 1, end: 0, shape: square}", "a ramp's shape must be linear, cosine or exponential"),
         ("drop_path=0.2", r"space.drop_path must be null or a ramp whose ends are 0 or more and less than 1, such as"),
-        ("drop_path={start: 0, end: 1}", "space.drop_path must be null or a ramp whose ends are 0 or more and less than 1"),
+        (
+            "drop_path={start: 0, end: 1}",
+            "space.drop_path must be null or a ramp whose ends are 0 or more and less than 1",
+        ),
         ("drop_path={start: 0, end: 0.2, epochs: 2.5}", "a ramp's epochs must be a whole number"),
     ],
 )

@@ -58,7 +58,7 @@ class HalfSteps:
 
         images: of which `part` belongs to this step's batch. All forward passes of a half step share their masks.
         """
-        cells = sum(1 for _ in self.supernet.cells())  # type: ignore[operator]
+        cells = len(list(self.supernet.cells()))  # type: ignore[operator]
         drawn = self.architecture.draw_drop_path(generator, cells, images)
         return {name: uniform_LEB[..., part] for name, uniform_LEB in drawn.items()}
 

@@ -113,12 +113,11 @@ class DARTS:
         self.stem = stem
         self.auxiliary_head = auxiliary_head
         self.pool_norm = pool_norm
-        extras = {
-            "auxiliary_skip": as_ramp("space.auxiliary_skip", auxiliary_skip),
-            "drop_path": as_ramp("space.drop_path", drop_path, below=1),
+        skip, drop = as_ramp("space.auxiliary_skip", auxiliary_skip), as_ramp("space.drop_path", drop_path, below=1)
+        self.cells = {
+            cell: replace(_spec(table, none, edge_weights), auxiliary_skip=skip, drop_path=drop)
+            for cell, table in _CANDIDATES[candidates].items()
         }
-        tables = _CANDIDATES[candidates]
-        self.cells = {cell: replace(_spec(table, none, edge_weights), **extras) for cell, table in tables.items()}
 
     def supernet(self, num_classes: int) -> DartsSupernet:
         return DartsSupernet(self.cells, self.channels, self.num_cells, num_classes, self.partial)

@@ -47,11 +47,11 @@ class Skeleton(nn.Module):
 
     def run(self, x: Tensor, *relaxed: EdgeWeights) -> Tensor:
         """`relaxed` is handed to every cell: nothing for a network, the edge weights for a supernet."""
-        x = self.stem(x)
+        x, done = self.stem(x), 0
         for index, stage in enumerate(self.stages):
             if index:
                 x = self.reductions[index - 1](x)
-            for number, cell in enumerate(stage, start=index * len(stage)):  # type: ignore[arg-type]
-                x = cell(x, *(weights.of_cell(number) for weights in relaxed))
+            for cell in stage:  # type: ignore[attr-defined]
+                x, done = cell(x, *(weights.of_cell(done) for weights in relaxed)), done + 1
         # mean, not adaptive pooling: the latter's backward has no deterministic form on CUDA.
         return self.classifier(self.head(x).mean((2, 3)))
