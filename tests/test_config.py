@@ -89,6 +89,9 @@ def test_published_recipes_are_the_published_ones():
     assert values(published("drnas_l2", "nb201")) == (*drnas[:4], 1e-3, *drnas[5:])
     assert values(published("gdas", "nb201")) == values(published("darts", "nb201"))
     assert published("gdas", "nb201").trainer.max_epochs == 250
+    assert values(published("darts_minus", "darts")) == values(published("darts_minus", "s4")) == darts
+    assert values(published("r_darts_dp", "s1")) == darts
+    assert values(published("r_darts_l2", "s1")) == (*darts[:6], 81e-4, "arch_first")
     for method, space in (("edd", "nb201"), ("edd", "s2"), ("pc_darts", "nb201")):  # the space's own
         assert published(method, space).data == composed(f"space={space}", "run_dir=x").data
 

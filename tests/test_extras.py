@@ -32,6 +32,7 @@ from nas_lightning.search.halves import HalfSteps
 from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.spaces.darts import bank as darts
 from nas_lightning.spaces.weights import EdgeWeights
+from nas_lightning.spaces.widening import Widening, widen
 from speed.reference import ReferenceSupernet
 from speed.reference_darts import FactorizedReduce, ReferenceDartsSupernet, shuffle
 from tests.conftest import composed, derive
@@ -570,6 +571,18 @@ def test_any_method_searches_with_both(choices, toy):
     assert report["epochs"] == 2
     assert report["config"]["space"]["auxiliary_skip"] == {"start": 1, "end": 0, "shape": "cosine"}
     assert "auxiliary_skip" in " ".join(report["overrides"])
+
+
+def test_reductions_of_its_own_get_wider_with_the_operations():
+    space, wide = (DARTS(C=8, num_cells=3, partial=partial, auxiliary_skip=FADING) for partial in (4, 2))
+    narrow = space.supernet(3)
+    widen(narrow.cells(), 2, Widening(torch.Generator().manual_seed(0)))
+    wide.supernet(3).load_state_dict(narrow.state_dict())
+    weights = {
+        cell: EdgeWeights(torch.ones(spec.mask_EO.shape), spec.candidates, auxiliary=torch.tensor(GAMMA))
+        for cell, spec in space.cells.items()
+    }
+    assert narrow(torch.randn(2, 3, 16, 16), weights).isfinite().all()
 
 
 # ---- cost, graphs, compilation ----

@@ -234,6 +234,8 @@ class DartsBank(nn.Module):
         """See `Widening`."""
         for kind in self.kinds.values():
             kind.widen(channels, widening)  # type: ignore[operator]
+        if self.auxiliary is not None:
+            self.auxiliary.widen(channels, widening)
         self.channels = channels
 
     def forward(self, x: Tensor, weights: EdgeWeights) -> list[Tensor | None]:
