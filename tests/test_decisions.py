@@ -437,11 +437,11 @@ class Data(pl.LightningDataModule):
         return torch.utils.data.DataLoader(self.valid, batch_size=None)
 
 
-def make(space, classes=4, **settings):
+def make(space, classes=4, arch_decay=0.0, relaxation=None, **settings):
     torch.manual_seed(0)
     return SupernetModule(
-        space, Softmax(), classes, functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9),
-        functools.partial(torch.optim.Adam, lr=0.1, betas=(0.5, 0.999)), **settings,
+        space, relaxation or Softmax(), classes, functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9),
+        functools.partial(torch.optim.Adam, lr=0.1, betas=(0.5, 0.999), weight_decay=arch_decay), **settings,
     ).double()  # fmt: skip
 
 
