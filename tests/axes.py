@@ -9,6 +9,13 @@ TOY_SCALE = {
         "stages.stages.search.epochs=2", "stages.stages.projection.epochs=2",
         "stages.stages.projection.decision.interval=1",
     ),
+    "stop=eigenvalue": ("stop.window=1", "stop.delta=1", "stop.factor=1.0", "stop.start=0"),
+    "stop=stable_ranking": ("stop.patience=2",),
+    "stop=first_epoch": ("stop.epochs=2",),
+    "selection=before_eigenvalue_jump": (
+        "selection.window=1", "selection.delta=1", "selection.factor=1.0", "selection.start=0",
+    ),
+    "selection=stable_ranking": ("selection.patience=2",),
     "bilevel=second_order": ("bilevel.radius=1e-3",),
     "relaxation=simplex": ("arch_optimizer=exponentiated_gradient",),
 }  # fmt: skip

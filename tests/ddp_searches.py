@@ -108,5 +108,10 @@ def decided(place):
     run(place / "decided", Recorder(place / "decided-steps"), overrides=toy_choice("stages", "darts_pt"))
 
 
+def sharp(place):
+    choices = (*toy_choice("stop", "eigenvalue"), "sched=constant", "relaxation=softmax", "trainer.max_epochs=8")
+    run(place / "sharp", Recorder(place / "sharp-steps"), overrides=choices)
+
+
 if __name__ == "__main__":
-    {"decided": decided}.get("".join(sys.argv[2:]), main)(Path(sys.argv[1]))
+    {"decided": decided, "sharp": sharp}.get("".join(sys.argv[2:]), main)(Path(sys.argv[1]))

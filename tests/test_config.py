@@ -9,6 +9,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
+from nas_lightning.app.axes import build_epoch_axes
 from tests.axes import options
 from tests.conftest import ROOT, composed
 
@@ -92,6 +93,15 @@ def test_published_recipes_are_the_published_ones():
     assert values(published("darts_minus", "darts")) == values(published("darts_minus", "s4")) == darts
     assert values(published("r_darts_dp", "s1")) == darts
     assert values(published("r_darts_l2", "s1")) == (*darts[:6], 81e-4, "arch_first")
+    for method in ("darts_es", "darts_plus", "darts_pt", "sdarts_rs_pt", "sgas", "sgas_2", "sgas_pt"):
+        assert values(published(method, "darts"))[:-1] == darts[:-1]
+        assert published(method, "darts").space.none == method.startswith("sgas")
+    for method in ("darts_pt", "darts_pt_blank", "sdarts_rs_pt"):
+        for space, search, projection in (("nb201", 100, 26), ("darts", 50, 81), ("s2", 50, 81)):
+            config = published(method, space)
+            parts = build_epoch_axes(config)["stages"]
+            assert [parts.at(epoch)[1] for epoch in (search - 1, search)] == [search - 1, 0]
+            assert (config.trainer.max_epochs, config.lr.T_max) == (search + projection, search)
     for method, space in (("edd", "nb201"), ("edd", "s2"), ("pc_darts", "nb201")):  # the space's own
         assert published(method, space).data == composed(f"space={space}", "run_dir=x").data
 

@@ -5,6 +5,7 @@ Letters: E edges, O operations.
 
 import copy
 import functools
+import itertools
 import json
 import math
 import os
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from nas_lightning.bilevel import FirstOrder
 from nas_lightning.build import build_axis
 from nas_lightning.callbacks import Decisions
 from nas_lightning.callbacks.decisions import _ValidationProbe
@@ -64,6 +66,8 @@ DECISIONS |= {
 }
 DECISIONS["criterion_2"] = EdgeConfidence(criterion=2)
 DECISIONS["by_loss"] = OperationDrop(by="loss")
+DECISIONS["not_none"] = OperationDrop(none=False)
+DECISIONS["edge_and_accuracy"] = EdgeConfidence(by="accuracy")
 
 
 class Probe:
@@ -221,6 +225,76 @@ def test_edge_confidence_is_the_authors_loop(space, criterion, seed):
                 left = [int(mask[e].sum()) for e, (_, target) in enumerate(spec.edges) if target == node]
                 assert sorted(left)[-2:] == [1, 1]
                 assert sum(left) == 2
+
+
+def decided_after(decision, epochs):
+    """The epochs after whose training an edge was decided, in a run of `epochs`."""
+    space = SPACES["none"]
+    _, seen = decided_along(decision, space, walk(space, epochs - 1))
+    before, after = space.cells["normal"].mask_EO, []
+    for epoch, masks in seen:
+        if not torch.equal(masks["normal"], before):
+            after.append(epoch - 1)
+        before = masks["normal"]
+    return after
+
+
+@pytest.mark.parametrize(
+    ("epochs", "settings", "wanted"),
+    [
+        (50, {}, [*range(9, 45, 5)]),
+        (50, {"start": 9, "interval": 5}, [*range(9, 45, 5)]),
+        (60, {"start": 3, "interval": 7}, [*range(3, 53, 7)]),
+        (100, {}, [*range(18, 89, 10)]),
+        (20, {}, [*range(4, 19, 2)]),
+        (10, {}, [*range(2, 9)]),
+        (4, {}, [1, 2]),
+        (4, {"start": 0, "interval": 1}, [0, 1, 2]),
+        (20, {"start": 0.5, "interval": 3}, [10, 13, 16]),
+    ],
+)
+def test_start_and_interval_are_epochs_or_shares_of_the_run(epochs, settings, wanted):
+    assert decided_after(EdgeConfidence(epochs, **settings), epochs) == wanted
+
+
+@pytest.mark.parametrize("by", ["accuracy", "loss"])
+@pytest.mark.parametrize("space", ["nb201", "darts", "none"])
+def test_sgas_pt_is_sgas_edge_and_the_operation_that_is_missed_most(space, by):
+    """Edges by the authors' loop; of a supernet that is a weighted sum, that operation has the largest part of the sum."""
+    has_none, space = space != "darts", SPACES[space]
+    path, probe = walk(space, seed=5), Probe(space, seed=5)
+    _, seen = decided_along(EdgeConfidence(by=by), space, path, probe)
+    differs = 0
+    for name, spec in space.cells.items():
+        when, _ = sgas(spec, [alphas[name] for alphas in path], 1, has_none)
+        others = [o for o, operation in enumerate(spec.operations) if operation != "none"]
+        before = spec.mask_EO
+        for epoch, masks in seen:
+            fresh = [e for e in range(len(before)) if before[e].sum() > 1 and masks[name][e].sum() == 1]
+            assert fresh == ([when[epoch - 1][0]] if epoch - 1 in when else [])
+            for edge in fresh:
+                part = probe.values[name][edge] * path[epoch - 1][name][edge].softmax(-1)
+                assert int(masks[name][edge].nonzero()) == max(others, key=lambda o: part[o].item())
+                differs += int(masks[name][edge].nonzero()) != when[epoch - 1][1]
+            before = masks[name]
+    assert differs  # else the operation of largest probability would do
+
+
+def test_sgas_pt_leaves_operations_out_one_by_one_without_none_and_the_cells_in_turn():
+    space = SPACES["none"]
+    architecture, probe = architecture_of(space), Probe(space)
+    put(architecture, walk(space, 1)[0])
+    views, decision = architecture.snapshot(), EdgeConfidence(start=0, by="accuracy")
+    masks, _ = decision(1, views, probe, {}, torch.Generator())
+    edges = {name: int((mask.sum(-1) == 1).nonzero()[0]) for name, mask in masks.items()}
+    assert len(probe.asked) == 2 * 7
+    for name, asked in (("normal", probe.asked[:7]), ("reduce", probe.asked[7:])):
+        for operation, betas in enumerate(asked, 1):
+            wanted = {cell: view.probabilities_EO.clone() for cell, view in views.items()}
+            if name == "reduce":
+                wanted["normal"][edges["normal"]] = masks["normal"][edges["normal"]].float()
+            wanted[name][edges[name], operation] = 0
+            assert all(torch.equal(betas[cell], wanted[cell]) for cell in wanted)
 
 
 def test_the_criteria_decide_differently():
@@ -415,6 +489,21 @@ def test_none_is_never_chosen_where_it_would_leave_no_architecture(space):
         assert [] in chosen  # `none` was chosen where it may be
 
 
+def test_none_is_not_tried_where_it_may_not_stay():
+    space = SPACES["s3"]
+    probe = Probe(space)
+    for name, spec in space.cells.items():
+        probe.values[name] = torch.zeros(spec.mask_EO.shape)
+        probe.values[name][:, spec.operations.index("none")] = 1.0
+    architecture, _ = decided_along(OperationDrop(interval=1, none=False), space, walk(space, 20), probe)
+    for name, spec in space.cells.items():
+        column = spec.operations.index("none")
+        assert not architecture.mask(name)[:, column].any()
+        for betas in probe.asked:
+            of_none_E, row_E = betas[name][:, column], betas[name].sum(-1)
+            assert (of_none_E[(row_E > 0) & (row_E < 1 - 1e-5)] > 0).all()  # what was left out of a mixture is another
+
+
 # The supernet under a decision ------------------------------------------------------------------------------------------
 
 
@@ -437,11 +526,11 @@ class Data(pl.LightningDataModule):
         return torch.utils.data.DataLoader(self.valid, batch_size=None)
 
 
-def make(space, classes=4, **settings):
+def make(space, classes=4, arch_decay=0.0, relaxation=None, **settings):
     torch.manual_seed(0)
     return SupernetModule(
-        space, Softmax(), classes, functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9),
-        functools.partial(torch.optim.Adam, lr=0.1, betas=(0.5, 0.999)), **settings,
+        space, relaxation or Softmax(), classes, functools.partial(torch.optim.SGD, lr=0.1, momentum=0.9),
+        functools.partial(torch.optim.Adam, lr=0.1, betas=(0.5, 0.999), weight_decay=arch_decay), **settings,
     ).double()  # fmt: skip
 
 
@@ -542,6 +631,63 @@ def test_a_stage_keeps_candidates_at_its_start():
 
     fitted(module, 3, [Decisions(None, Stages(3, {"a": Stage(1), "b": Stage(2, keep=2)})), Seen()])
     assert seen == [[5] * 6, [2] * 6, [2] * 6]
+
+
+def test_alpha_of_a_decided_edge_rests():
+    """Adam with momentum and weight decay would move it on; the open edges go where they went before."""
+    space = DARTS(C=4, num_cells=3, none=True)
+    architecture = architecture_of(space).double()
+    adam = torch.optim.Adam(architecture.parameter_groups(), lr=0.1, betas=(0.5, 0.999), weight_decay=0.1)
+    generator = torch.Generator().manual_seed(3)
+
+    def backward():
+        for name, alpha in architecture.alpha.items():
+            mask_EO = architecture.mask(name)
+            alpha.grad = torch.randn(alpha.shape, generator=generator, dtype=torch.float64)
+            alpha.grad *= mask_EO & (mask_EO.sum(-1, keepdim=True) > 1)
+
+    for _ in range(3):
+        backward()
+        with architecture.decided_at_rest():
+            adam.step()
+    mask = space.cells["normal"].mask_EO
+    mask[1] = False  # dropped
+    mask[4] = torch.arange(8) == 2  # decided
+    mask[6, 3:] = False  # open still
+    architecture.narrow({"normal": mask})
+    for _ in range(3):
+        backward()
+        before = {name: alpha.detach().clone() for name, alpha in architecture.alpha.items()}
+        state = copy.deepcopy(adam.state_dict())
+        adam.step()
+        plain = {name: alpha.detach().clone() for name, alpha in architecture.alpha.items()}
+        put(architecture, before)
+        adam.load_state_dict(state)
+        with architecture.decided_at_rest():
+            adam.step()
+        for name, alpha in architecture.alpha.items():
+            for edge in range(14):
+                rests = name == "normal" and edge in (1, 4)
+                assert torch.equal(alpha[edge], (before if rests else plain)[name][edge])
+                assert not torch.equal(plain[name][edge], before[name][edge])
+
+
+@pytest.mark.parametrize("order", ["arch_first", "weights_first"])
+def test_in_a_search_a_decided_edge_rests_from_its_decision_on(order):
+    seen = []
+
+    class Seen(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            architecture = pl_module.architecture
+            seen.append((architecture.alpha["cell"].detach().clone(), architecture.mask("cell").sum(-1) == 1))
+
+    decision = EdgeConfidence(start=0, interval=1)
+    module = make(NB201(C=4, N=1), arch_decay=0.1, bilevel=FirstOrder(order))
+    fitted(module, 5, [Decisions(decision, None), Seen()])
+    for (before, _), (alpha, decided) in itertools.pairwise(seen):
+        for edge in range(6):
+            assert torch.equal(alpha[edge], before[edge]) == decided[edge]
+    assert seen[-1][1].sum() == 4
 
 
 # Architecture.narrow ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from nas_lightning.app.axes import build_epoch_axes, build_module, decisions, user_callbacks
+from nas_lightning.app.axes import build_epoch_axes, build_module, decisions, measures, user_callbacks
 from nas_lightning.app.fit import check_optimizers, check_run_settings, fit, make_trainer
 from nas_lightning.app.job import Job
 from nas_lightning.app.loggers import LoggedRun
@@ -55,7 +55,9 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     logged = LoggedRun.of(folder.path, folder.config, "search", job.choices)
     metrics = MetricsFile(folder.path / "metrics.csv")
     architectures = ArchitectureLog(benchmark, folder.path / "architecture.csv")
-    callbacks = [TemperatureUpdate(axes["sched"]), *decisions(axes), architectures, *user_callbacks(config.callbacks)]
+    own = user_callbacks(config.callbacks)
+    measured = measures(axes, own, config.trainer.compile)
+    callbacks = [TemperatureUpdate(axes["sched"]), *decisions(axes), architectures, *measured, *own]
     stop = [] if axes["stop"] is None else [EarlyStop(axes["stop"], metrics, architectures)]
     trainer = make_trainer(config, logged, callbacks, metrics, stop)
     split = data.split_record()

@@ -54,7 +54,8 @@ class Bilevel(Protocol):
     """Settings are frozen.
 
     order: of the half steps. batches: which parts of a training batch alpha's gradient is made of, "train" and "valid";
-    the last one is what `valid_loss` and `valid_accuracy` are logged of. looks_ahead: whether it asks for the optimiser's step.
+    the last one is what `valid_loss` and `valid_accuracy` are logged of; () for no architecture step at all. looks_ahead:
+    whether it asks for the optimiser's step.
     """
 
     looks_ahead: ClassVar[bool]

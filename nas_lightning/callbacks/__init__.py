@@ -2,9 +2,19 @@
 
 from nas_lightning.callbacks.architecture import ArchitectureLog, look_up
 from nas_lightning.callbacks.decisions import Decisions
+from nas_lightning.callbacks.eigenvalue import HessianEigenvalue
 from nas_lightning.callbacks.metrics import MetricsFile
 from nas_lightning.callbacks.progress import Progress
 from nas_lightning.callbacks.stop import EarlyStop
 from nas_lightning.callbacks.temperature import TemperatureUpdate
 
-__all__ = ["ArchitectureLog", "Decisions", "EarlyStop", "MetricsFile", "Progress", "TemperatureUpdate", "look_up"]
+__all__ = [
+    "ArchitectureLog",
+    "Decisions",
+    "EarlyStop",
+    "HessianEigenvalue",
+    "MetricsFile",
+    "Progress",
+    "TemperatureUpdate",
+    "look_up",
+]

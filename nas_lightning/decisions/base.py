@@ -51,3 +51,9 @@ def only(mask_EO: Tensor, edge: int, operation: int) -> Tensor:
     decided[edge] = False
     decided[edge, operation] = True
     return decided
+
+
+def within(beta_EO: Tensor, mask_EO: Tensor) -> Tensor:
+    """beta once the mask is narrowed: decided edges have weight 1 on what is left, dropped ones none."""
+    decided_E1 = mask_EO.sum(-1, keepdim=True) == 1
+    return torch.where(decided_E1, mask_EO.to(beta_EO.dtype), beta_EO * mask_EO)

@@ -5,18 +5,24 @@ Letters: E edges, O operations.
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from nas_lightning.decisions.base import Masks, Probe, State, only, undecided
-from nas_lightning.errors import UserError, check_whole
+from nas_lightning.decisions.base import Masks, Probe, State, only, undecided, within
+from nas_lightning.decisions.leave_out import By, most_missed, worth_of
+from nas_lightning.errors import UserError, check_whole, is_number
 from nas_lightning.relaxations.view import CellView, View
+from nas_lightning.schedules.base import whole_epochs
 
 
 @dataclass(frozen=True)
 class EdgeConfidence:
     """After epoch `start` and every `interval` epochs from there, one edge of each cell type (arXiv 1912.00195).
+
+    Both are epochs (int) or shares of the run of `epochs` epochs (float): the authors' are 9 and 5 of 50. interval is one
+    epoch at least.
 
     With p the relaxation's probabilities, q those of the operations other than `none`, divided by their sum: importance is
     that sum, certainty 1 - H(q) / ln(number of them). The undecided edge with the largest product of both, each scaled to
@@ -26,36 +32,64 @@ class EdgeConfidence:
     nothing and is left out.
 
     A node with as many decided edges as an architecture keeps loses its others.
+
+    by: which operation of the edge stays. "probability": that of largest q. "accuracy" or "loss": that without which the
+    supernet loses most on the validation half (SGAS+PT of arXiv 2108.04392, section 5.1), each left out in turn, the others
+    not renormalised, and `none` no candidate; cell types that follow are measured with the decision of those before.
     """
 
+    epochs: int = 50
     criterion: int = 1
-    start: int = 9
-    interval: int = 5
+    start: int | float = 0.18
+    interval: int | float = 0.1
     history: int = 4
+    by: Literal["probability"] | By = "probability"
 
     def __post_init__(self) -> None:
         if self.criterion not in (1, 2) or isinstance(self.criterion, bool):
             raise UserError(f"decision.criterion must be 1 or 2, got {self.criterion!r}.")
-        for name, least in (("start", 0), ("interval", 1), ("history", 1)):
-            check_whole(f"decision.{name}", getattr(self, name), least)
+        for name in ("epochs", "history"):
+            check_whole(f"decision.{name}", getattr(self, name), 1)
+        for name, value, least in (("start", self.start, 0), ("interval", self.interval, 1)):
+            if not is_number(value) or not (value >= least if isinstance(value, int) else 0 <= value <= 1):
+                raise UserError(
+                    f"decision.{name} must be a number of epochs of at least {least} or a share of the run such as 0.1, "
+                    f"got {value!r}."
+                )
+        if self.by not in ("probability", "accuracy", "loss"):
+            raise UserError(f"decision.by must be probability, accuracy or loss, got {self.by!r}.")
 
     def __call__(
         self, epoch: int, view: View, probe: Probe, state: State, generator: torch.Generator
     ) -> tuple[Masks, State]:
-        since = epoch - 1 - self.start
-        decides = since >= 0 and since % self.interval == 0
+        since = epoch - 1 - whole_epochs(self.start, self.epochs)
+        decides = since >= 0 and since % max(1, whole_epochs(self.interval, self.epochs)) == 0
         masks, remembered = {}, {}
+        betas = {name: cell.probabilities_EO for name, cell in view.items()}
         for name, cell in view.items():
             importance_E, q_EO = _shares(cell)
             past = state.get(name, [])
-            if decides and (mask_EO := self._decided(cell, importance_E, q_EO, past)) is not None:
-                masks[name] = mask_EO
+            edge = self._surest(cell, importance_E, q_EO, past) if decides else None
+            if edge is not None:
+                stays = (
+                    int(q_EO[edge].argmax())
+                    if self.by == "probability"
+                    else self._missed(name, cell, edge, betas, probe)
+                )
+                masks[name] = _without_surplus(cell, only(cell.mask_EO, edge, stays), edge)
+                betas[name] = within(betas[name], masks[name])
             remembered[name] = [*past, q_EO.tolist()][-self.history :]
         return masks, remembered
 
-    def _decided(
-        self, cell: CellView, importance_E: Tensor, q_EO: Tensor, past: list[list[list[float]]]
-    ) -> Tensor | None:
+    def _missed(self, name: str, cell: CellView, edge: int, betas: dict[str, Tensor], probe: Probe) -> int:
+        """The operation without which the supernet is worst."""
+        assert self.by != "probability"
+        row = zip(cell.spec.operations, cell.mask_EO[edge].tolist(), strict=True)
+        candidates = [column for column, (operation, may) in enumerate(row) if may and operation != "none"]
+        return most_missed(betas[name], edge, candidates, worth_of(name, betas, probe, self.by))[0]
+
+    def _surest(self, cell: CellView, importance_E: Tensor, q_EO: Tensor, past: list[list[list[float]]]) -> int | None:
+        """The undecided edge of largest score."""
         open_edges = undecided(cell.mask_EO)
         if not open_edges:
             return None
@@ -67,8 +101,7 @@ class EdgeConfidence:
         if self.criterion == 2:
             overlaps = [torch.minimum(q_EO, torch.tensor(old, dtype=q_EO.dtype)).sum(-1) for old in past]
             score_E = score_E * _scaled(torch.stack(overlaps).mean(0) if overlaps else torch.zeros_like(score_E))
-        edge = max(open_edges, key=lambda e: score_E[e].item())
-        return _without_surplus(cell, only(cell.mask_EO, edge, int(q_EO[edge].argmax())), edge)
+        return max(open_edges, key=lambda e: score_E[e].item())
 
 
 def _shares(cell: CellView) -> tuple[Tensor, Tensor]:

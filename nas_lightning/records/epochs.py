@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nas_lightning.errors import UserError
@@ -15,24 +15,29 @@ Row = dict[str, float | str]
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """A finished epoch of a search, counted from 0: what was logged, and the architecture it would have ended with."""
+    """A finished epoch of a search, counted from 0: what was logged, and the architecture it would have ended with.
+
+    alpha: of every candidate by its name, `alpha/<cell>/<edge>/<operation>`, with six digits.
+    """
 
     epoch: int
     metrics: Mapping[str, float]
     genotype: Genotype
+    alpha: Mapping[str, float] = field(default_factory=dict)
 
 
 def epoch_records(metrics: Sequence[Row], architectures: Sequence[Row]) -> list[EpochRecord]:
     """Of the epochs that both files of a search hold: metrics.csv and architecture.csv."""
-    genotypes = {int(row["epoch"]): str(row["architecture"]) for row in architectures}
+    beside = {int(row["epoch"]): row for row in architectures}
     return [
         EpochRecord(
             int(row["epoch"]),
             {name: value for name, value in row.items() if not isinstance(value, str)},
-            Genotype.from_json(genotypes[int(row["epoch"])]),
+            Genotype.from_json(str(beside[int(row["epoch"])]["architecture"])),
+            {name: float(value) for name, value in beside[int(row["epoch"])].items() if name.startswith("alpha/")},
         )
         for row in metrics
-        if int(row["epoch"]) in genotypes
+        if int(row["epoch"]) in beside
     ]
 
 

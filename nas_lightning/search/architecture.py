@@ -3,7 +3,8 @@
 Letters: B batch, E edges, L cells of the supernet, O operations.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -89,6 +90,7 @@ class Architecture(nn.Module):
         self._candidates: Lists = {name: self.mask(name).tolist() for name in self.cells}
         # Edges without a candidate are seldom: a step without them skips what they need.
         self._has_dropped = {name: not all(map(any, rows)) for name, rows in self._candidates.items()}
+        self._has_decided = {name: any(sum(row) < 2 for row in rows) for name, rows in self._candidates.items()}
         self.version += 1
 
     def _load_from_state_dict(self, *arguments: Any) -> None:
@@ -118,6 +120,19 @@ class Architecture(nn.Module):
         for name, mask_EO in masks.items():
             self.mask(name).copy_(mask_EO)
         self._read_masks()
+
+    @contextmanager
+    def decided_at_rest(self) -> Iterator[None]:
+        """Around a step of alpha's optimiser: edges with at most one candidate left have the same alpha after it.
+
+        Their gradient is 0, but momentum and weight decay would move them on (SGAS' authors freeze a decided edge).
+        """
+        kept = {name: self.alpha[name].detach().clone() for name, decided in self._has_decided.items() if decided}
+        yield
+        with torch.no_grad():
+            for name, before_EO in kept.items():
+                is_open_E1 = self.mask(name).sum(-1, keepdim=True) > 1
+                self.alpha[name].copy_(torch.where(is_open_E1, self.alpha[name], before_EO))
 
     def set_temperature(self, temperature: float) -> None:
         self.temperature.fill_(temperature)

@@ -1,5 +1,6 @@
 """What two choices of a search cannot do together: refused here, before anything is written."""
 
+from collections.abc import Collection
 from itertools import pairwise
 
 import torch
@@ -19,6 +20,7 @@ def check_step(halves: HalfSteps, bilevel: Bilevel, graphs: bool, clip_includes_
     """UserError for the first pair of choices within a step that cannot be had together."""
     relaxations = halves.architecture.relaxations.values()
     perturbed = halves.perturbation is not None
+    fixed = not bilevel.batches
     clashes = {
         "trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true": graphs and clip_includes_arch,
         "trainer.graphs=true cannot be had with a bilevel step that looks ahead (bilevel=second_order)": graphs
@@ -30,6 +32,10 @@ def check_step(halves: HalfSteps, bilevel: Bilevel, graphs: bool, clip_includes_
         "perturbation, which leads back to the simplex, cannot be had with a relaxation whose weights do not sum to 1": (
             perturbed and not all(relaxation.sums_to_one for relaxation in relaxations)
         ),
+        "penalty, a term of alpha's loss, cannot be had with a bilevel without an architecture step (bilevel=fixed)": fixed
+        and halves.penalty is not None,
+        "model.weight_clip_includes_arch=true, which counts the last architecture step's gradient, cannot be had with a "
+        "bilevel without one (bilevel=fixed)": fixed and clip_includes_arch,
     }
     for sentence, clash in clashes.items():
         if clash:
@@ -73,6 +79,15 @@ def check_widening(supernet: nn.Module, stages: Stages | None) -> None:
             )
         for now, partial in pairwise([cell.partial, *wanted]):
             widened_channels(cell.width, partial, now)
+
+
+def check_measures(names: Collection[str], compiled: bool) -> None:
+    """UserError for what is measured after epochs and cannot be had together with the run's settings."""
+    if compiled and "hessian_eigenvalue" in names:
+        raise UserError(
+            "trainer.compile=true cannot be had with hessian_eigenvalue, for compiled cells have no second derivative; "
+            "drop one of the two."
+        )
 
 
 def check_stages(decision: object, stages: Stages | None, stop: object) -> None:

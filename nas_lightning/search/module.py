@@ -161,7 +161,8 @@ class SupernetModule(pl.LightningModule):
 
     def _trains_alpha(self) -> bool:
         assert self.trainer.max_epochs is not None
-        return not self.alpha_rests and self.current_epoch >= whole_epochs(self.arch_start, self.trainer.max_epochs)
+        has_step = bool(self.bilevel.batches) and not self.alpha_rests
+        return has_step and self.current_epoch >= whole_epochs(self.arch_start, self.trainer.max_epochs)
 
     def _weight_optimizer(self) -> torch.optim.Optimizer:
         return self.optimizers()[0].optimizer  # type: ignore[index]
@@ -212,7 +213,8 @@ class SupernetModule(pl.LightningModule):
         for alpha, gradient in zip(alphas, gradients, strict=True):
             alpha.grad = gradient
         self.arch_clip(alphas)
-        self.optimizers()[1].step()  # type: ignore[index]
+        with self.architecture.decided_at_rest():
+            self.optimizers()[1].step()  # type: ignore[index]
         self.halves.skipping.follow(step_bound(self._arch_optimizer()))
         self.valid_means.update(loss, logits, batches[self.bilevel.batches[-1]][1])
 

@@ -20,23 +20,24 @@ def first_with_skips(records: Sequence[EpochRecord], limit: int) -> int | None:
 
 
 @dataclass(frozen=True)
-class BeforeSkips:
-    """The epoch before the first whose normal cell has `limit` or more skip connections; the last where there is none.
+class AtSkips:
+    """The first epoch whose normal cell has `limit` or more skip connections; the last where there is none.
 
-    at: take that first one instead. The paper leaves open which of the two it means.
+    As the EDD authors' program (chaoji90/Selective-Stop). before: the epoch before that one instead, for the paper leaves
+    open which of the two it means.
     """
 
     limit: int = 2
-    at: bool = False
+    before: bool = False
 
     def __post_init__(self) -> None:
         check_whole("selection.limit", self.limit, 1)
-        check_flag("selection.at", self.at)
+        check_flag("selection.before", self.before)
 
     def __call__(self, records: Sequence[EpochRecord]) -> tuple[int, str]:
         found = first_with_skips(records, self.limit)
         if found is None:
             return records[-1].epoch, f"the architecture of the last epoch, none having {self.limit} skip connections"
-        epoch = records[found if self.at else max(0, found - 1)].epoch
-        where = "the first" if self.at else "the one before the first"
+        epoch = records[max(0, found - 1) if self.before else found].epoch
+        where = "the one before the first" if self.before else "the first"
         return epoch, f"the architecture of epoch {epoch + 1}, {where} with {self.limit} skip connections"

@@ -10,6 +10,9 @@ class Stop(Protocol):
     """Saves time and decides nothing: which epoch's architecture is the result says the selection.
 
     A pure function of the recorded epochs, so that an interrupted search stops where the uninterrupted one does.
+
+    It may have `measures`, names of columns of metrics.csv that are measured because it asks, such as `hessian_eigenvalue`;
+    so may a selection.
     """
 
     def __call__(self, records: Sequence[EpochRecord]) -> bool:
