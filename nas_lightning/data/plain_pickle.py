@@ -65,7 +65,7 @@ def _encoded(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _never() -> NoReturn:
+def _never(*_: object) -> NoReturn:
     raise _Refused("numpy.ndarray called as a function")
 
 
