@@ -1,5 +1,6 @@
 """Which images a search trains on, in which batches: against the lists and loops of the programs that it follows."""
 
+import csv
 import itertools
 import json
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from nas_lightning.callbacks.progress import _looked_up
 from nas_lightning.data import BatchGrowth, BatchLoader, Cifar10, Digits, Fake, Images, SearchData, Splits, Svhn
 from nas_lightning.data.augment import Transform, cut_out_, normalise
 from nas_lightning.errors import UserError
+from nas_lightning.reports.page import write_page
+from nas_lightning.reports.runs import find_runs
 from nas_lightning.streams import stream_seed
 from tests.conftest import TOY, composed
 
@@ -255,7 +258,8 @@ def test_svhn_is_flipped_and_flip_is_a_key_of_all():
 def loader(count=30, batch_size=8, **settings):
     images = Images(torch.zeros(count, 3, 8, 8, dtype=torch.uint8), torch.arange(count), tuple(map(str, range(count))))
     plain = {"seed": 3, "epoch": lambda: 2, "role": "search-valid", "order": "first_shuffled", "num_batches": 12}
-    return BatchLoader(images, torch.arange(count), batch_size, Transform(MEAN, STD), **(plain | settings))
+    plain["transform"] = Transform(MEAN, STD)
+    return BatchLoader(images, torch.arange(count), batch_size, **(plain | settings))
 
 
 def test_a_batch_of_a_freshly_shuffled_pass_is_the_first_of_a_loader_made_for_each_step():
@@ -269,10 +273,14 @@ def test_a_batch_of_a_freshly_shuffled_pass_is_the_first_of_a_loader_made_for_ea
     assert [len(batch) for batch in labels_of(loader(count=5))] == [5] * 12
 
 
-def test_two_ranks_share_one_freshly_shuffled_batch():
-    whole = labels_of(loader(batch_size=8))
-    ranks = [labels_of(loader(batch_size=4, rank=rank, world_size=2)) for rank in (0, 1)]
-    assert [one + other for one, other in zip(*ranks, strict=True)] == whole
+def test_two_ranks_share_one_freshly_shuffled_batch_and_its_cutouts():
+    transform = Transform(MEAN, STD, padding=2, flip=True, cutout=4, cutout_probability=0.5)
+    whole = list(loader(batch_size=8, transform=transform))
+    ranks = [list(loader(batch_size=4, rank=rank, world_size=2, transform=transform)) for rank in (0, 1)]
+    for (x, y), *halves in zip(whole, *ranks, strict=True):
+        assert torch.equal(torch.cat([half[0] for half in halves]), x)
+        assert torch.equal(torch.cat([half[1] for half in halves]), y)
+    assert any((x != x[0]).any() for x, _ in whole)
 
 
 @pytest.mark.parametrize(("order", "doubles"), [("replacement", True), ("shuffled", False)])
@@ -436,7 +444,7 @@ def undrawn(monkeypatch):
     monkeypatch.setattr("nas_lightning.app.search.plot_search", lambda *arguments: None)
 
 
-def test_a_search_on_test_images_says_so_in_log_panel_and_report(toy, undrawn, caplog, capsys):
+def test_a_search_on_test_images_says_so_in_log_panel_report_and_page(toy, undrawn, caplog, capsys, tmp_path):
     overrides = ("dataset._target_=tests.test_search_data.Official", "data.alpha_images=test_half")
     report = toy("run", *overrides, "data.train_images=null", "trainer.max_epochs=1")
     split = report["split"]
@@ -447,6 +455,14 @@ def test_a_search_on_test_images_says_so_in_log_panel_and_report(toy, undrawn, c
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert "on the test images that alpha is trained on" in printed
     assert sentence in printed
+    page = tmp_path / "page.html"
+    write_page(find_runs(tmp_path / "run"), page)
+    assert sentence in page.read_text()
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open() as file:
+        return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in csv.DictReader(file)]
 
 
 def test_a_search_with_batches_of_the_epoch_resumes_to_the_bit(toy, undrawn, tmp_path, monkeypatch):
@@ -465,10 +481,7 @@ def test_a_search_with_batches_of_the_epoch_resumes_to_the_bit(toy, undrawn, tmp
         with pytest.raises(Interrupted):
             toy("parts", *PROTOCOL)
     parts = toy("parts", *PROTOCOL)
-    metrics = [(tmp_path / name / "metrics.csv").read_text().splitlines() for name in ("whole", "parts")]
-    seconds = metrics[0][0].split(",").index("seconds")
-    cut = [[[*row.split(",")[:seconds], *row.split(",")[seconds + 1 :]] for row in rows] for rows in metrics]
-    assert cut[0] == cut[1]
+    assert rows(tmp_path / "whole") == rows(tmp_path / "parts")
     assert whole["architecture"] == parts["architecture"]
 
 
