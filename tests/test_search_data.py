@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 from dataclasses import dataclass
+from html import escape
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -147,7 +148,7 @@ def test_half_of_the_test_images_are_alphas_and_all_training_images_the_weights(
     assert evaluated(data) == expected
     record = data.split_record()
     assert (record["train_images"], record["valid_images"], record["train_fraction"]) == (40, len(half), None)
-    assert f"trained on {len(half)} of the official test images of dataset numbered" in record["caution"]
+    assert f"images are {len(half)} of the official test images of dataset numbered" in record["caution"]
 
 
 def test_single_level_shuffles_all_training_images_twice_and_measures_on_them():
@@ -449,15 +450,15 @@ def test_a_search_on_test_images_says_so_in_log_panel_report_and_page(toy, undra
     report = toy("run", *overrides, "data.train_images=null", "trainer.max_epochs=1")
     split = report["split"]
     assert (split["alpha_images"], split["train_images"], split["valid_images"]) == ("test_half", 512, 48)
-    sentence = "Alpha is trained on 48 of the official test images of dataset fake"
+    sentence = "Alpha's images are 48 of the official test images of dataset fake"
     assert split["caution"].startswith(sentence)
     assert any(r.levelname == "WARNING" and r.message.startswith(sentence) for r in caplog.records)
     printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "on the test images that alpha is trained on" in printed
+    assert "on the test images that are alpha's" in printed
     assert sentence in printed
     page = tmp_path / "page.html"
     write_page(find_runs(tmp_path / "run"), page)
-    assert sentence in page.read_text()
+    assert escape(sentence) in page.read_text()
 
 
 def rows(folder):

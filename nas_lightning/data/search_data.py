@@ -32,7 +32,7 @@ _ORDERS: dict[ValidBatch, Order] = {"replacement": "replacement", "shuffled": "f
 _MEASURED_ON = {
     "held_out": "the validation half",
     "train_all": "training images",
-    "test_half": "the test images that alpha is trained on",
+    "test_half": "the test images that are alpha's",
 }
 
 
@@ -190,7 +190,7 @@ class SearchData(LoadedDataModule):
         """A sentence for log and report where the discretised accuracy is of images that something was trained on."""
         if self.alpha_images == "test_half":
             return (
-                f"Alpha is trained on {len(self.parts[1])} of the official test images of dataset {self.dataset.name}, and the "
+                f"Alpha's images are {len(self.parts[1])} of the official test images of dataset {self.dataset.name}, and the "
                 "discretised accuracy is measured on them (data.alpha_images=test_half, as NAS-Bench-201's programs do): they "
                 "are held out of nothing here."
             )
