@@ -102,8 +102,59 @@ def test_published_recipes_are_the_published_ones():
             parts = build_epoch_axes(config)["stages"]
             assert [parts.at(epoch)[1] for epoch in (search - 1, search)] == [search - 1, 0]
             assert (config.trainer.max_epochs, config.lr.T_max) == (search + projection, search)
+    assert values(published("sgas", "darts")) == darts
     for method, space in (("edd", "nb201"), ("edd", "s2"), ("pc_darts", "nb201")):  # the space's own
         assert published(method, space).data == composed(f"space={space}", "run_dir=x").data
+
+
+IMAGES = {
+    # space, data set, method, protocol -> data.alpha_images, split, valid_batch
+    ("nb201", "cifar10", "edd", "own"): ("held_out", "seed", "replacement"),
+    ("nb201", "folder", "edd", "own"): ("held_out", "seed", "replacement"),
+    ("nb201", "cifar100", "edd", "own"): ("test_half", "seed", "replacement"),
+    ("nb201", "imagenet16_120", "gdas", "published"): ("test_half", "seed", "replacement"),
+    ("nb201", "cifar100", "gaea", "published"): ("test_half", "seed", "replacement"),
+    ("nb201", "cifar100", "gaea_erm", "published"): ("train_all", "seed", "shuffled"),
+    ("nb201", "cifar100", "drnas_l2", "published"): ("held_out", "index", "shuffled"),
+    ("darts", "cifar10", "edd", "own"): ("held_out", "index", "shuffled"),
+    ("darts", "cifar100", "pc_darts", "published"): ("held_out", "index", "shuffled"),
+    ("darts", "cifar10", "edd_pc", "pc_darts"): ("held_out", "index", "shuffled"),
+    ("s4", "svhn", "darts", "published"): ("held_out", "index", "shuffled"),
+    ("s1", "digits", "edd", "own"): ("held_out", "seed", "shuffled"),
+    ("darts", "folder", "edd", "own"): ("held_out", "seed", "shuffled"),
+}
+"""As the programs have them; images that no program knows are not cut by their order."""
+
+
+@pytest.mark.parametrize("chosen", IMAGES, ids="-".join)
+def test_a_searchs_images_are_those_of_the_programs(chosen):
+    space, dataset, method, protocol = chosen
+    config = composed(f"space={space}", f"dataset={dataset}", f"method={method}", f"protocol={protocol}", "run_dir=x")
+    assert (config.data.alpha_images, config.data.split, config.data.valid_batch) == IMAGES[chosen]
+    assert (config.data.cutout, config.data.batch_growth) == (0, None)
+    override = composed(
+        *(f"{g}={o}" for g, o in zip(("space", "dataset", "method", "protocol"), chosen, strict=True)),
+        "data.alpha_images=held_out",
+        "data.split=seed",
+        "data.valid_batch=replacement",
+        "run_dir=x",
+    )
+    assert (
+        override.data
+        == composed(
+            f"dataset={dataset}",
+            f"data.batch_size={config.data.batch_size}",
+            f"space={space}",
+            "data.alpha_images=held_out",
+            "data.split=seed",
+            "data.valid_batch=replacement",
+            "run_dir=x",
+        ).data
+    )
+
+
+def test_reduced_searches_in_the_darts_space_have_the_batches_of_those_in_results():
+    assert composed("experiment=darts_reduced", "run_dir=x").data.valid_batch == "replacement"
 
 
 def test_published_recipes_are_asked_for_by_one_word_in_a_study_and_the_command_line_wins():

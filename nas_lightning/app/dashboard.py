@@ -28,6 +28,8 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Panel("A  mean entropy (nats)", ("entropy",)),
         Panel("B  discretised validation accuracy", ("discrete_accuracy",)),
         Panel("CIFAR-10 test accuracy in the table (%)", ("table/cifar10_test_200",)),
+        Panel("CIFAR-100 test accuracy in the table (%)", ("table/cifar100_test_200",)),
+        Panel("ImageNet16-120 test accuracy in the table (%)", ("table/imagenet16_120_test_200",)),
         Panel("skip connections", ("skip_connects",)),
     ),
     "Temperature": (

@@ -126,6 +126,7 @@ def make_trainer(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
+        reload_dataloaders_every_n_epochs=1,  # a search's batches may change with the epoch
     )
     return trainer
 

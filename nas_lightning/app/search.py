@@ -26,7 +26,7 @@ from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import PANEL_WIDTH, summary_panel
 from nas_lightning.reports.runs import read_metrics
-from nas_lightning.search.compatible import check_widening
+from nas_lightning.search.compatible import check_batches, check_widening
 from nas_lightning.selection import Last
 from nas_lightning.tabular import Benchmark
 
@@ -52,6 +52,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     module = build_module(config, data.num_classes)
     check_optimizers(module)
     check_widening(module.supernet, axes["stages"])
+    check_batches(config.trainer.graphs, data.batch_growth is not None)
     logged = LoggedRun.of(folder.path, folder.config, "search", job.choices)
     metrics = MetricsFile(folder.path / "metrics.csv")
     architectures = ArchitectureLog(benchmark, folder.path / "architecture.csv")
@@ -62,6 +63,8 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     trainer = make_trainer(config, logged, callbacks, metrics, stop)
     split = data.split_record()
     data.check_devices(trainer.num_devices)
+    if split["caution"]:
+        log.warning(split["caution"])
     folder.write_config()
     rows = fit(trainer, folder.path, module, data)
     records = epoch_records(rows, read_rows(folder.path / "architecture.csv"))

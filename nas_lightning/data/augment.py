@@ -39,7 +39,7 @@ class Transform:
 
     In torchvision's order: the crop pads with black by `padding` pixels, then half of the images are flipped (with
     `flip`), then values are scaled to [0, 1], less `mean`, over `std`; last, cutout sets a square of side `cutout`
-    (even; clipped at the border) to 0, i.e. to the mean colour (arXiv 1708.04552).
+    (even; clipped at the border) to 0, i.e. to the mean colour (arXiv 1708.04552), in a share `cutout_probability` of images.
     """
 
     mean: Colour
@@ -47,12 +47,17 @@ class Transform:
     padding: int = 0
     flip: bool = False
     cutout: int = 0
+    cutout_probability: float = 1.0
 
     def draw(self, count: int, side: int, generator: torch.Generator) -> Draw:
         """Draw for `count` images of side `side`, on the CPU: the same numbers for every device."""
         shift_B2 = torch.randint(2 * self.padding + 1, (count, 2), generator=generator)
         flip_B = torch.rand(count, generator=generator) < 0.5 if self.flip else torch.zeros(count, dtype=torch.bool)
-        return Draw(shift_B2, flip_B, torch.randint(side, (count, 2), generator=generator))
+        centre_B2 = torch.randint(side, (count, 2), generator=generator)
+        if self.cutout and self.cutout_probability < 1:
+            spared_B = torch.rand(count, generator=generator) >= self.cutout_probability
+            centre_B2[spared_B] = -self.cutout  # a square that lies outside
+        return Draw(shift_B2, flip_B, centre_B2)
 
     def __call__(self, images_B3HW: Tensor, draw: Draw) -> Tensor:
         if self.padding or self.flip:

@@ -16,19 +16,19 @@ _NATIVE_SIDE = 8
 class Digits:
     """1,797 grey 8x8 digits (UCI Optical Recognition of Handwritten Digits, test part), repeated to three channels.
 
-    test_fraction: share that is held out as test images, always the same ones.
+    flip: off, for a mirrored digit is none. test_fraction: share that is held out as test images, always the same ones.
     """
 
     image_size: int | None = 16
     padding: int | None = None
+    flip: bool = False
     test_fraction: float = 0.2
 
     name: ClassVar[str] = "digits"
     num_classes: ClassVar[int] = 10
-    flip: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_settings(self.image_size, self.padding)
+        check_settings(self.image_size, self.padding, self.flip)
         check_fraction("dataset.test_fraction", self.test_fraction)
 
     @property

@@ -19,15 +19,15 @@ class Fake:
 
     image_size: int = 32
     padding: int | None = None
+    flip: bool = False
     num_classes: int = 10
     train_images: int = 512
     test_images: int = 128
 
     name: ClassVar[str] = "fake"
-    flip: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_settings(self.image_size, self.padding)
+        check_settings(self.image_size, self.padding, self.flip)
         for setting in ("num_classes", "train_images", "test_images"):
             value = getattr(self, setting)
             if value < 2:

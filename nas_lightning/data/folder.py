@@ -12,7 +12,7 @@ from nas_lightning.data.decode import Decoder, StreamedImages, native_side
 from nas_lightning.data.image_tree import ImageTree, open_tree
 from nas_lightning.data.images import Images, ImageSet, Splits, channel_statistics, check_settings
 from nas_lightning.data.split import check_fraction, hold_out
-from nas_lightning.errors import UserError, check_flag, is_number
+from nas_lightning.errors import UserError, is_number
 
 _log = logging.getLogger(__name__)
 
@@ -54,8 +54,7 @@ class Folder:
             raise UserError(
                 "dataset=folder needs images; give a folder or zip with <class>/<image> as dataset.root=PATH."
             )
-        check_settings(self.image_size, self.padding)
-        check_flag("dataset.flip", self.flip)
+        check_settings(self.image_size, self.padding, self.flip)
         check_cache(self.cache)
         if not (is_number(self.memory_limit_gb) and self.memory_limit_gb >= 0):
             raise UserError(

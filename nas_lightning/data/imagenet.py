@@ -20,7 +20,7 @@ from torchvision.transforms import v2
 from nas_lightning.data.datamodules import SizedDataModule, at_least
 from nas_lightning.data.images import Colour, Splits
 from nas_lightning.data.workers import batches_of
-from nas_lightning.errors import UserError, check_whole, is_number
+from nas_lightning.errors import UserError, check_flag, check_whole, is_number
 from nas_lightning.streams import stream_seed
 
 MEAN: Colour = (0.485, 0.456, 0.406)
@@ -33,13 +33,15 @@ class ImageNet:
 
     num_classes: of the folder (ImageNet: 1000); known here, so that networks can be counted without the images.
     image_size: side S of the images that the network sees. resize: side to which the short side of a test image is
-    scaled before its centre is cut out. colour_jitter: of brightness, contrast, saturation and hue.
+    scaled before its centre is cut out. flip: mirror half of the training images. colour_jitter: of brightness, contrast,
+    saturation and hue.
     """
 
     root: str = ""
     num_classes: int = 1000
     image_size: int = 224
     resize: int = 256
+    flip: bool = True
     colour_jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.2)
 
     name: ClassVar[str] = "imagenet"
@@ -47,6 +49,7 @@ class ImageNet:
     def __post_init__(self) -> None:
         for key, value in (("num_classes", self.num_classes), ("image_size", self.image_size), ("resize", self.resize)):
             check_whole(f"dataset.{key}", value, 2)
+        check_flag("dataset.flip", self.flip)
         if self.resize < self.image_size:
             raise UserError(f"dataset.resize={self.resize} must not be below dataset.image_size={self.image_size}.")
         jitter = self.colour_jitter
@@ -73,7 +76,7 @@ class ImageNet:
         return v2.Compose(
             [
                 v2.RandomResizedCrop(self.image_size),
-                v2.RandomHorizontalFlip(),
+                v2.RandomHorizontalFlip(0.5 if self.flip else 0.0),
                 v2.ColorJitter(*others, hue=min(hue, 0.5)),
                 *self._to_normalised(),
             ]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nas_lightning.errors import UserError, is_whole
+from nas_lightning.errors import UserError, check_flag, is_whole
 
 Colour = tuple[float, float, float]
 
@@ -83,6 +83,7 @@ class Dataset(Protocol):
 
     name: for the report. padding: width of the random crop's black border in pixels. flip: whether a mirrored image
     is still of its class. side: of the loaded images; `num_classes` and `side` are known without loading them.
+    `official_test = True` beside those says that the test images are the published ones, on which results are compared.
     """
 
     @property
@@ -106,8 +107,9 @@ def copy_ahead(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def check_settings(image_size: int | None, padding: int | None) -> None:
-    """Reject nonsense in the two settings that all data sets share."""
+def check_settings(image_size: int | None, padding: int | None, flip: bool) -> None:
+    """Reject nonsense in the settings that all data sets share."""
+    check_flag("dataset.flip", flip)
     if image_size is not None and not is_whole(image_size, 2):
         raise UserError(f"dataset.image_size={image_size} is no size in pixels; give 2 or more, or null to keep it.")
     if padding is not None and not is_whole(padding, 0):

@@ -10,7 +10,7 @@ from nas_lightning.data.augment import Transform
 from nas_lightning.data.images import ImageSet
 from nas_lightning.streams import stream_seed
 
-Order = Literal["shuffled", "replacement", "sequential"]
+Order = Literal["shuffled", "replacement", "first_shuffled", "sequential"]
 
 
 class BatchLoader:
@@ -98,8 +98,12 @@ class BatchLoader:
             return list(
                 self._indices[torch.randint(len(self._indices), (self._num_batches, size), generator=generator)]
             )
-        shuffled = self._indices[torch.randperm(len(self._indices), generator=generator)]
-        return list(shuffled.split(size))[: self._num_batches]
+        if self._order == "first_shuffled":
+            return [self._shuffled(generator)[:size] for _ in range(self._num_batches)]
+        return list(self._shuffled(generator).split(size))[: self._num_batches]
+
+    def _shuffled(self, generator: torch.Generator) -> Tensor:
+        return self._indices[torch.randperm(len(self._indices), generator=generator)]
 
     def _own_part(self, batches: Sequence[Tensor]) -> list[Tensor]:
         if self._order == "sequential":

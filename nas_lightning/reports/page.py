@@ -99,6 +99,8 @@ def _section(run: Run, draw: _Drawer) -> str:
     genotype = Genotype.from_json(json.dumps(report["genotype"]), str(run.folder))
     facts = {key: report[key] for key in _FACTS if key in report}
     facts |= {f"score {key} (%)": value for key, value in report["scores"].items()}
+    if caution := report.get("split", {}).get("caution"):
+        facts["caution"] = caution
     if report["scores"] and report.get("table"):
         facts["table"] = ", ".join(report["table"])
     parts = [

@@ -60,7 +60,11 @@ def _results(report: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     yield "entropy", _number(final.get("entropy"), ".3f", " nats, mean over edges")
     yield "temperature", _number(final.get("temperature"), ".3g", "")
     accuracy = final.get("discrete_accuracy")
-    yield "discretised accuracy", _number(accuracy and 100 * accuracy, ".2f", " % on the validation half")
+    split = report.get("split", {})
+    measured_on = split.get("measured_on", "the validation half")
+    yield "discretised accuracy", _number(accuracy and 100 * accuracy, ".2f", f" % on {measured_on}")
+    if split.get("caution"):
+        yield "caution", Text(split["caution"], style="bold red")
     yield "table, test accuracy", _scores(report["scores"])
     yield "wall time", Text(f"{_duration(report['seconds'])} for {report['epochs']} epochs on {report['device']}")
 

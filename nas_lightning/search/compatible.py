@@ -98,3 +98,9 @@ def check_stages(decision: object, stages: Stages | None, stop: object) -> None:
         raise UserError("decision and a decision of stages cannot be had together; drop one of the two.")
     if stop is not None:
         raise UserError("stop cannot be had with stages, whose last part it would leave out; drop one of the two.")
+
+
+def check_batches(graphs: bool, grow: bool) -> None:
+    """UserError for batches that a graph, captured once for one shape, would leave to the eager step."""
+    if graphs and grow:
+        raise UserError("trainer.graphs=true cannot be had with data.batch_growth; drop one of the two.")
