@@ -9,19 +9,19 @@ import statistics
 import pytest
 from omegaconf import OmegaConf
 
+from nas_lightning.app.configs import CONFIGS
+from nas_lightning.app.naming import method_name
 from nas_lightning.reports.__main__ import main
 from nas_lightning.reports.grid import latex, markdown
 from nas_lightning.reports.paper_tables import compare, paper_csv, paper_grid, paper_notes, paper_table, table_names
 from nas_lightning.reports.runs import Run, find_evaluations, find_runs
-from tests.conftest import ROOT, composed
-
-GROUPS = ("method", "relaxation", "sched")
+from tests.conftest import ROOT, composed_with_choices
 
 
 def report(config, choices, scores=None, **changes):
     return {
         "schema": 1, "experiment": "toy", "space": "nb201", "dataset": "cifar10", "seed": 0, "overrides": [], "final": {},
-        "scores": scores or {}, "seconds": 10.0, "architecture": "a", "config": config, **choices, **changes,
+        "scores": scores or {}, "seconds": 10.0, "architecture": "a", "config": config, **(choices | changes),
     }  # fmt: skip
 
 
@@ -81,19 +81,37 @@ def test_every_job_of_a_study_stands_in_one_row_of_its_table(experiment, table, 
     taken = []
     for values in itertools.product(*params.values()):
         overrides = [f"{key}={value}" for key, value in zip(params, values, strict=True)]
-        config = composed(f"experiment={experiment}", *overrides, "run_dir=x")
-        chosen = dict(zip(params, values, strict=True))
-        method = chosen.get("method", "edd")
-        defaults = OmegaConf.load(ROOT / "conf" / "method" / f"{method}.yaml").defaults
-        picked = {key.split("/")[-1]: value for entry in defaults for key, value in entry.items()}
-        choices = {"method": method, **{key: chosen.get(key, picked.get(key)) for key in GROUPS[1:]}}
-        dataset = "folder" if "Folder" in config.dataset._target_ else "cifar10"
-        space = config.space.get("candidates", "nb201")
-        run = Run(ROOT, report(OmegaConf.to_container(config, resolve=True), choices, dataset=dataset, space=space))
+        composition, choices = composed_with_choices(f"experiment={experiment}", *overrides, "run_dir=x")
+        config = OmegaConf.to_container(composition, resolve=True)
+        shown = {group: choices[group] for group in ("relaxation", "sched", "dataset", "space")}
+        run = Run(ROOT, report(config, {"method": method_name(choices, config, (CONFIGS,)), **shown}))
         rows = [line.labels for line in compare(paper_table(table), [run]) if line.runs]
         assert len(rows) == 1, (overrides, rows)
         taken += rows
     assert len(set(taken)) == len(taken) == count
+
+
+def test_a_changed_method_stands_only_in_the_row_that_names_the_change(tmp_path):
+    scores = {"cifar10_test_200": 90.0}
+    names = [
+        "edd",
+        "edd with relaxation=softmax",
+        "edd + penalty=beta_decay",
+        "edd with relaxation=softmax + stop=two_skips",
+    ]
+    runs = runs_of(
+        tmp_path, *(edd(scores, relaxation="softmax" if "softmax" in n else "sn_st1", method=n) for n in names)
+    )
+    found = {
+        line.labels: [_method(run) for run in line.runs] for line in compare(paper_table("table5"), runs) if line.runs
+    }
+    assert found == {("sn_softmax", "st=1", "0.06"): [names[0]], ("normal", "", "0.06"): [names[1]]}
+    (line,) = (line for line in compare(paper_table("table1"), runs) if line.runs)
+    assert [_method(run) for run in line.runs] == [names[0]]
+
+
+def _method(run):
+    return run.report["method"]
 
 
 def test_mean_spread_n_and_difference_are_those_of_the_runs(tmp_path):
