@@ -143,8 +143,8 @@ class _Yamls:
         if file not in self._read:
             places = (folder / f"{file}.yaml" for folder in self._folders)
             found = next((place for place in places if place.exists()), None)
-            content = None if found is None else OmegaConf.to_container(OmegaConf.load(found))
-            self._read[file] = content if isinstance(content, dict) else {}
+            content: Any = None if found is None else OmegaConf.to_container(OmegaConf.load(found))
+            self._read[file] = content or {}
         return self._read[file]
 
 
