@@ -93,6 +93,21 @@ def test_published_recipes_are_the_published_ones():
         assert published(method, space).data == composed(f"space={space}", "run_dir=x").data
 
 
+@pytest.mark.parametrize(
+    ("method", "batch"), [("darts", 256), ("drnas", 256), ("drnas_l2", 256), ("gaea", 160), ("gaea_erm", 160)]
+)
+def test_the_edd_authors_own_runs_of_other_methods_differ_from_the_published_ones_in_the_batch(method, batch):
+    theirs = composed(f"method={method}", "space=nb201", "protocol=edd_paper", "run_dir=x")
+    assert theirs.data.batch_size == batch
+    wanted = published(method, "nb201", f"data.batch_size={batch}")
+    assert theirs == wanted
+
+
+@pytest.mark.parametrize(("method", "space"), [("gdas", "nb201"), ("edd", "nb201"), ("darts", "s1"), ("edd", "darts")])
+def test_what_the_edd_authors_did_not_change_is_as_published(method, space):
+    assert composed(f"method={method}", f"space={space}", "protocol=edd_paper", "run_dir=x") == published(method, space)
+
+
 def test_published_recipes_are_asked_for_by_one_word_in_a_study_and_the_command_line_wins():
     study = ("experiment=table1", "lr=constant", "data.batch_size=32", "arch_optimizer.weight_decay=0.5")
     config = published("darts", "nb201", *study)

@@ -60,7 +60,9 @@ def _results(report: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     yield "entropy", _number(final.get("entropy"), ".3f", " nats, mean over edges")
     yield "temperature", _number(final.get("temperature"), ".3g", "")
     accuracy = final.get("discrete_accuracy")
-    yield "discretised accuracy", _number(accuracy and 100 * accuracy, ".2f", " % on the validation half")
+    way = report.get("config", {}).get("model", {}).get("discretise", "derived")
+    how = "" if way == "derived" else f", measured with model.discretise={way}"
+    yield "discretised accuracy", _number(accuracy and 100 * accuracy, ".2f", f" % on the validation half{how}")
     yield "table, test accuracy", _scores(report["scores"])
     yield "wall time", Text(f"{_duration(report['seconds'])} for {report['epochs']} epochs on {report['device']}")
 

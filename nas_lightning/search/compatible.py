@@ -31,6 +31,10 @@ def check_step(halves: HalfSteps, bilevel: Bilevel, graphs: bool, clip_includes_
             perturbed and not all(relaxation.sums_to_one for relaxation in relaxations)
         ),
     }
+    if getattr(halves.perturbation, "replaces_beta", False):
+        clashes["perturbation, which makes beta of alpha alone, cannot be had with a relaxation that draws it"] = bool(
+            halves.architecture.draw(torch.Generator().manual_seed(0))
+        )
     for sentence, clash in clashes.items():
         if clash:
             raise UserError(f"{sentence}; drop one of the two.")
