@@ -83,7 +83,7 @@ def test_what_is_another_method_has_that_ones_name(overrides, name):
 def test_a_value_above_which_a_space_has_nothing_is_something_added(tmp_path):
     """A setting that is null in the space, and a mapping in a method."""
     for file, text in {
-        "method/skipping.yaml": "defaults: [darts]\nspace: {extra: {start: 1.0, end: 0.0}}\n",
+        "method/skipping.yaml": 'defaults: [darts]\nspace: {extra: {start: 1.0, end: 0.0, epochs: "${trainer.max_epochs}"}}\n',
         "space/toy.yaml": "extra: null\n",
     }.items():
         (tmp_path / file).parent.mkdir(exist_ok=True)
@@ -92,7 +92,7 @@ def test_a_value_above_which_a_space_has_nothing_is_something_added(tmp_path):
     choices["space"] = "toy"
     own = {**config, "space": {"extra": None}}
     assert method_name(choices, own, (CONFIGS, tmp_path)) == "edd"
-    added = {**config, "space": {"extra": {"start": 1.0, "end": 0.0}}}
+    added = {**config, "space": {"extra": {"start": 1.0, "end": 0.0, "epochs": 50}}}
     assert method_name(choices, added, (CONFIGS, tmp_path)) == "edd + space.extra"
     darts = choices | {"relaxation": "softmax", "sched": "constant"}
     assert method_name(darts, added, (CONFIGS, tmp_path)) == "skipping"

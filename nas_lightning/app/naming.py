@@ -69,6 +69,7 @@ def _differences(
     seen = set()
     for wanted in keys:
         key, before = (wanted, method.values[wanted]) if wanted in method.values else yamls.default(wanted, choices)
+        before = _UNKNOWN if isinstance(before, str) and "${" in before else before
         now = _at(config, key)
         # Another option may have no such setting: then the option says so.
         if _UNKNOWN not in (before, now) and before != now and key not in seen:
@@ -120,8 +121,7 @@ class _Yamls:
         for file in self._lineage(group, choices.get(group)):
             found |= _flat(self._content(file), f"{group}.")
         above = (key.rsplit(".", level)[0] for level in range(key.count(".")))
-        place, value = next(((each, found[each]) for each in above if each in found), (key, _UNKNOWN))
-        return place, _UNKNOWN if isinstance(value, str) and "${" in value else value
+        return next(((each, found[each]) for each in above if each in found), (key, _UNKNOWN))
 
     def _lineage(self, group: str, option: str | None) -> list[str]:
         """The files that the option is made of, its own last: those of its group that its defaults name."""

@@ -12,7 +12,7 @@ import torch
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.relaxations.base import negligible
-from nas_lightning.search.architecture import Architecture, Lists
+from nas_lightning.search.architecture import Architecture
 from nas_lightning.spaces.weights import EdgeWeights
 
 COLD = 1e-4
@@ -32,8 +32,10 @@ def cold(architecture: Architecture, genotype: Genotype) -> dict[str, EdgeWeight
     """beta at t = 1e-4 on every edge: nearly each edge's strongest operation, two where alphas are close, no edge left out
     (chaoji90/PCDEDD, the curves of figure 4B in arXiv 2306.06855). A relaxation that does not look at t stays as it is."""
     betas = {name: cell.at(COLD).probabilities_EO for name, cell in architecture.view().items()}
-    active: Lists = {name: (beta_EO > negligible(beta_EO.dtype)).tolist() for name, beta_EO in betas.items()}
-    return architecture.weights(betas, active)
+    return {
+        name: architecture.of_operations(name, beta_EO, (beta_EO > negligible(beta_EO.dtype)).tolist())
+        for name, beta_EO in betas.items()
+    }
 
 
 @torch.no_grad()
@@ -43,13 +45,13 @@ def gaea_artefact(architecture: Architecture, genotype: Genotype) -> dict[str, E
     The "discrete" forward of liamcli/gaea_release (nasbench_201/model_search.py) hands soft weights to GDAS' cell, which
     adds the weights of the operations that are not taken: nothing where they are those of a drawn one-hot, much here.
     """
-    betas, active, offsets = {}, {}, {}
+    weights = {}
     for name, cell in architecture.view().items():
         beta_EO = cell.probabilities_EO
         best_EO = torch.nn.functional.one_hot(beta_EO.argmax(-1), beta_EO.shape[-1]).bool() & cell.mask_EO
-        betas[name], offsets[name] = beta_EO * best_EO, (beta_EO * ~best_EO).sum(-1)
-        active[name] = best_EO.tolist()
-    return architecture.weights(betas, active, offsets)
+        others_E = (beta_EO * ~best_EO).sum(-1)
+        weights[name] = architecture.of_operations(name, beta_EO * best_EO, best_EO.tolist(), others_E)
+    return weights
 
 
 _WAYS: dict[str, Discretise] = {way.__name__: way for way in (derived, cold, gaea_artefact)}
