@@ -94,7 +94,8 @@ def test_published_recipes_are_the_published_ones():
 
 
 @pytest.mark.parametrize(
-    ("method", "batch"), [("darts", 256), ("drnas", 256), ("drnas_l2", 256), ("drnas_progressive", 256), ("gaea", 160), ("gaea_erm", 160)]
+    ("method", "batch"),
+    [("darts", 256), ("gaea", 160), ("gaea_erm", 160), ("drnas", 256), ("drnas_l2", 256), ("drnas_progressive", 256)],
 )
 def test_the_edd_authors_own_runs_of_other_methods_differ_from_the_published_ones_in_the_batch(method, batch):
     theirs = composed(f"method={method}", "space=nb201", "protocol=edd_paper", "run_dir=x")

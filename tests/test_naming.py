@@ -7,7 +7,6 @@ from omegaconf import OmegaConf
 
 from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.naming import method_name
-from nas_lightning.reports.runs import method_parts
 from tests.axes import options
 from tests.conftest import ROOT, composed_with_choices
 
@@ -112,11 +111,6 @@ def test_a_users_own_method_and_options_have_names_too(tmp_path):
 
 def test_a_search_without_a_method_has_no_name():
     assert method_name({}, {}, (Path(ROOT / "conf"),)) is None
-
-
-def test_names_come_apart_again():
-    assert method_parts("edd_pc") == ("edd_pc", frozenset())
-    assert method_parts("edd with a=1, b.c=x + d=2, e") == ("edd", {"a", "b.c", "d", "e"})
 
 
 @pytest.mark.parametrize("space", SPACES)

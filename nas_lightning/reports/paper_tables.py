@@ -16,7 +16,7 @@ from typing import Any
 
 from nas_lightning.errors import UserError, is_number
 from nas_lightning.reports.grid import Grid
-from nas_lightning.reports.runs import Run, config_value, method_parts
+from nas_lightning.reports.runs import Run, config_value
 from nas_lightning.reports.statistic import Statistic, finite
 from nas_lightning.reports.tables import is_setting
 
@@ -215,20 +215,18 @@ def _settings() -> dict[str, Any]:
 def _matches(report: Report, selection: str) -> bool:
     """Whether the report has every key=value of `selection`: a config group's choice, else a value of the config.
 
-    A method that was changed is itself only where the selection names all that was changed.
+    A method that was changed stands where it would unchanged, on a line of its own whose protocol names the change.
     """
-    named = {key for key, _ in _pairs(selection)}
     for key, values in _pairs(selection):
         value = _selected(report, key)
-        if key == "method" and value is not None:
-            method, changed = method_parts(value)
-            value = method if changed <= named else value
         if not any(_same(value, wanted) for wanted in values):
             return False
     return True
 
 
 def _selected(report: Report, key: str) -> Any:
+    if key == "method":
+        return str(report.get(key)).partition(" ")[0]  # of `edd with relaxation=softmax` the method that it began as
     return report.get(key) if key in _CHOICES else config_value(report, key)
 
 

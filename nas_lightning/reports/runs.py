@@ -96,17 +96,6 @@ def config_value(report: Mapping[str, Any], key: str) -> Any:
     return node
 
 
-def method_parts(name: str) -> tuple[str, frozenset[str]]:
-    """A report's `method` in parts: the method it began with, and the keys of what was changed of it.
-
-    >>> method, changed = method_parts("edd with relaxation=softmax, sched=linear + penalty=beta_decay")
-    >>> method, sorted(changed)
-    ('edd', ['penalty', 'relaxation', 'sched'])
-    """
-    method, *changes = re.split(r" with | \+ |, ", name)
-    return method, frozenset(change.partition("=")[0] for change in changes)
-
-
 def read_metrics(path: str | Path) -> dict[str, list[float]]:
     """The numeric columns of a `metrics.csv`, one value an epoch; a blank cell is nan, `architecture` is left out.
 
