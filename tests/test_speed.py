@@ -207,15 +207,16 @@ def test_of_gdas_the_drawn_operations_alone_run():
 
 
 def test_costs_are_against_darts_in_turns_and_a_refusal_is_a_row():
-    found = methods.costs("nb201", TINY, 1, ("darts", "pc_darts", "fair_darts"))["methods"]
+    found = methods.costs("nb201", TINY, 1, ("darts", "pc_darts"))["methods"]
+    found |= {"edd_pc": methods.costs("nb201", Size(6, 1, 4, 8), 1, ("edd_pc",))["methods"]["edd_pc"]}
     assert found["darts"]["memory_ratio"] == pytest.approx(1, rel=1e-3)
     assert found["pc_darts"]["memory_ratio"] < 0.6
-    assert "derive: the rule Threshold does not fit space nb201" in found["fair_darts"]["refused"]
+    assert "space.partial=4 does not divide a cell's 6 channels" in found["edd_pc"]["refused"]
     kept = {"methods": {"nb201": {"size": {"channels": 4, "cells": 1, "batch": 4}, "methods": found}}}
     (table,) = (each for each in tables.tables(kept) if each.name == "methods-nb201")
-    assert [row[0] for row in table.rows] == ["`darts`", "`pc_darts`", "`fair_darts`"]
+    assert [row[0] for row in table.rows] == ["`darts`", "`pc_darts`", "`edd_pc`"]
     assert table.rows[2][1:] == ("refused", "-", "-", "-")
-    assert tables.method_costs(kept)["cost-fair_darts"].splitlines()[2] == "| nb201 | - | - |"
+    assert tables.method_costs(kept)["cost-edd_pc"].splitlines()[2] == "| nb201 | - | - |"
 
 
 def test_every_method_is_measured_unless_a_test_wants_few():
