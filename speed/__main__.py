@@ -1,10 +1,11 @@
 """How fast the search is, on this machine: python -m speed [--quick]
 
-    python -m speed                 # all of it, about a quarter of an hour on two idle cores: table, JSON, document, plot
+    python -m speed                 # all of it, about three quarters of an hour on two idle cores: table, JSON, document, plot
     python -m speed --quick         # small sizes, a minute; writes nothing unless --out says where
     python -m speed show [JSON]     # the tables of a record
     python -m speed plot [JSON]     # docs/performance.svg and .png from a record alone
-    python -m speed document [JSON] # the tables of docs/performance.md from a record
+    python -m speed document [JSON] # the tables of docs/performance.md and docs/methods/ from a record
+    python -m speed --only methods --out JSON  # a part, put into the record JSON where there is one
 
 Ours and the per-edge reference take turns (A B A B), the first round does not count, and ratios are taken round by round:
 other work on the machine slows both. Medians with quartiles.
@@ -20,6 +21,11 @@ from pathlib import Path
 from rich.console import Console
 
 _DOCS = Path(__file__).parent.parent / "docs"
+
+
+def documents() -> list[Path]:
+    """The pages that hold tables of a record."""
+    return [_DOCS / "performance.md", *sorted((_DOCS / "methods").glob("*.md"))]
 
 
 def main() -> None:
@@ -90,7 +96,8 @@ def _finish(action: str, kept: dict, console: Console) -> None:  # type: ignore[
 
         plot(kept, _DOCS / "performance")
     else:
-        tables.write_document(_DOCS / "performance.md", kept, record.read(record.PUBLISHED))
+        for document in documents():
+            tables.write_document(document, kept, record.read(record.PUBLISHED))
 
 
 if __name__ == "__main__":

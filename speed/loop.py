@@ -31,7 +31,7 @@ from nas_lightning.search.skipping import step_bound
 from speed.half_steps import ARCHITECTURE, MeasuredSteps, Size
 from speed.statistics import Numbers, interleaved, spread
 
-_CONF = Path(__file__).parent.parent / "conf"
+CONF = Path(__file__).parent.parent / "conf"
 _EPOCH_IMAGES, _DISCRETE_IMAGES, _VALID_BATCH = 25_000, 5_000, 250  # a CIFAR-10 search's, and its validation batches
 
 
@@ -48,7 +48,7 @@ class Search(NamedTuple):
 
 def composed(folder: Path, *overrides: str) -> DictConfig:
     OmegaConf.register_new_resolver("run_folder", folder_name, replace=True)
-    with initialize_config_dir(str(_CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("train", [*overrides, f"run_dir={folder}"])
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from speed import data, loop
+from speed import data, loop, methods
 from speed.half_steps import ARCHITECTURE, PRECISIONS, SIDES, WEIGHT_STEPS, MeasuredSteps, Size
 from speed.memory import profile_step, resident
-from speed.record import Record, heading, load_average, write
+from speed.record import Record, heading, load_average, read, write
 from speed.statistics import Times, exponent, interleaved, ratios, spread
 
 
@@ -31,6 +31,7 @@ class Scale:
     sharpening_epochs: int
     sharpening: tuple[str, ...]
     images: int
+    methods: tuple[str, ...] = tuple(methods.METHODS)
     subprocesses: bool = True
 
 
@@ -45,7 +46,8 @@ QUICK = Scale(
 )  # fmt: skip
 TINY = Scale(
     "tiny", Size(4, 1, 4, 8), Size(8, 3, 4, 8), 1, Size(4, 1, 4, 8), {"channels": (4, 8), "cells": (1, 2), "batch": (2, 4)}, 1,
-    ((Size(4, 1, 4, 8), 1, 1),), 12, 4, ("space.C=4", "dataset.image_size=8", "data.train_images=32"), 200, False,
+    ((Size(4, 1, 4, 8), 1, 1),), 12, 4, ("space.C=4", "dataset.image_size=8", "data.train_images=32"), 200,
+    ("darts", "gdas", "fair_darts"), False,
 )  # fmt: skip
 
 
@@ -136,6 +138,10 @@ def parts(scale: Scale) -> dict[str, Callable[[], Any]]:
         "growth": lambda: {"nb201": growth("nb201", scale)},
         "sharpening": lambda: loop.sharpening(scale.sharpening_epochs, "trainer.accelerator=cpu", *scale.sharpening),
         "data": lambda: data.measure(images=scale.images, workers=2, passes=2, large_images=scale.images // 40),
+        "methods": lambda: {
+            space: methods.costs(space, size, scale.rounds, scale.methods)
+            for space, size in (("nb201", scale.size), ("darts", scale.darts))
+        },
         "drift": lambda: loop.drift(scale.drift_epochs, max(2, scale.drift_epochs // 10)),
     }  # fmt: skip
 
@@ -143,15 +149,26 @@ def parts(scale: Scale) -> dict[str, Callable[[], Any]]:
 def run(
     scale: Scale, only: list[str] | None = None, say: Callable[[str], None] = print, out: Path | None = None
 ) -> Record:
-    """Measure; each part's seconds and the machine's load beside it. What is measured so far is written after each part."""
-    record = heading(torch.device("cpu")) | {"scale": scale.name, "seconds": {}}
+    """Measure; each part's seconds and the machine's load beside it. What is measured so far is written after each part.
+
+    Parts chosen by `only` are put into the record in `out` where there is one, and where they come from into its `later`.
+    """
+    now = heading(torch.device("cpu")) | {"scale": scale.name}
+    kept = read(out) if only and out is not None and out.exists() else None
+    if kept is not None and any(kept[key] != now[key] for key in ("hardware", "scale")):
+        raise SystemExit(f"{out} is of {kept['hardware']} at scale {kept['scale']}; give another --out.")
+    record: Record = {**now, "seconds": {}} if kept is None else kept
     for name, measure in parts(scale).items():
         if only and name not in only:
             continue
         start = time.perf_counter()
         record[name] = measure()
         record["seconds"][name] = time.perf_counter() - start
-        record["load_at_end"] = load_average()
+        ends = {"load_at_end": load_average()}
+        if kept is None:
+            record |= ends
+        else:
+            record.setdefault("later", {})[name] = now | ends
         if out is not None:
             write(record, out)
         say(f"{name}: {record['seconds'][name]:.0f} s, load {load_average()[0]}")

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from speed.half_steps import ARCHITECTURE, PRECISIONS, WEIGHT_STEPS
+from speed.methods import LIMITS
 from speed.record import Record
 
 DENSE, HALF, ONE_HOT = WEIGHT_STEPS
@@ -168,6 +169,40 @@ def _data(record: Record) -> Iterable[Table]:
     yield Table("data", "Data path and table", ("", "value"), rows)
 
 
+def _methods(record: Record) -> Iterable[Table]:
+    for space, measured in record["methods"].items():
+        size = measured["size"]
+        rows = [
+            (f"`{name}`", *(("refused", "-", "-", "-") if "refused" in row else _cost(row)))
+            for name, row in measured["methods"].items()
+        ]
+        title = (
+            f"{space}, C={size['channels']}, N={size['cells']}, batch {size['batch']}: a bilevel step against DARTS'"
+        )
+        columns = ("", "processor time / darts", "the same, on the wall", "peak MB", "peak / darts")
+        yield Table(f"methods-{space}", title, columns, rows)
+
+
+def _cost(row: Record) -> tuple[str, ...]:
+    times = between(row["processor_ratio"]), between(row["ratio"])
+    return *times, number(row["allocated_mb"]), number(row["memory_ratio"])
+
+
+def method_costs(record: Record) -> dict[str, str]:
+    """cost-<method> -> the table of its card; none where the record has no methods."""
+    spaces = record.get("methods", {})
+    contents = {}
+    for method in sorted({name for measured in spaces.values() for name in measured["methods"]}):
+        rows = []
+        for space, measured in spaces.items():
+            row = measured["methods"].get(method, {"refused": ""})
+            time, _, _, memory = ("-",) * 4 if "refused" in row else _cost(row)
+            rows.append((space, time, memory))
+        columns = ("a bilevel step", "processor time / darts", "peak memory / darts")
+        contents[f"cost-{method}"] = Table(method, method, columns, rows).markdown()
+    return contents
+
+
 def published(record: Record) -> Iterable[Table]:
     for space, measured in record["spaces"].items():
         rows = []
@@ -241,9 +276,18 @@ def _data_goal(record: Record) -> Iterable[tuple[str, ...]]:
     yield _goal("CIFAR-10 loader in memory, images/s", ">= 20,000", rate, rate >= 20_000)
 
 
+def _method_goals(record: Record) -> Iterable[tuple[str, ...]]:
+    for method, (most, spaces) in LIMITS.items():
+        for space in spaces:
+            row = record["methods"][space]["methods"].get(method, {"refused": ""})
+            if "refused" not in row:
+                ratio = row["processor_ratio"]["median"]
+                yield _goal(f"{space} step of `{method}` over `darts`", f"<= {most}", ratio, ratio <= most)
+
+
 _GOALS: dict[str, Callable[[Record], Iterable[tuple[str, ...]]]] = {
     "half_steps": _sparse_goal, "overhead": _overhead_goal, "validation": _validation_goals, "growth": _growth_goals,
-    "drift": _drift_goal, "data": _data_goal,
+    "drift": _drift_goal, "data": _data_goal, "methods": _method_goals,
 }  # fmt: skip
 
 
@@ -257,7 +301,7 @@ def goals(record: Record, others: Record) -> Table:
 
 _PARTS: dict[str, Callable[[Record], Iterable[Table]]] = {
     "half_steps": _half_steps, "bfloat16": _bfloat16, "growth": _growth, "overhead": _overhead,
-    "validation": _validation, "drift": _drift, "sharpening": _sharpening, "data": _data,
+    "validation": _validation, "drift": _drift, "sharpening": _sharpening, "data": _data, "methods": _methods,
 }  # fmt: skip
 
 
@@ -289,7 +333,10 @@ def fill(document: str, contents: dict[str, str]) -> str:
 
 def document_contents(record: Record, others: Record) -> dict[str, str]:
     made = [*tables(record), *published(others), goals(record, others)]
-    return {table.name: table.markdown() for table in made} | {"origin": origin(record)}
+    contents = {table.name: table.markdown() for table in made} | {"origin": origin(record)} | method_costs(record)
+    if "methods" in record:  # measured with the rest, or later
+        contents["origin-methods"] = origin(record.get("later", {}).get("methods", record))
+    return contents
 
 
 def write_document(path: Path, record: Record, others: Record) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 
 from nas_lightning.app.job import Job
 from nas_lightning.app.search import search
@@ -27,6 +27,16 @@ TOY = (
 def composed(*overrides: str, config: str = "train"):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         return compose(config, list(overrides))
+
+
+def composed_with_choices(*overrides: str):
+    """The config, and the option of every config group as Hydra tells a program."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("train", list(overrides), return_hydra_config=True)
+    choices = dict(config.hydra.runtime.choices)
+    with open_dict(config):
+        del config["hydra"]
+    return config, choices
 
 
 def view_of(space, alphas, temperature=1.0, edges=None, relaxation=None):
@@ -68,7 +78,7 @@ def toy(tmp_path):
     """toy(folder name, *overrides) -> report of a four-epoch search in tmp_path / folder name."""
 
     def run(name: str, *overrides: str, in_sweep: bool = False):
-        config = composed(*toy_size(overrides), *overrides, f"run_dir={tmp_path / name}")
-        return search(config, Job({"method": "edd", "space": "nb201", "dataset": "fake"}, list(overrides), in_sweep))
+        config, choices = composed_with_choices(*toy_size(overrides), *overrides, f"run_dir={tmp_path / name}")
+        return search(config, Job(choices, list(overrides), in_sweep))
 
     return run

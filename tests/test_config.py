@@ -155,6 +155,20 @@ def test_a_searchs_images_are_those_of_the_programs(chosen):
 
 def test_reduced_searches_in_the_darts_space_have_the_batches_of_those_in_results():
     assert composed("experiment=darts_reduced", "run_dir=x").data.valid_batch == "replacement"
+@pytest.mark.parametrize(
+    ("method", "batch"),
+    [("darts", 256), ("gaea", 160), ("gaea_erm", 160), ("drnas", 256), ("drnas_l2", 256), ("drnas_progressive", 256)],
+)
+def test_the_edd_authors_own_runs_of_other_methods_differ_from_the_published_ones_in_the_batch(method, batch):
+    theirs = composed(f"method={method}", "space=nb201", "protocol=edd_paper", "run_dir=x")
+    assert theirs.data.batch_size == batch
+    wanted = published(method, "nb201", f"data.batch_size={batch}")
+    assert theirs == wanted
+
+
+@pytest.mark.parametrize(("method", "space"), [("gdas", "nb201"), ("edd", "nb201"), ("darts", "s1"), ("edd", "darts")])
+def test_what_the_edd_authors_did_not_change_is_as_published(method, space):
+    assert composed(f"method={method}", f"space={space}", "protocol=edd_paper", "run_dir=x") == published(method, space)
 
 
 def test_published_recipes_are_asked_for_by_one_word_in_a_study_and_the_command_line_wins():

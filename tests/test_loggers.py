@@ -113,10 +113,24 @@ def test_wandb_run_is_named_grouped_tagged_and_holds_the_config(toy, tmp_path):
     assert sorted(described.tags) == ["edd", "fake", "nb201"]
     assert described.project == "nas_lightning"
     config = {update.key: json.loads(update.value_json) for update in described.config.update if update.key != "_wandb"}
-    assert config == yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config == {**yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()), "method": "edd"}
     axes = {m.name or m.glob_name: m.step_metric for r in run if (m := r.metric).name or m.glob_name}
     assert axes == {"epoch": "", "*": "epoch"}
     assert [record.exit.exit_code for record in run if record.WhichOneof("record_type") == "exit"] == [0]
+
+
+def test_a_combination_is_named_as_such_in_wandb_report_and_panel(toy, tmp_path, capsys):
+    changes = ("penalty=beta_decay", "selection=best_discrete", "space.partial=2", "derive=every_edge")
+    report = toy("run", "logger=wandb", *changes)
+    name = "edd with space.partial=2 + penalty=beta_decay, derive=every_edge, selection=best_discrete"
+    (run,) = offline_runs(tmp_path / "run")
+    # W&B takes tags of up to 64 characters.
+    short = "edd with space.partial=2 + penalty=beta_decay, [...]"
+    assert sorted(header(run).tags) == [short, "fake", "nb201"]
+    (logged_name,) = (u.value_json for u in header(run).config.update if u.key == "method")
+    assert json.loads(logged_name) == report["method"] == name
+    assert report["choices"]["method"] == "edd"
+    assert "edd with space.partial=2 + penalty" in capsys.readouterr().out
 
 
 def test_wandb_gets_cell_and_beta_each_k_epochs_a_final_table_and_the_artifacts(toy, tmp_path):

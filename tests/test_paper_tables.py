@@ -9,19 +9,19 @@ import statistics
 import pytest
 from omegaconf import OmegaConf
 
+from nas_lightning.app.configs import CONFIGS
+from nas_lightning.app.naming import method_name
 from nas_lightning.reports.__main__ import main
 from nas_lightning.reports.grid import latex, markdown
 from nas_lightning.reports.paper_tables import compare, paper_csv, paper_grid, paper_notes, paper_table, table_names
 from nas_lightning.reports.runs import Run, find_evaluations, find_runs
-from tests.conftest import ROOT, composed
-
-GROUPS = ("method", "relaxation", "sched")
+from tests.conftest import ROOT, composed_with_choices
 
 
 def report(config, choices, scores=None, **changes):
     return {
         "schema": 1, "experiment": "toy", "space": "nb201", "dataset": "cifar10", "seed": 0, "overrides": [], "final": {},
-        "scores": scores or {}, "seconds": 10.0, "architecture": "a", "config": config, **choices, **changes,
+        "scores": scores or {}, "seconds": 10.0, "architecture": "a", "config": config, **(choices | changes),
     }  # fmt: skip
 
 
@@ -81,19 +81,32 @@ def test_every_job_of_a_study_stands_in_one_row_of_its_table(experiment, table, 
     taken = []
     for values in itertools.product(*params.values()):
         overrides = [f"{key}={value}" for key, value in zip(params, values, strict=True)]
-        config = composed(f"experiment={experiment}", *overrides, "run_dir=x")
-        chosen = dict(zip(params, values, strict=True))
-        method = chosen.get("method", "edd")
-        defaults = OmegaConf.load(ROOT / "conf" / "method" / f"{method}.yaml").defaults
-        picked = {key.split("/")[-1]: value for entry in defaults for key, value in entry.items()}
-        choices = {"method": method, **{key: chosen.get(key, picked.get(key)) for key in GROUPS[1:]}}
-        dataset = "folder" if "Folder" in config.dataset._target_ else "cifar10"
-        space = config.space.get("candidates", "nb201")
-        run = Run(ROOT, report(OmegaConf.to_container(config, resolve=True), choices, dataset=dataset, space=space))
+        composition, choices = composed_with_choices(f"experiment={experiment}", *overrides, "run_dir=x")
+        config = OmegaConf.to_container(composition, resolve=True)
+        shown = {group: choices[group] for group in ("relaxation", "sched", "dataset", "space")}
+        run = Run(ROOT, report(config, {"method": method_name(choices, config, (CONFIGS,)), **shown}))
         rows = [line.labels for line in compare(paper_table(table), [run]) if line.runs]
         assert len(rows) == 1, (overrides, rows)
         taken += rows
     assert len(set(taken)) == len(taken) == count
+
+
+def test_a_changed_method_stands_on_a_line_of_its_own_that_names_the_change(tmp_path):
+    scores, penalty = {"cifar10_test_200": 90.0}, {"overrides": ["method=edd", "penalty=beta_decay"]}
+    runs = runs_of(
+        tmp_path,
+        edd(scores),
+        edd(scores, method="edd + penalty=beta_decay", **penalty),
+        edd(scores, relaxation="softmax", method="edd with relaxation=softmax", overrides=["relaxation=softmax"]),
+        edd(scores, method="darts", overrides=["method=edd", "relaxation=softmax", "sched=constant"]),
+    )
+    found = [(line.labels, line.protocol, len(line.runs)) for line in compare(paper_table("table5"), runs) if line.runs]
+    best, normal = ("sn_softmax", "st=1", "0.06"), ("normal", "", "0.06")
+    assert sorted(found) == [
+        (normal, "experiment toy on cifar10", 1),
+        (best, "experiment toy on cifar10", 1),
+        (best, "experiment toy on cifar10 penalty=beta_decay", 1),
+    ]
 
 
 def test_mean_spread_n_and_difference_are_those_of_the_runs(tmp_path):

@@ -1,16 +1,18 @@
 """What every perturbation of conf/perturbation promises; SmoothDARTS' two against loops written out row by row."""
 
 import functools
+import math
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
 
-from nas_lightning.perturbations import AdversarialBall, RandomBall
+from nas_lightning.errors import UserError
+from nas_lightning.perturbations import AdversarialBall, DoubleSoftmax, RandomBall
 from nas_lightning.perturbations.base import onto_simplex
 from nas_lightning.ramps import Ramp
-from nas_lightning.relaxations import Softmax
+from nas_lightning.relaxations import Dirichlet, GumbelHard, Softmax
 from nas_lightning.search.module import SupernetModule
 from nas_lightning.spaces import DARTS, NB201
 from speed.reference import ReferenceSupernet
@@ -81,7 +83,7 @@ def test_the_same_draw_gives_the_same_bits_and_draws_are_left_to_the_generator(p
     state = torch.get_rng_state()
     one, again, other = (perturbed(perturbation, view, betas, loss, seed)["cell"] for seed in (0, 0, 1))
     assert torch.equal(one, again)
-    assert not torch.equal(one, other)
+    assert torch.equal(one, other) != bool(perturbation.draw(view, torch.Generator()))
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -158,6 +160,52 @@ def test_adversarial_ball_is_the_loop_over_entries(space, steps, narrowed):
     wanted = slow_adversarial(betas, noise, masks_of(view), 0.03 + 0.27 * 0.6, loss, steps)
     assert all(torch.allclose(ours[name], wanted[name], rtol=1e-10, atol=1e-13) for name in betas)
     assert any(not torch.equal(ours[name], betas[name]) for name in betas)
+
+
+def slow_softmax(row, mask, t):
+    terms = [math.exp(value / t) if may else 0.0 for value, may in zip(row, mask, strict=True)]
+    return [term / sum(terms) if any(mask) else 0.0 for term in terms]
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.3, 0.02])
+@pytest.mark.parametrize("narrowed", [False, True])
+@pytest.mark.parametrize("space", sorted(SPACES))
+def test_double_softmax_is_the_softmax_of_a_softmax(space, narrowed, temperature):
+    view, betas, loss = setting(space, narrowed)
+    view = {name: cell.at(temperature) for name, cell in view.items()}
+    ours = perturbed(DoubleSoftmax(), view, betas, loss)
+    for name, cell in view.items():
+        for row, alpha, mask in zip(ours[name], cell.alpha_EO.tolist(), cell.mask_EO.tolist(), strict=True):
+            wanted = slow_softmax(slow_softmax(alpha, mask, 1.0), mask, temperature)
+            assert row.tolist() == pytest.approx(wanted, rel=1e-12)
+
+
+def test_a_gap_of_two_operations_becomes_its_hyperbolic_tangent():
+    module = make(DoubleSoftmax(), DARTS(candidates="s2", C=4, num_cells=3), temperature=0.05)
+    alpha_EO = module.architecture.alpha["normal"].detach()
+    beta_EO = DoubleSoftmax()({}, None, module.architecture.view(), None, {})["normal"].detach()
+    left = module.architecture.mask("normal")
+    for alpha_O, beta_O, may in zip(alpha_EO, beta_EO, left, strict=True):
+        (one, other), (p, q) = alpha_O[may].tolist(), beta_O[may].tolist()
+        assert math.log(p / q) == pytest.approx(math.tanh((one - other) / 2) / 0.05, rel=1e-9)
+
+
+def test_the_architecture_step_and_alpha_are_left_as_they_are():
+    plain, doubled = make(None, temperature=0.1), make(DoubleSoftmax(), temperature=0.1)
+    before = doubled.architecture.alpha["cell"].detach().clone()
+    ours, theirs = (m.gradients("alpha", batches(), {})[2:] for m in (doubled, plain))
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    doubled.gradients("weights", batches(), {})
+    assert torch.equal(doubled.architecture.alpha["cell"], before)
+
+
+@pytest.mark.parametrize("relaxation", [GumbelHard(), Dirichlet()])
+def test_it_is_refused_where_beta_is_drawn(relaxation):
+    with pytest.raises(UserError, match=r"perturbation, which makes beta of alpha alone, .* draws it; drop one"):
+        SupernetModule(
+            NB201(C=4, N=1), relaxation, 10, functools.partial(torch.optim.SGD, lr=0.05),
+            functools.partial(torch.optim.Adam, lr=1e-3), perturbation=DoubleSoftmax(),
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

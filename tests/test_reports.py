@@ -751,6 +751,12 @@ def test_the_panel_shows_the_longest_architecture_on_one_line_and_every_result(t
     assert "cell.svg" not in text  # it was not written
 
 
+def test_the_panel_says_how_another_discretised_accuracy_was_measured(tmp_path):
+    config = {"seed": 0, "sched": {"lam": 0.12}, "model": {"discretise": "cold"}}
+    report = json.loads((write_run(tmp_path / "run", config=config) / "report.json").read_text())
+    assert "measured with model.discretise=cold" in " ".join(shown(report, tmp_path / "run").split())
+
+
 def test_the_panel_says_that_there_is_no_table(tmp_path):
     report = json.loads((write_run(tmp_path / "run", scores={}) / "report.json").read_text())
     assert "no benchmark table in this run" in shown(report, tmp_path / "run")

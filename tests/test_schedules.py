@@ -110,11 +110,14 @@ def test_yaml_numbers_are_the_classes_defaults():
 
 def test_presets_differ_from_their_parents_only_as_published():
     edd, pcd = EntropyDynamicDecay(epochs=50), Cyclic(epochs=50)
+    released = replace(edd, warmup=0.1, entropy_cells="normal", e_a_value=0.000399, t0exp="one")
     expected = {
         "edd@darts": replace(edd, warmup=0.1),
         "edd_literal": replace(edd, **LITERAL, late_lambda_mult=1.0),
         "edd_untempered": replace(edd, entropy_source="untempered"),
         "edd_released": replace(edd, lam=0.24, entropy_cells="normal", e_a_value=0.000399, t0exp="one"),
+        "edd_released@darts": replace(released, lam=0.06),
+        "edd_released@s3": replace(released, lam=0.12),
         "cyclic": replace(pcd, warmup=0.1),
         "edd_untempered@s2": replace(edd, warmup=0.1, entropy_source="untempered"),
         "edd@s2": replace(edd, warmup=0.1),
@@ -124,6 +127,34 @@ def test_presets_differ_from_their_parents_only_as_published():
         expected[f"edd_readme@s{i}"] = replace(edd, warmup=0.1, lam=lam)
         expected[f"cyclic_readme@s{i}"] = replace(pcd, decay=decay)
     assert {name: compose("sched", name) for name in expected} == expected
+
+
+def released(space, observations):
+    """methods' authors' programs, space by space: t after each epoch's update."""
+    warmup = 10 if space == "nb201" else 5
+    decay, k, t, found = 0.0, 0, 1.0, []
+    for epoch, observed in enumerate(observations):
+        if epoch == warmup or (epoch > warmup and (epoch % 5 == 0 or epoch >= 40)):
+            if space == "nb201":
+                strength = 0.04 * sum(observed.entropy["cell"])
+            else:
+                strength = {"darts": 0.06, "s1": 0.12, "s4": 0.12}[space] * sum(observed.entropy["normal"]) / 14
+            k += 1
+            decay = 0.5 * decay + 0.5 * strength * (2 if epoch >= 40 else 1)
+            t = 0.000399 / math.log(1 + k * decay)
+        found.append(t)
+    return found
+
+
+@pytest.mark.parametrize("space", ["nb201", "darts", "s1", "s4"])
+def test_edd_released_is_the_authors_program_of_every_space(space):
+    observations = random_observations(50, cells=("normal", "reduce"))
+    if space == "nb201":
+        observations = [
+            replace(each, entropy={"cell": each.entropy["normal"][:6]}, entropy_at_1={}) for each in observations
+        ]
+    ours = [state.temperature for state in run(compose("sched", f"edd_released@{space}"), 50, observations)]
+    assert ours == pytest.approx(released(space, observations), rel=1e-12)
 
 
 def test_numbers_on_the_command_line_keep_their_kind():

@@ -147,6 +147,29 @@ def test_second_term_is_added_only_above_the_first_temperature(second):
     assert relative_error(just_above * (second - 1e-6), 2 * plain) < 1e-2
 
 
+@pytest.mark.parametrize("temperature", [2.0, 1.0 + 1e-12, 1.0, 1.0 - 1e-12, 0.5, 1e-3])
+@pytest.mark.parametrize("at_1", [False, True])
+def test_the_second_term_of_a_scale_is_off_at_exactly_1_unless_asked_for(temperature, at_1):
+    logits, v = random_logits(6, 5, scale=0.5)
+    leaf = logits.clone().requires_grad_()
+    t = torch.tensor(temperature, dtype=torch.float64)
+    beta = SnSoftmax(scale=100.0, at_1=at_1)(leaf, torch.ones_like(logits).bool(), t)
+    (gradient,) = torch.autograd.grad(beta, leaf, v)
+    off = temperature == 1.0 and not at_1
+    wanted = explicit_gradient(logits, v, t, None if off else 100 * t)
+    assert relative_error(gradient, wanted) < 1e-13
+    assert (relative_error(gradient, explicit_gradient(logits, v, t)) < 1e-13) == off
+
+
+@pytest.mark.parametrize("at_1", [False, True])
+def test_with_a_constant_second_temperature_of_1_there_is_none_at_1_either_way(at_1):
+    logits, v = random_logits(6, 5, scale=0.5)
+    leaf = logits.clone().requires_grad_()
+    beta = SnSoftmax(second_temperature=1.0, at_1=at_1)(leaf, torch.ones_like(logits).bool(), torch.tensor(1.0))
+    (gradient,) = torch.autograd.grad(beta, leaf, v)
+    assert relative_error(gradient, explicit_gradient(logits, v, torch.tensor(1.0))) < 1e-13
+
+
 @pytest.mark.parametrize("relaxation", [Softmax(), SnSoftmax(scale=100.0), SnSoftmax(second_temperature=1.0)])
 @pytest.mark.parametrize("temperature", [1.0, 1e-3, 1e-6])
 def test_masked_operations_get_weight_0_and_gradient_0_and_the_rest_is_as_without_them(relaxation, temperature):
@@ -274,6 +297,11 @@ def test_mean_entropy_at_initialisation_equals_the_tabulated_values(operations):
     for temperature, expected in MEAN_ENTROPY[operations].items():
         beta = sn_softmax(logits, temperature)
         assert -torch.xlogy(beta, beta).sum(-1).mean().item() == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_word_for_the_term_at_1_is_refused():
+    with pytest.raises(UserError, match=r"relaxation.at_1 must be true or false, got 'no'"):
+        SnSoftmax(scale=100.0, at_1="no")
 
 
 def test_an_unknown_choice_of_noisy_cells_is_refused():

@@ -7,17 +7,18 @@ import pytest
 import torch
 from torch import nn
 
-from speed import gpu, measure, record, scaling, tables
+from speed import gpu, measure, methods, record, scaling, tables
+from speed.__main__ import documents
 from speed.half_steps import ARCHITECTURE, SIDES, SPACES, WEIGHT_STEPS, MeasuredSteps, Size
 from speed.loop import BareModule, build_search, fake_search, lightning_overhead
 from speed.memory import profile_step, resident
 from speed.plot import plot
 from speed.statistics import exponent, interleaved, ratios, spread
-from tests.conftest import ROOT
+from tests.axes import options
 
 TINY = Size(4, 1, 4, 8)
+METHODS = options("method")
 CPU_RECORDS = sorted(path for path in record.RESULTS.glob("*-cores.json"))
-DOCUMENT = ROOT / "docs" / "performance.md"
 
 
 @pytest.fixture(scope="module")
@@ -112,8 +113,9 @@ def test_numbers_keep_three_digits():
 @pytest.mark.skipif(not CPU_RECORDS, reason="no record of a CPU")
 def test_the_document_says_what_the_records_say():
     kept = record.read(CPU_RECORDS[0])
-    text = DOCUMENT.read_text()
-    assert text == tables.fill(text, tables.document_contents(kept, record.read(record.PUBLISHED)))
+    for document in documents():
+        text = document.read_text()
+        assert text == tables.fill(text, tables.document_contents(kept, record.read(record.PUBLISHED))), document
 
 
 def test_the_document_of_scaling_says_what_its_record_says():
@@ -125,8 +127,9 @@ def test_a_part_that_was_not_measured_is_said_to_be_open():
     others = record.read(record.PUBLISHED)
     rows = tables.goals({}, others).rows
     assert rows[0][0].startswith("nb201 step, time of D-X-Y/AutoDL-Projects")
+    parts = ("half_steps", "overhead", "validation", "growth", "drift", "data", "methods")
     assert [row[0] for row in rows if row[-1] == "not measured yet"] == [
-        f"goals of the part `{part}`" for part in ("half_steps", "overhead", "validation", "growth", "drift", "data")
+        f"goals of the part `{part}`" for part in parts
     ]
 
 
@@ -144,6 +147,7 @@ def test_records_are_of_full_size_and_whole_ones_from_a_clean_checkout(path, tmp
     assert (kept["scale"], kept["hardware"]) == ("full", path.stem)
     assert kept["commit"]
     assert not kept["dirty"] or measure.parts(measure.FULL).keys() - kept.keys()
+    assert not any(later["dirty"] for later in kept.get("later", {}).values())
     assert "/work" not in path.read_text()
     plot(kept, tmp_path / "performance")
     assert {file.name for file in tmp_path.iterdir()} == {"performance.svg", "performance.png"}
@@ -181,3 +185,65 @@ def test_a_part_that_fails_does_not_end_the_proof(monkeypatch, tmp_path):
     assert json.loads((tmp_path / "gpu.json").read_text())["gradients"].keys() == found["gradients"].keys()
     found |= {"half_steps": {}, "compiled": {}}
     assert "tensors that differ after resuming" in {row[0] for table in gpu.tables(found) for row in table.rows}
+
+
+def forwards(method, space="nb201"):
+    """How often the supernet runs in a bilevel step, by its convolutions."""
+    size = TINY if space == "nb201" else Size(8, 3, 4, 8)
+    steps = [methods.MethodStep(name, space, size) for name in (methods.BASE, method)]
+    base, its = (profile_step(each.step).calls for each in steps)
+    return 2 * its["conv"] / base["conv"]
+
+
+@pytest.mark.parametrize(
+    ("method", "count"), [("darts", 2), ("edd", 2), ("sdarts_rs", 2), ("gaea_erm", 2), ("darts_v2", 5), ("sdarts_adv", 11)]
+)  # fmt: skip
+def test_a_methods_step_is_both_of_its_half_steps(method, count):
+    assert forwards(method) == count
+
+
+def test_of_gdas_the_drawn_operations_alone_run():
+    assert forwards("gdas") < 1.2
+
+
+def test_costs_are_against_darts_in_turns_and_a_refusal_is_a_row():
+    found = methods.costs("nb201", TINY, 1, ("darts", "pc_darts"))["methods"]
+    found |= {"edd_pc": methods.costs("nb201", Size(6, 1, 4, 8), 1, ("edd_pc",))["methods"]["edd_pc"]}
+    assert found["darts"]["memory_ratio"] == pytest.approx(1, rel=1e-3)
+    assert found["pc_darts"]["memory_ratio"] < 0.6
+    assert "space.partial=4 does not divide a cell's 6 channels" in found["edd_pc"]["refused"]
+    kept = {"methods": {"nb201": {"size": {"channels": 4, "cells": 1, "batch": 4}, "methods": found}}}
+    (table,) = (each for each in tables.tables(kept) if each.name == "methods-nb201")
+    assert [row[0] for row in table.rows] == ["`darts`", "`pc_darts`", "`edd_pc`"]
+    assert table.rows[2][1:] == ("refused", "-", "-", "-")
+    assert tables.method_costs(kept)["cost-edd_pc"].splitlines()[2] == "| nb201 | - | - |"
+
+
+def test_every_method_is_measured_unless_a_test_wants_few():
+    assert list(measure.FULL.methods) == list(measure.QUICK.methods) == METHODS
+    assert set(methods.LIMITS) - {"darts_minus"} <= set(METHODS)
+
+
+def test_limits_of_methods_are_goals_where_they_were_measured():
+    row = {"processor_ratio": {"median": 0.5}}
+    kept = {"methods": {"nb201": {"methods": {"gdas": row, "gaea": row}}, "darts": {"methods": {"gdas": row}}}}
+    rows = [row for row in tables.goals(kept, record.read(record.PUBLISHED)).rows if "over `darts`" in row[0]]
+    assert rows == [
+        ("nb201 step of `gdas` over `darts`", "<= 0.45", "0.500", "**not met**"),
+        ("nb201 step of `gaea` over `darts`", "<= 1.05", "0.500", "met"),
+    ]
+
+
+def test_a_part_measured_later_is_put_into_the_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, "parts", lambda scale: {"one": lambda: {"value": 1}, "two": lambda: {"value": 2}})
+    out = tmp_path / "record.json"
+    measure.run(measure.TINY, None, str, out)
+    first = record.read(out)
+    monkeypatch.setattr(measure, "parts", lambda scale: {"one": lambda: {"value": 3}, "two": lambda: {"value": 4}})
+    measure.run(measure.TINY, ["two"], str, out)
+    kept = record.read(out)
+    assert (kept["one"], kept["two"]) == ({"value": 1}, {"value": 4})
+    assert {**kept, "two": 0, "seconds": 0, "later": 0} == {**first, "two": 0, "seconds": 0, "later": 0}
+    assert kept["later"]["two"]["date"] >= kept["date"]
+    with pytest.raises(SystemExit, match=r"is of .* at scale tiny; give another --out"):
+        measure.run(measure.QUICK, ["two"], str, out)

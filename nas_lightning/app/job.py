@@ -12,6 +12,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.quiet import quiet_libraries
 from nas_lightning.errors import UserError
 from nas_lightning.records.files import write_text_atomically
@@ -20,17 +21,26 @@ from nas_lightning.records.folder import FAILURE
 
 @dataclass(frozen=True)
 class Job:
-    """How a run was asked for: the option of every config group, the command's overrides, and whether it is one of a sweep."""
+    """How a run was asked for: the option of every config group, the command's overrides, and whether it is one of a sweep.
+
+    folders: where its configs were looked up, the user's own after the package's.
+    """
 
     choices: dict[str, str | None]
     overrides: list[str]
     in_sweep: bool = False
+    folders: tuple[Path, ...] = (CONFIGS,)
 
 
 def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
     """Run `task` on a composed config. A UserError ends as its one sentence and exit status 1, not as a traceback."""
     settings = HydraConfig.get()
-    job = Job(dict(settings.runtime.choices), list(settings.overrides.task), settings.mode == RunMode.MULTIRUN)
+    job = Job(
+        dict(settings.runtime.choices),
+        list(settings.overrides.task),
+        settings.mode == RunMode.MULTIRUN,
+        tuple(Path(source.path) for source in settings.runtime.config_sources if source.schema == "file"),
+    )
     quiet_libraries()
     config.run_dir = os.path.relpath(settings.runtime.output_dir)  # so that reports can be moved and compared
     folder = Path(config.run_dir)

@@ -33,11 +33,15 @@ log = logging.getLogger("nas_lightning")
 
 _ONLINE_SECONDS = 30  # to reach W&B at the start of a run
 _UPLOAD_SECONDS = 60  # for what is left to upload at its end
+_TAG = 64  # characters; W&B refuses longer ones
 
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """What a logger may show of a run beside its numbers. `config` is resolved; `job_type` is search or train."""
+    """What a logger may show of a run beside its numbers.
+
+    `config` is resolved, and in a search holds what the method is called; `job_type` is search or train.
+    """
 
     folder: Path
     group: str
@@ -54,13 +58,15 @@ class LoggedRun:
         job_type: Literal["search", "train"],
         choices: Mapping[str, str | None],
     ) -> "LoggedRun":
-        """Grouped by the experiment, named by the folder, tagged with what was chosen as method, space and data set.
+        """Grouped by the experiment, named by the folder, tagged with method, space and data set of `choices`.
 
         A network that is trained lies in a folder of its evaluation, so both names are given.
         """
         name = folder.name if job_type == "search" else f"{folder.parent.name}/{folder.name}"
         tags = [choice for group in ("method", "space", "dataset") if (choice := choices.get(group))]
-        return cls(folder, str(config["name"]), name, job_type, tags, config)
+        method = choices.get("method")
+        shown = config if method is None else {**config, "method": method}
+        return cls(folder, str(config["name"]), name, job_type, [textwrap.shorten(tag, _TAG) for tag in tags], shown)
 
 
 class TensorBoardLogger(loggers.TensorBoardLogger):

@@ -13,6 +13,7 @@ from nas_lightning.app.axes import build_epoch_axes, build_module, decisions, me
 from nas_lightning.app.fit import check_optimizers, check_run_settings, fit, make_trainer
 from nas_lightning.app.job import Job
 from nas_lightning.app.loggers import LoggedRun
+from nas_lightning.app.naming import method_name
 from nas_lightning.app.provenance import provenance
 from nas_lightning.build import build
 from nas_lightning.callbacks import ArchitectureLog, EarlyStop, MetricsFile, TemperatureUpdate, look_up
@@ -44,6 +45,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         return None
     folder.check()
     _check(config)
+    method = method_name(job.choices, folder.config, job.folders)
     # Everything that may refuse its settings is built, and the data read, before anything is written.
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data: SearchData = build(config.data)
@@ -53,7 +55,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     check_optimizers(module)
     check_widening(module.supernet, axes["stages"])
     check_batches(config.trainer.graphs, data.batch_growth is not None)
-    logged = LoggedRun.of(folder.path, folder.config, "search", job.choices)
+    logged = LoggedRun.of(folder.path, folder.config, "search", {**job.choices, "method": method})
     metrics = MetricsFile(folder.path / "metrics.csv")
     architectures = ArchitectureLog(benchmark, folder.path / "architecture.csv")
     own = user_callbacks(config.callbacks)
@@ -72,7 +74,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     record = records[epoch]
     genotype = record.genotype
     report = {
-        **_asked_for(config, job),
+        **_asked_for(config, job, method),
         "genotype": json.loads(genotype.to_json()),
         "architecture": str(genotype),
         "final": dict(record.metrics),
@@ -97,13 +99,15 @@ def _check(config: DictConfig) -> None:
             )
 
 
-def _asked_for(config: DictConfig, job: Job) -> dict[str, Any]:
-    """The part of the report that is known before the search."""
+def _asked_for(config: DictConfig, job: Job, method: str | None) -> dict[str, Any]:
+    """The part of the report that is known before the search. `choices` has the option of each group, `method` the name of
+    what they make together."""
     return {
         "schema": 1,
         "kind": "search",
         "experiment": str(config.name),
-        **{group: job.choices.get(group) for group in ("method", "space", "dataset", "relaxation", "sched")},
+        "method": method,
+        **{group: job.choices.get(group) for group in ("space", "dataset", "relaxation", "sched")},
         "choices": {group: choice for group, choice in job.choices.items() if not group.startswith("hydra/")},
         "seed": config.seed,
         "overrides": job.overrides,

@@ -6,6 +6,7 @@ Optuna's own ask and tell, not its Hydra sweeper, which is tied to a release who
 import json
 import logging
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def _finish(study: Any, number: int, values: dict[str, float], config: DictConfi
     try:
         for key, text in (override.split("=") for override in overrides):
             OmegaConf.update(trial, key, float(text))
-        search(trial, Job(job.choices, [*job.overrides, *overrides], in_sweep=True))
+        search(trial, replace(job, overrides=[*job.overrides, *overrides], in_sweep=True))
     except (UserError, OmegaConfBaseException) as error:
         log.warning("Trial %d (%s) failed: %s", number, ", ".join(overrides), error)
         study.tell(number, state=_import_optuna().trial.TrialState.FAIL)

@@ -2,5 +2,6 @@
 
 from nas_lightning.perturbations.ball import AdversarialBall, RandomBall
 from nas_lightning.perturbations.base import Perturbation
+from nas_lightning.perturbations.double_softmax import DoubleSoftmax
 
-__all__ = ["AdversarialBall", "Perturbation", "RandomBall"]
+__all__ = ["AdversarialBall", "DoubleSoftmax", "Perturbation", "RandomBall"]

@@ -16,7 +16,10 @@ Betas = Mapping[str, Tensor]
 
 
 class Perturbation(Protocol):
-    """Settings are frozen. All candidates are computed where beta is perturbed, for any of them may get weight."""
+    """Settings are frozen. All candidates are computed where beta is perturbed, for any of them may get weight.
+
+    One that says `replaces_beta = True` looks at alpha alone, so that it cannot be had with weights that are drawn.
+    """
 
     def draw(self, view: View, generator: torch.Generator) -> dict[str, Tensor]:
         """All that is random in one weight step, by cell type; called outside of the step."""

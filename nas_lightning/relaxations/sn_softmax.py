@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nas_lightning.errors import UserError, is_number
+from nas_lightning.errors import UserError, check_flag, is_number
 from nas_lightning.relaxations.base import Relaxation
 from nas_lightning.relaxations.softmax import Logits, Softmax, candidates, softmax
 
@@ -72,6 +72,8 @@ class SnSoftmax(Logits):
     Give one of `scale` (s > 1: second temperature s*t; the paper's `s=100`) and `second_temperature` (a constant
     s*t > 0; the paper's `st=1`, so that s = 1/t).
 
+    at_1: whether the second term of `scale` is there at t = 1 too. The paper demands s > 1, which `scale` has there; the
+        authors' programs add the term only where t is not 1 (`second_temperature` 1 has s = 1 there, so none either way).
     cells: which cell types have the second term. The paper does not say: `all`; the authors' program for the DARTS space
         and S1-S4 adds it in the `normal` cells only, so that reduction cells have the ordinary gradient.
     """
@@ -79,6 +81,7 @@ class SnSoftmax(Logits):
     scale: float | None = None
     second_temperature: float | None = None
     cells: Literal["all", "normal"] = "all"
+    at_1: bool = False
 
     def __post_init__(self) -> None:
         if (self.scale is None) == (self.second_temperature is None):
@@ -98,6 +101,7 @@ class SnSoftmax(Logits):
             )
         if self.cells not in ("all", "normal"):
             raise UserError(f"relaxation.cells must be all or normal, got {self.cells!r}.")
+        check_flag("relaxation.at_1", self.at_1)
 
     def of_cell(self, cell: str) -> Relaxation:
         return Softmax() if self.cells == "normal" and cell == "reduce" else self
@@ -107,5 +111,10 @@ class SnSoftmax(Logits):
         return Softmax()
 
     def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor, drawn: Tensor | None = None) -> Tensor:
-        second = self.second_temperature if self.scale is None else self.scale * temperature
-        return sn_softmax(candidates(alpha_EO, mask_EO), temperature, second)
+        logits_EO = candidates(alpha_EO, mask_EO)
+        if self.scale is None:
+            return sn_softmax(logits_EO, temperature, self.second_temperature)
+        second = self.scale * temperature
+        if not self.at_1:  # a second temperature of t is none; no branch, for a step may be captured
+            second = torch.where(temperature == 1, temperature, second)
+        return sn_softmax(logits_EO, temperature, second)

@@ -32,6 +32,7 @@ pre { overflow-x: auto; background: #f6f6f6; padding: 1rem }
 summary { cursor: pointer; font-weight: 600; margin-top: .5rem } .note { color: #555; overflow-wrap: anywhere }
 """
 _FACTS = (
+    "method",
     "architecture",
     "seed",
     "selection",

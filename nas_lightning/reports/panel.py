@@ -62,7 +62,9 @@ def _results(report: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     accuracy = final.get("discrete_accuracy")
     split = report.get("split", {})
     measured_on = split.get("measured_on", "the validation half")
-    yield "discretised accuracy", _number(accuracy and 100 * accuracy, ".2f", f" % on {measured_on}")
+    way = report.get("config", {}).get("model", {}).get("discretise", "derived")
+    how = "" if way == "derived" else f", measured with model.discretise={way}"
+    yield "discretised accuracy", _number(accuracy and 100 * accuracy, ".2f", f" % on {measured_on}{how}")
     if split.get("caution"):
         yield "caution", Text(split["caution"], style="bold red")
     yield "table, test accuracy", _scores(report["scores"])

@@ -213,7 +213,10 @@ def _settings() -> dict[str, Any]:
 
 
 def _matches(report: Report, selection: str) -> bool:
-    """Whether the report has every key=value of `selection`: a config group's choice, else a value of the config."""
+    """Whether the report has every key=value of `selection`: a config group's choice, else a value of the config.
+
+    A method that was changed stands where it would unchanged, on a line of its own whose protocol names the change.
+    """
     for key, values in _pairs(selection):
         value = _selected(report, key)
         if not any(_same(value, wanted) for wanted in values):
@@ -222,6 +225,8 @@ def _matches(report: Report, selection: str) -> bool:
 
 
 def _selected(report: Report, key: str) -> Any:
+    if key == "method":
+        return str(report.get(key)).partition(" ")[0]  # of `edd with relaxation=softmax` the method that it began as
     return report.get(key) if key in _CHOICES else config_value(report, key)
 
 

@@ -256,10 +256,14 @@ class Architecture(nn.Module):
                 if choice.operation in spec.operations:
                     edge = spec.edges.index((choice.source, choice.target))
                     hard[edge, spec.operations.index(choice.operation)] = 1.0
-            active = hard.bool().tolist()
-            hard = hard.to(self.alpha[name].device)
-            weights[name] = EdgeWeights(hard, active, self.edge_weights(name), self._dropped(name))
+            weights[name] = self.of_operations(name, hard.to(self.alpha[name].device), hard.bool().tolist())
         return weights
+
+    def of_operations(
+        self, cell: str, beta_EO: Tensor, active: Sequence[Sequence[bool]], offset_E: Tensor | None = None
+    ) -> EdgeWeights:
+        """The operations of a cell type at any weights, and nothing beside them; edges with weights of their own keep them."""
+        return EdgeWeights(beta_EO, active, self.edge_weights(cell), self._dropped(cell), offset_E)
 
     def view(self) -> dict[str, CellView]:
         """What penalties and perturbations see: on the device, attached to alpha."""

@@ -37,6 +37,10 @@ def check_step(halves: HalfSteps, bilevel: Bilevel, graphs: bool, clip_includes_
         "model.weight_clip_includes_arch=true, which counts the last architecture step's gradient, cannot be had with a "
         "bilevel without one (bilevel=fixed)": fixed and clip_includes_arch,
     }
+    if getattr(halves.perturbation, "replaces_beta", False):
+        clashes["perturbation, which makes beta of alpha alone, cannot be had with a relaxation that draws it"] = bool(
+            halves.architecture.draw(torch.Generator().manual_seed(0))
+        )
     for sentence, clash in clashes.items():
         if clash:
             raise UserError(f"{sentence}; drop one of the two.")

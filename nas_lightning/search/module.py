@@ -24,6 +24,7 @@ from nas_lightning.relaxations import Relaxation
 from nas_lightning.schedules.base import whole_epochs
 from nas_lightning.search.architecture import Architecture
 from nas_lightning.search.compatible import check_arch_optimizer, check_derive, check_step
+from nas_lightning.search.discretise import discretisation
 from nas_lightning.search.halves import HalfSteps
 from nas_lightning.search.ranks import equal_on_all_ranks, mean_over_ranks_
 from nas_lightning.search.runner import StepRunner
@@ -38,7 +39,8 @@ class SupernetModule(pl.LightningModule):
 
     A batch is {"train": (x, y), "valid": (x, y)} with x [B, 3, H, W] float and y [B] class indices. Optimisation is
     manual, in the order `bilevel` says; the learning rate changes once an epoch. Each epoch's validation loop measures
-    the discretised supernet: weight 1 on the operations of the derived architecture, nothing else.
+    the discretised supernet: weight 1 on the operations of the derived architecture, nothing else, unless `discretise`
+    says otherwise.
 
     relaxation, bilevel, penalty, perturbation: what the half steps are, see their folders. derive: the rule by which
         architectures are derived, the space's own unless given.
@@ -47,6 +49,8 @@ class SupernetModule(pl.LightningModule):
         loss adds), as NAS-Bench-201's programs do; at small temperatures it can dominate and shrink the weight step.
     arch_start: epochs (int) or fraction of the run (float) in which only the weights are trained: alpha's first step comes
         after them (PC-DARTS: 15 of 50).
+    discretise: what the discretised accuracy is measured on: `derived`, or as programs of others do, `cold` and
+        `gaea_artefact` (search/discretise.py).
     seed: of the initial alpha, and with the epoch of everything random in an epoch.
 
     On several ranks each half step's gradient is the mean of theirs; batch norms use the statistics of a rank's own batch,
@@ -74,6 +78,7 @@ class SupernetModule(pl.LightningModule):
         weight_clip_includes_arch: bool = False,
         arch_clip: ArchClip | None = None,
         arch_start: int | float = 0,
+        discretise: str = "derived",
         seed: int = 0,
         graphs: bool = False,
         compile: bool = False,
@@ -93,6 +98,7 @@ class SupernetModule(pl.LightningModule):
         self.weight_clip_includes_arch = weight_clip_includes_arch
         self.arch_clip = arch_clip or ArchClip()
         self.arch_start = arch_start
+        self.discretise = discretisation(discretise)
         self.seed = seed
         self._factories = weight_optimizer, arch_optimizer, weight_scheduler
         self.architecture = Architecture(space.cells, relaxation, torch.Generator().manual_seed(seed))
@@ -239,7 +245,7 @@ class SupernetModule(pl.LightningModule):
             )
 
     def on_validation_epoch_start(self) -> None:
-        self._discrete = self.architecture.one_hot(self.genotype())
+        self._discrete = self.discretise(self.architecture, self.genotype())
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         loss, logits = self.halves.loss_at(batch, self._discrete)

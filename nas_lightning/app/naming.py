@@ -1,0 +1,157 @@
+"""What a search is called: a method's name where the search is that method, else what it was made of.
+
+A method is a yaml of `conf/method`: choices of options on the axes, and a few values such as `space.partial: 4`. They are read
+as data, so that nothing here knows a method. What belongs to a protocol, such as rates and batch size, or to the size of a
+space is no part of a name; nor are an option's own numbers, such as `sched.lam`: reports have them in columns of their own.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from nas_lightning.app.axes import EPOCH_AXES, MODULE_AXES
+
+_AXES = [axis for axis in (*MODULE_AXES, *EPOCH_AXES, "arch_optimizer") if axis != "space"]
+
+_UNKNOWN = object()
+
+Choices = Mapping[str, str | None]
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Method:
+    """Axis -> option, for every axis (None where nothing is chosen), and the values it sets by their dotted key."""
+
+    options: dict[str, str | None]
+    values: Values
+
+
+def method_name(choices: Choices, config: Mapping[str, Any], folders: Sequence[Path]) -> str | None:
+    """The name of the search that `config` describes.
+
+    That of the chosen method where no choice or value of it was overridden; that of another method where all choices and
+    values are this one's; else the chosen method with what differs, `edd with relaxation=softmax + penalty=beta_decay`: a
+    plus before what stands where the method has nothing. None where `choices` name no method.
+
+    choices: config group -> option, as Hydra reports them. config: resolved. folders: where configs are looked up, in
+    Hydra's order.
+    """
+    yamls = _Yamls(folders)
+    own = choices.get("method")
+    if own is None:
+        return None
+    names = [own, *(name for name in yamls.options("method") if name != own)]
+    methods = {name: yamls.method(name) for name in names}
+    keys = sorted({key for method in methods.values() for key in method.values})
+    elsewhere = {key for group in ("protocol", "published") for key in yamls.values_of_all(group)}
+    differences = {}
+    for name, method in methods.items():
+        compared = [key for key in keys if key in method.values or key not in elsewhere]
+        differences[name] = list(_differences(method, compared, choices, config, yamls))
+        if not differences[name]:
+            return name
+    replaced = [_assigned(key, now) for key, before, now in differences[own] if before is not None]
+    added = [_assigned(key, now) for key, before, now in differences[own] if before is None]
+    return own + (f" with {', '.join(replaced)}" if replaced else "") + (f" + {', '.join(added)}" if added else "")
+
+
+def _differences(
+    method: _Method, keys: Sequence[str], choices: Choices, config: Mapping[str, Any], yamls: "_Yamls"
+) -> Iterator[tuple[str, Any, Any]]:
+    """(axis or key, what the method has there, what the search has), axes first."""
+    for axis in _AXES:
+        if axis in choices and choices[axis] != method.options[axis]:
+            yield axis, method.options[axis], choices[axis]
+    seen = set()
+    for wanted in keys:
+        key, before = (wanted, method.values[wanted]) if wanted in method.values else yamls.default(wanted, choices)
+        before = _UNKNOWN if isinstance(before, str) and "${" in before else before
+        now = _at(config, key)
+        # Another option may have no such setting: then the option says so.
+        if _UNKNOWN not in (before, now) and before != now and key not in seen:
+            seen.add(key)
+            yield key, before, now
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    node: Any = config
+    for part in key.split("."):
+        node = node.get(part, _UNKNOWN) if isinstance(node, Mapping) else _UNKNOWN
+    return node
+
+
+def _assigned(key: str, value: Any) -> str:
+    """As on the command line; of several settings under one key the key alone."""
+    if isinstance(value, Mapping):
+        return key
+    words = {None: "null", True: "true", False: "false"}
+    return f"{key}={words[value] if value is None or isinstance(value, bool) else value}"
+
+
+class _Yamls:
+    """The configs of `folders` as data."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+        self._read: dict[str, dict[str, Any]] = {}
+
+    def options(self, group: str) -> list[str]:
+        return sorted({path.stem for folder in self._folders for path in (folder / group).glob("*.yaml")})
+
+    def method(self, name: str) -> _Method:
+        start = dict.fromkeys(_AXES) | dict(self._choices("train"))
+        options = {axis: start[axis] for axis in _AXES}
+        values: Values = {}
+        for file in self._lineage("method", name):
+            options |= {axis: option for axis, option in self._choices(file) if axis in options}
+            values |= _flat(self._content(file))
+        return _Method(options, values)
+
+    def values_of_all(self, group: str) -> set[str]:
+        return {key for option in self.options(group) for key in _flat(self._content(f"{group}/{option}"))}
+
+    def default(self, key: str, choices: Choices) -> tuple[str, Any]:
+        """What `key` is where neither a method nor the command line sets it, or the key above it that then has a value."""
+        group = key.partition(".")[0]
+        found = _flat(self._content("train"))
+        for file in self._lineage(group, choices.get(group)):
+            found |= _flat(self._content(file), f"{group}.")
+        above = (key.rsplit(".", level)[0] for level in range(key.count(".")))
+        return next(((each, found[each]) for each in above if each in found), (key, _UNKNOWN))
+
+    def _lineage(self, group: str, option: str | None) -> list[str]:
+        """The files that the option is made of, its own last: those of its group that its defaults name."""
+        if option is None:
+            return []
+        file = f"{group}/{option}"
+        named = [entry for entry in self._content(file).get("defaults", []) if isinstance(entry, str)]
+        parents = [entry.partition("@")[0] for entry in named if entry != "_self_" and not entry.startswith("/")]
+        return [*(each for parent in parents for each in self._lineage(group, parent)), file]
+
+    def _choices(self, file: str) -> Iterator[tuple[str, str | None]]:
+        for entry in self._content(file).get("defaults", []):
+            if not isinstance(entry, str):
+                ((key, option),) = entry.items()
+                yield key.removeprefix("override ").partition("@")[0].removeprefix("/"), option
+
+    def _content(self, file: str) -> dict[str, Any]:
+        """Of the first folder that has it; nothing where none does."""
+        if file not in self._read:
+            places = (folder / f"{file}.yaml" for folder in self._folders)
+            found = next((place for place in places if place.exists()), None)
+            content: Any = None if found is None else OmegaConf.to_container(OmegaConf.load(found))
+            self._read[file] = content or {}
+        return self._read[file]
+
+
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Values:
+    """The values of a yaml by their dotted key, its defaults list left out."""
+    flat: Values = {}
+    for key, value in content.items():
+        if key != "defaults":
+            flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
