@@ -103,6 +103,20 @@ def test_published_recipes_are_the_published_ones():
             assert [parts.at(epoch)[1] for epoch in (search - 1, search)] == [search - 1, 0]
             assert (config.trainer.max_epochs, config.lr.T_max) == (search + projection, search)
     assert values(published("sgas", "darts")) == darts
+    supernets = {  # C, none, partial, edge weights
+        ("gaea", "nb201"): (24, False, 1, False),
+        ("pc_darts", "darts"): (16, True, 4, True),
+        ("pc_darts", "s2"): (16, False, 4, False),
+        ("gaea_pc", "darts"): (16, True, 4, True),
+        ("darts_minus", "darts"): (16, True, 1, False),
+        ("drnas_progressive", "darts"): (36, False, 6, False),
+        ("drnas_progressive", "nb201"): (16, True, 4, False),
+        ("edd", "darts"): (16, False, 1, False),
+    }
+    for (method, space), supernet in supernets.items():
+        own = published(method, space).space
+        assert (own.C, own.none, own.partial, own.edge_weights) == supernet
+    assert published("gaea", "nb201", "space.C=8", "space.none=true").space.C == 8
     for method, space in (("edd", "nb201"), ("edd", "s2"), ("pc_darts", "nb201")):  # the space's own
         assert published(method, space).data == composed(f"space={space}", "run_dir=x").data
 
@@ -164,7 +178,8 @@ def test_reduced_searches_in_the_darts_space_have_the_batches_of_those_in_result
 def test_the_edd_authors_own_runs_of_other_methods_differ_from_the_published_ones_in_the_batch(method, batch):
     theirs = composed(f"method={method}", "space=nb201", "protocol=edd_paper", "run_dir=x")
     assert theirs.data.batch_size == batch
-    wanted = published(method, "nb201", f"data.batch_size={batch}")
+    none = ("space.none=true", "+protocol.space.none=true") if method.startswith("gaea") else ()
+    wanted = published(method, "nb201", f"data.batch_size={batch}", *(o.replace("+", "") for o in none))
     assert theirs == wanted
 
 
