@@ -155,6 +155,8 @@ def test_a_searchs_images_are_those_of_the_programs(chosen):
 
 def test_reduced_searches_in_the_darts_space_have_the_batches_of_those_in_results():
     assert composed("experiment=darts_reduced", "run_dir=x").data.valid_batch == "replacement"
+
+
 @pytest.mark.parametrize(
     ("method", "batch"),
     [("darts", 256), ("gaea", 160), ("gaea_erm", 160), ("drnas", 256), ("drnas_l2", 256), ("drnas_progressive", 256)],
