@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from nas_lightning.app.axes import build_epoch_axes, build_module
 from nas_lightning.errors import UserError
@@ -40,7 +41,7 @@ class MethodStep:
         torch.manual_seed(config.seed)
         self._module = module = build_module(config, _CLASSES)
         (self._weights, alpha), _ = module.configure_optimizers()
-        module.architecture.progress.fill_(0.5)
+        module.architecture.set_progress(0.5)
         module.architecture.set_temperature(build_epoch_axes(config)["sched"].initial().temperature)
         module.halves.skipping.restart(step_bound(alpha))
         self._generator = torch.Generator().manual_seed(config.seed)
@@ -51,11 +52,16 @@ class MethodStep:
 
     def step(self) -> None:
         halves, bilevel = self._module.halves, self._module.bilevel
-        halves.weight_gradients(self._batches["train"], halves.draw(self._generator, for_weights=True))
-        batches = {part: self._batches[part] for part in bilevel.batches}
-        drawn = halves.draw(self._generator, for_weights=False)
-        bilevel.alpha_gradients(halves, batches, drawn, SgdLookahead(lambda: self._weights))
+        halves.weight_gradients(self._batches["train"], self._drawn(for_weights=True))
+        if bilevel.batches:  # else alpha is not trained
+            batches = {part: self._batches[part] for part in bilevel.batches}
+            drawn = self._drawn(for_weights=False)
+            bilevel.alpha_gradients(halves, batches, drawn, SgdLookahead(lambda: self._weights))
         self._module.supernet.zero_grad()  # so that the next step's peak does not begin with what this one has left
+
+    def _drawn(self, for_weights: bool) -> dict[str, Tensor]:
+        halves, images = self._module.halves, len(self._batches["train"][0])
+        return halves.draw(self._generator, for_weights) | halves.draw_drop_path(self._generator, images)
 
 
 def costs(space: str, size: Size, rounds: int, methods: Sequence[str] = METHODS) -> dict[str, Any]:

@@ -196,8 +196,18 @@ def forwards(method, space="nb201"):
 
 
 @pytest.mark.parametrize(
-    ("method", "count"), [("darts", 2), ("edd", 2), ("sdarts_rs", 2), ("gaea_erm", 2), ("darts_v2", 5), ("sdarts_adv", 11)]
-)  # fmt: skip
+    ("method", "count"),
+    [
+        ("darts", 2),
+        ("edd", 2),
+        ("sdarts_rs", 2),
+        ("gaea_erm", 2),
+        ("darts_v2", 5),
+        ("r_darts_dp", 5),
+        ("sdarts_adv", 11),
+        ("random", 1),
+    ],
+)
 def test_a_methods_step_is_both_of_its_half_steps(method, count):
     assert forwards(method) == count
 
@@ -221,7 +231,7 @@ def test_costs_are_against_darts_in_turns_and_a_refusal_is_a_row():
 
 def test_every_method_is_measured_unless_a_test_wants_few():
     assert list(measure.FULL.methods) == list(measure.QUICK.methods) == METHODS
-    assert set(methods.LIMITS) - {"darts_minus"} <= set(METHODS)
+    assert set(methods.LIMITS) <= set(METHODS)
 
 
 def test_limits_of_methods_are_goals_where_they_were_measured():

@@ -94,8 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     query.add_argument("arch", metavar="ARCH", help="in single quotes: '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|'")
     options = parser.parse_args(arguments)
     if options.command == "convert":
-        arguments = options.sources, options.table, options.epochs, options.trust, options.hundredths
-        return exit_status(lambda: _convert(*arguments))
+        return exit_status(
+            lambda: _convert(options.sources, options.table, options.epochs, options.trust, options.hundredths)
+        )
     return exit_status(lambda: _query(options.table, options.arch))
 
 

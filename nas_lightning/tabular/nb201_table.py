@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -161,7 +162,7 @@ def _hundredths(percent: NDArray[np.float32]) -> NDArray[np.uint16]:
     return np.where(known, np.rint(100 * np.where(known, percent, 0).astype(np.float64)), _UNKNOWN).astype(np.uint16)
 
 
-def _percent(stored: NDArray[np.float32] | NDArray[np.uint16]) -> NDArray[np.float32]:
+def _percent(stored: NDArray[Any]) -> NDArray[np.float32]:
     if stored.dtype != np.uint16:
         return stored
     return np.where(stored == _UNKNOWN, np.nan, stored / 100).astype(np.float32)
