@@ -138,7 +138,10 @@ def test_the_report_records_every_groups_choice(tmp_path):
             "penalty, a term of alpha's loss, cannot be had with a bilevel without",
         ),
         (("bilevel=fixed", "model.weight_clip_includes_arch=true"), "cannot be had with a bilevel without one"),
-        (("method=sdarts_rs_pt", "stages.stages.search.epochs=3"), "a ramp goes from begin=0.0 to until=3 of the run"),
+        (
+            ("method=sdarts_rs_pt", "stages.stages.search.epochs=2", "stages.stages.projection.epochs=2"),
+            "a ramp goes from begin=0.0 to until=2 of the run",
+        ),
         (("selection=best_discrete", "selection.metric=table/cifar10_test_200"), "holds test accuracies"),
         (("selection=best_discrete", "selection.mode=most"), "selection.mode must be"),
         (("method=fair_darts", "perturbation=random_ball"), "perturbation, which leads back to the simplex"),
