@@ -230,6 +230,8 @@ class SearchData(LoadedDataModule):
         return CombinedLoader({"train": train, "valid": valid}, "min_size")
 
     def _augmented(self) -> Transform:
+        if not self.cutout:
+            return self._transform(augment=True)
         last = 0 if self.trainer is None else (self.trainer.max_epochs or 1) - 1
         return self._transform(True, self.cutout, self._epoch() / max(1, last))
 
