@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.utilities.combined_loader import CombinedLoader
 
 from nas_lightning.data.augment import Transform
-from nas_lightning.data.images import Colour, Dataset, ImageSet, Splits
+from nas_lightning.data.images import Colour, Dataset, ImageSet, Splits, check_splits
 from nas_lightning.data.loader import BatchLoader, Order
 from nas_lightning.data.split import SplitMode, check_fraction, fingerprint, split_indices, take
 from nas_lightning.errors import UserError, check_flag, is_whole
@@ -70,7 +70,9 @@ class _DataModule(SizedDataModule):
     @cached_property
     def splits(self) -> Splits:
         """The data set, loaded at the first use."""
-        return self.dataset.load(self.progress)
+        loaded = self.dataset.load(self.progress)
+        check_splits(self.dataset, loaded)
+        return loaded
 
     def _transform(self, augment: bool, cutout: int = 0) -> Transform:
         mean, std = self.splits.mean, self.splits.std
