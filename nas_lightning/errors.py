@@ -1,6 +1,7 @@
 """The one exception a user is meant to read, checks of what a setting is, and how a command-line program ends."""
 
 import os
+import reprlib
 import sys
 from collections.abc import Callable
 
@@ -24,6 +25,11 @@ def exit_status(program: Callable[[], None]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         return 1
     return 0
+
+
+def brief(value: object) -> str:
+    """`value` as a sentence may show it: in one line, and cut where it is long."""
+    return " ".join(reprlib.repr(value).split())
 
 
 def is_number(value: object) -> bool:

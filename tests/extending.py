@@ -17,8 +17,8 @@ class Section(NamedTuple):
     @property
     def choice(self):
         """What chooses the section's yaml: own/penalty/cost.yaml -> penalty=cost."""
-        (name,) = (path.removeprefix(f"own/{self.group}/") for path in self.files if path.endswith(".yaml"))
-        return f"{self.group}={name.removesuffix('.yaml')}"
+        (path,) = (path for path in self.files if path.startswith(f"own/{self.group}/"))
+        return f"{self.group}={path.removeprefix(f'own/{self.group}/').removesuffix('.yaml')}"
 
 
 def blocks(text):

@@ -1,14 +1,17 @@
 """From a composed config to the parts of a search."""
 
+import pkgutil
 from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig
+import torch
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from nas_lightning.bilevel import Bilevel
-from nas_lightning.build import build, build_axis
+from nas_lightning.build import build, build_axis, build_choice, check_choice, target_of
 from nas_lightning.callbacks import Decisions, HessianEigenvalue
+from nas_lightning.data import Dataset
 from nas_lightning.decisions import Decision
 from nas_lightning.derive import DeriveRule
 from nas_lightning.errors import UserError
@@ -46,16 +49,39 @@ MEASURES: dict[str, type[pl.Callback]] = {"hessian_eigenvalue": HessianEigenvalu
 """Column of metrics.csv -> what logs it. It costs time, so that it is there where a choice or a user asks."""
 
 
+def build_data(config: DictConfig) -> Any:
+    """config.data with the group dataset. UserError for settings that are refused."""
+    target_of(config.data.dataset, "dataset")
+    data = build(config.data)
+    check_choice(data.dataset, "dataset", Dataset)
+    return data
+
+
 def build_module(config: DictConfig, num_classes: int) -> SupernetModule:
     """config.model with the groups of MODULE_AXES. UserError for settings that are refused or cannot be had together."""
     axes = {group: build_axis(config, group, protocol) for group, protocol in MODULE_AXES.items()}
+    for key in ("arch_optimizer", "model.weight_optimizer"):
+        _check_factory(OmegaConf.select(config, key), key)
     module: SupernetModule = build(config.model, _partial_=True)(**axes, num_classes=num_classes)
     return module
+
+
+def _check_factory(node: Any, place: str) -> None:
+    """UserError unless `node` makes an optimiser of parameters that are handed over."""
+    target = target_of(node, place)
+    named = pkgutil.resolve_name(target)
+    if isinstance(named, type) and not issubclass(named, torch.optim.Optimizer):
+        raise UserError(f"{place}: {target} is no torch.optim.Optimizer; derive it from that class.")
+    if node.get("_partial_") is not True:
+        raise UserError(f"{place}: {target} is made when the parameters are there; set _partial_: true in its yaml.")
 
 
 def build_epoch_axes(config: DictConfig) -> dict[str, Any]:
     """The groups of EPOCH_AXES, None where null."""
     axes = {group: build_axis(config, group, protocol) for group, protocol in EPOCH_AXES.items()}
+    for name, stage in axes["stages"].stages.items() if axes["stages"] else ():
+        if stage.decision is not None:
+            check_choice(stage.decision, f"stages.stages.{name}.decision", Decision)
     check_stages(axes["decision"], axes["stages"], axes["stop"])
     return axes
 
@@ -84,14 +110,10 @@ def user_callbacks(node: Any) -> list[pl.Callback]:
     """A user's own Lightning callbacks: one `_target_`, a list of such, or names of such."""
     if node is None:
         return []
-    nodes = [node] if "_target_" in node else list(node.values()) if isinstance(node, DictConfig) else list(node)
-    made = []
-    for number, each in enumerate(nodes):
-        holder = DictConfig({f"callbacks[{number}]": each}, flags={"allow_objects": True})
-        callback = build_axis(holder, f"callbacks[{number}]", pl.Callback)
-        if not isinstance(callback, pl.Callback):
-            raise UserError(
-                f"callbacks: {each.get('_target_')} is no pytorch_lightning.Callback; derive it from that class."
-            )
-        made.append(callback)
-    return made
+    if isinstance(node, ListConfig):
+        parts = {f"callbacks[{number}]": part for number, part in enumerate(node)}
+    elif isinstance(node, DictConfig) and "_target_" not in node:
+        parts = {f"callbacks.{name!s}": part for name, part in node.items()}
+    else:
+        parts = {"callbacks": node}
+    return [build_choice(part, place, pl.Callback) for place, part in parts.items()]

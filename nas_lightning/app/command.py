@@ -10,10 +10,10 @@ from nas_lightning.errors import UserError, exit_status
 _HELP = """\
 Differentiable neural architecture search on PyTorch Lightning and Hydra.
 
-nas-lightning train space=nb201 dataset=digits method=edd   search an architecture
-nas-lightning evaluate run=PATH [train=true]                score it by table, or train it from scratch
-nas-lightning tune experiment=quickstart                    search for hyperparameters by Optuna
-nas-lightning report summary runs                           tables, figures and pages of runs
+nas-lightning train space=nb201 dataset=digits method=edd       search an architecture
+nas-lightning evaluate run=PATH [train=true]                    score it by table, or train it from scratch
+nas-lightning tune experiment=quickstart relaxation=sn_s100     search for hyperparameters by Optuna
+nas-lightning report summary runs                               tables, figures and pages of runs
 
 Each has a --help with every choice. The first three take your own configs with --config-dir DIR (DIR/relaxation/mine.yaml
 is relaxation=mine), and import your own classes from the current folder.

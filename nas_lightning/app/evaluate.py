@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
+from nas_lightning.app.axes import build_data
 from nas_lightning.app.fit import check_optimizers, check_run_settings, fit, make_trainer
 from nas_lightning.app.job import Job
 from nas_lightning.app.loggers import LoggedRun
@@ -62,7 +63,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     drawn = torch.Generator().manual_seed(config.seed)
     candidates = {"found": found, **(space.baselines(drawn) if config.train and config.baselines else {})}
     benchmark: Benchmark | None = build(config.benchmark)
-    data: TrainData | ImageNetData = build(config.data)
+    data: TrainData | ImageNetData = build_data(config)
     networks = {name: _described(config, space, genotype, data, benchmark) for name, genotype in candidates.items()}
     training: dict[str, Any] = {"selection": "table only", **provenance(torch.device("cpu"))}
     if config.train:

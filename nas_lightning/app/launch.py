@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra._internal.utils import get_args
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -54,20 +56,54 @@ def start(program: str) -> None:
         sys.exit(
             f"--config-dir {own} is no folder; give the one that holds your configs, such as relaxation/mine.yaml."
         )
-    _check_groups([CONFIGS] if own is None else [CONFIGS, Path(own)], options.overrides)
+    if own is not None:
+        _check_names(Path(own))
+    _check_groups([CONFIGS] if own is None else [CONFIGS, Path(own)], options.overrides, program)
     try:
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=program)(TASKS[program])()
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def _check_groups(folders: Sequence[Path], overrides: Sequence[str]) -> None:
-    """A config group set to null Hydra answers with a traceback."""
+def _check_names(own: Path) -> None:
+    """Of two yamls of one group and name Hydra takes ours, and says nothing."""
+    for ours in sorted(CONFIGS.rglob("*.yaml")):
+        theirs = own / ours.relative_to(CONFIGS)
+        if theirs.exists() and not theirs.samefile(ours):
+            sys.exit(f"{theirs} would be ignored, for nas_lightning has a yaml of this name; rename yours.")
+
+
+def _check_groups(folders: Sequence[Path], overrides: Sequence[str], program: str) -> None:
+    """What Hydra answers with a traceback: a config group set to null or to a number, an option that is no yaml."""
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")
-        if value == "null" and any((folder / key).is_dir() for folder in folders):
+        if not key or not any((folder / key).is_dir() for folder in folders):
+            continue
+        if value == "null" or re.fullmatch(r"[-+.\d]+|true|false", value):
             options = ", ".join(sorted({path.stem for folder in folders for path in (folder / key).glob("*.yaml")}))
-            sys.exit(f"{override}: {key} is a group of configs; give one of {options}.")
+            none = f", or ~{key} for none" if value == "null" and {key: None} in _defaults(program) else ""
+            sys.exit(f"{override}: {key} is a group of configs; give one of {options}{none}.")
+        for path in (folder / key / f"{value}.yaml" for folder in folders):
+            if os.path.isfile(path):  # False for a text longer than any name, where Path.is_file raises
+                _check_yaml(path, override)
+
+
+def _check_yaml(path: Path, override: str) -> None:
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        sys.exit(f"{override}: {path} cannot be read ({' '.join(str(error).split())}); correct it.")
+    if path.parent.name == "space" and not (isinstance(content, dict) and content.get("defaults")):
+        sys.exit(
+            f"{override}: {path} names no family, whose protocol and recipe it takes; begin it with defaults: as the section "
+            "`space` of docs/extending.md."
+        )
+
+
+def _defaults(program: str) -> list[Any]:
+    """The groups that the program's config begins with, {group: None} where nothing is chosen."""
+    listed = yaml.safe_load((CONFIGS / f"{program}.yaml").read_text())["defaults"]
+    return [*listed, *_defaults("train")] if "train" in listed else list(listed)
 
 
 def _check_sweep(overrides: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from nas_lightning.app.axes import build_epoch_axes, build_module, decisions, measures, user_callbacks
+from nas_lightning.app.axes import build_data, build_epoch_axes, build_module, decisions, measures, user_callbacks
 from nas_lightning.app.fit import check_optimizers, check_run_settings, fit, make_trainer
 from nas_lightning.app.job import Job
 from nas_lightning.app.loggers import LoggedRun
@@ -28,7 +28,7 @@ from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import PANEL_WIDTH, summary_panel
 from nas_lightning.reports.runs import read_metrics
 from nas_lightning.search.compatible import check_batches, check_widening
-from nas_lightning.selection import Last
+from nas_lightning.selection import Last, selected
 from nas_lightning.tabular import Benchmark
 
 log = logging.getLogger("nas_lightning")
@@ -48,7 +48,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     method = method_name(job.choices, folder.config, job.folders)
     # Everything that may refuse its settings is built, and the data read, before anything is written.
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    data: SearchData = build(config.data)
+    data: SearchData = build_data(config)
     benchmark: Benchmark | None = build(config.benchmark)
     axes = build_epoch_axes(config)
     module = build_module(config, data.num_classes)
@@ -70,8 +70,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     folder.write_config()
     rows = fit(trainer, folder.path, module, data)
     records = epoch_records(rows, read_rows(folder.path / "architecture.csv"))
-    epoch, selected = (axes["selection"] or Last())(records)
-    record = records[epoch]
+    record, words = selected(axes["selection"] or Last(), records)
     genotype = record.genotype
     report = {
         **_asked_for(config, job, method),
@@ -80,7 +79,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         "final": dict(record.metrics),
         "scores": look_up(benchmark, genotype),
         "table": list(getattr(benchmark, "sources", ())),
-        "selection": f"{selected}, {module.rule.sentence}",
+        "selection": f"{words}, {module.rule.sentence}",
         "split": split,
         **totals(rows),
         **provenance(trainer.strategy.root_device, trainer.num_devices),

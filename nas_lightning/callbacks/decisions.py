@@ -1,5 +1,6 @@
 """Takes candidates away between epochs, as a decision or the stages of a search say."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -7,7 +8,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from nas_lightning.decisions.base import Decision, State
+from nas_lightning.decisions.base import Decision, Masks, State
+from nas_lightning.errors import UserError, brief
 from nas_lightning.search.module import SupernetModule
 from nas_lightning.search.ranks import sum_over_ranks
 from nas_lightning.spaces.weights import EdgeWeights
@@ -56,7 +58,8 @@ class Decisions(pl.Callback):
         seed = stream_seed(pl_module.seed, trainer.current_epoch, "decision")
         generator = torch.Generator().manual_seed(seed)
         probe = _ValidationProbe(trainer, pl_module)
-        masks, self.state = decision(done, architecture.snapshot(), probe, self.state, generator)
+        answer = decision(done, architecture.snapshot(), probe, self.state, generator)
+        masks, self.state = _checked(decision, answer)
         architecture.narrow(masks)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -70,6 +73,24 @@ class Decisions(pl.Callback):
 
     def _stage(self, epoch: int) -> tuple[Stage, int]:
         return (Stage(1.0), epoch) if self.stages is None else self.stages.at(epoch)
+
+
+def _checked(decision: Decision, answer: object) -> tuple[Masks, State]:
+    """`answer` as it is; UserError unless it is masks by cell type and plain data: no checkpoint gives anything else back."""
+    name = type(decision).__name__
+    if not (isinstance(answer, tuple) and len(answer) == 2 and all(isinstance(part, Mapping) for part in answer)):
+        raise UserError(
+            f"decision: {name} answers {brief(answer)}; it is the masks by cell type, {{}} for none, and the state, see "
+            "docs/extending.md."
+        )
+    try:
+        json.dumps(answer[1])
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"decision: {name} remembers what is no plain data ({error}), which an interrupted search would not find again; "
+            "keep numbers, texts, lists and dicts."
+        ) from error
+    return answer
 
 
 class _ValidationProbe:

@@ -4,6 +4,7 @@ import pytorch_lightning as pl
 
 from nas_lightning.callbacks.architecture import ArchitectureLog
 from nas_lightning.callbacks.metrics import MetricsFile
+from nas_lightning.errors import UserError, brief
 from nas_lightning.records.epochs import epoch_records
 from nas_lightning.stop.base import Stop
 
@@ -27,5 +28,12 @@ class EarlyStop(pl.Callback):
 
     def _ask(self, trainer: pl.Trainer) -> None:
         records = epoch_records(self.metrics.file.rows, self.architectures.file.rows)
-        if records and self.stop(records):
+        if not records:
+            return
+        verdict = self.stop(records)
+        if not isinstance(verdict, bool):
+            raise UserError(
+                f"stop: {type(self.stop).__name__} answers {brief(verdict)}, not True or False; see docs/extending.md."
+            )
+        if verdict:
             trainer.should_stop = True

@@ -1,10 +1,13 @@
 """Moves the temperature: each epoch starts by asking the schedule, which may look at the entropy of the edges."""
 
+import math
 from dataclasses import asdict
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 
+from nas_lightning.errors import UserError, brief, is_number
 from nas_lightning.schedules import ScheduleState, TemperatureSchedule
 from nas_lightning.search.module import SupernetModule
 
@@ -18,7 +21,7 @@ class TemperatureUpdate(pl.Callback):
 
     def __init__(self, schedule: TemperatureSchedule) -> None:
         self.schedule = schedule
-        self.state = schedule.initial()
+        self.state = _checked(schedule, schedule.initial())
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self.state)
@@ -34,7 +37,8 @@ class TemperatureUpdate(pl.Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SupernetModule)
         architecture = pl_module.architecture
-        self.state = self.schedule.update(trainer.current_epoch, architecture.observe(), self.state)
+        updated = self.schedule.update(trainer.current_epoch, architecture.observe(), self.state)
+        self.state = _checked(self.schedule, updated)
         architecture.set_temperature(self.state.temperature)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -43,3 +47,16 @@ class TemperatureUpdate(pl.Callback):
         edges = {f"entropy/{cell}/{e}": h for cell, row in by_cell.items() for e, h in enumerate(row)}
         state = {"temperature": self.state.temperature, "decay": self.state.decay, "updates": float(self.state.updates)}
         pl_module.log_dict({"entropy": sum(edges.values()) / len(edges), **state, **edges}, logger=False)
+
+
+def _checked(schedule: TemperatureSchedule, state: object) -> ScheduleState:
+    """`state` as it is; UserError where it is none, or its temperature no positive number in the supernet's precision."""
+    name = type(schedule).__name__
+    if not isinstance(state, ScheduleState):
+        raise UserError(f"sched: {name} gives {brief(state)}, no ScheduleState; see docs/extending.md.")
+    t = state.temperature
+    if not (is_number(t) and torch.finfo(torch.float32).tiny <= t < math.inf):
+        raise UserError(
+            f"sched: {name} gives the temperature {brief(t)}; it must be a positive number, above 1e-5 or so."
+        )
+    return state

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 
 from nas_lightning.data.augment import Transform
-from nas_lightning.data.images import Colour, Dataset, ImageSet, Splits
+from nas_lightning.data.images import Colour, Dataset, ImageSet, Splits, check_splits
 from nas_lightning.data.loader import BatchLoader, Order
 from nas_lightning.errors import UserError, check_flag, is_whole
 
@@ -68,7 +68,9 @@ class LoadedDataModule(SizedDataModule):
     @cached_property
     def splits(self) -> Splits:
         """The data set, loaded at the first use."""
-        return self.dataset.load(self.progress)
+        loaded = self.dataset.load(self.progress)
+        check_splits(self.dataset, loaded)
+        return loaded
 
     def _transform(self, augment: bool, cutout: int = 0, cutout_probability: float = 1.0) -> Transform:
         mean, std = self.splits.mean, self.splits.std

@@ -45,6 +45,7 @@ class ImageNet:
     colour_jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.2)
 
     name: ClassVar[str] = "imagenet"
+    padding: ClassVar[int] = 0  # crops are cut out of the image, not out of a border
 
     def __post_init__(self) -> None:
         for key, value in (("num_classes", self.num_classes), ("image_size", self.image_size), ("resize", self.resize)):

@@ -48,6 +48,16 @@ class Images:
     labels: Tensor
     classes: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        count, channels, *sides = (*self.pixels.shape, *[0] * (4 - self.pixels.dim()))
+        square = channels == 3 and len(sides) == 2 and sides[0] == sides[1]
+        kinds = self.pixels.dtype, self.labels.dtype
+        if not square or self.labels.shape != (count,) or kinds != (torch.uint8, torch.int64):
+            raise UserError(
+                f"dataset: images are uint8 [N, 3, S, S] and labels int64 [N], got {kinds[0]} {[*self.pixels.shape]} and "
+                f"{kinds[1]} {[*self.labels.shape]}; see docs/extending.md."
+            )
+
     @property
     def side(self) -> int:
         return self.pixels.shape[-1]
@@ -100,6 +110,24 @@ class Dataset(Protocol):
     def load(self, progress: bool) -> Splits:
         """Read, decode and resize everything; `progress` shows a bar where that takes long. Raises UserError."""
         ...
+
+
+def check_splits(dataset: Dataset, loaded: object) -> None:
+    """UserError where `loaded` is not what `dataset` has said of its images: their side and classes."""
+    name = f"dataset {dataset.name}"
+    if not isinstance(loaded, Splits):
+        raise UserError(f"{name}: load gives {type(loaded).__name__}, no Splits; see docs/extending.md.")
+    for images in filter(None, (loaded.train, loaded.test)):
+        if images.side != dataset.side:
+            raise UserError(
+                f"{name}: its images have side {images.side} where it says {dataset.side}; correct its class."
+            )
+        lowest, highest = images.labels.aminmax() if len(images) else (0, 0)
+        if not 0 <= lowest <= highest < dataset.num_classes:
+            raise UserError(
+                f"{name}: its labels go from {int(lowest)} to {int(highest)} where it says num_classes="
+                f"{dataset.num_classes}, from 0; correct its class."
+            )
 
 
 def copy_ahead(tensor: Tensor, device: torch.device) -> Tensor:

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from nas_lightning.errors import UserError, brief
 from nas_lightning.genotypes.base import Choice, Genotype
 from nas_lightning.relaxations.view import CellView, View
 
@@ -24,4 +25,10 @@ class DeriveRule(Protocol):
 
 def derived(space: str, rule: DeriveRule, view: View) -> Genotype:
     """The architecture of the space named `space` that `view`, on the CPU, stands for by `rule`."""
-    return Genotype(space, {name: rule(cell.double()) for name, cell in view.items()})
+    cells = {name: rule(cell.double()) for name, cell in view.items()}
+    for kept in cells.values():
+        if not (isinstance(kept, tuple) and all(isinstance(choice, Choice) for choice in kept)):
+            raise UserError(
+                f"the derive rule {type(rule).__name__} gives {brief(kept)}, no tuple of Choice; see docs/extending.md."
+            )
+    return Genotype(space, cells)

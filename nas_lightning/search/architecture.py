@@ -104,10 +104,15 @@ class Architecture(nn.Module):
     def narrow(self, masks: Mapping[str, Tensor]) -> None:
         """Take candidates away: masks[cell] is bool [E, O]; a row of False drops the edge. Cells not named stay.
 
-        UserError where a mask brings a candidate back, or leaves an output of a cell without an input: then there is no
-        architecture to find.
+        UserError for what is no mask of a cell type, where a mask brings a candidate back, and where it leaves an output of a
+        cell without an input: then there is no architecture to find.
         """
         for name, mask_EO in masks.items():
+            if name not in self.cells or mask_EO.dtype != torch.bool or mask_EO.shape != self.mask(name).shape:
+                wanted = ", ".join(f"{cell} {[*self.mask(cell).shape]}" for cell in self.cells)
+                raise UserError(
+                    f"a decision gives a mask {name} {[*mask_EO.shape]} of {mask_EO.dtype}; masks are torch.bool: {wanted}."
+                )
             if (mask_EO & ~self.mask(name).to(mask_EO.device)).any():
                 raise UserError(f"a decision brings operations of the {name} cell back; a mask may only shrink.")
             cell = self.cells[name]

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas_lightning.bilevel.base import Batch, Outputs, frozen
+from nas_lightning.errors import UserError
 from nas_lightning.penalties.base import Penalty
 from nas_lightning.perturbations.base import Betas, Perturbation
 from nas_lightning.search.architecture import Architecture
@@ -104,6 +105,11 @@ class HalfSteps:
         }
         with frozen(self.supernet):
             perturbed = self.perturbation(betas, loss, self.architecture.view(), self.architecture.progress, noise)
+        if not isinstance(perturbed, Mapping) or _shapes(perturbed) != _shapes(betas):
+            raise UserError(
+                f"perturbation: {type(self.perturbation).__name__} gives no beta [E, O] for each cell type; see "
+                "docs/extending.md."
+            )
         return {name: beta.detach() for name, beta in perturbed.items()}
 
     def weight_gradients(self, batch: Batch, drawn: Mapping[str, Tensor], with_alpha: bool = False) -> Outputs:
@@ -118,3 +124,7 @@ class HalfSteps:
         # backward, not autograd.grad: that gives gradients in another memory layout, whose norm rounds differently.
         loss.backward()
         return loss.detach(), logits.detach(), *(weight.grad for weight in weights)
+
+
+def _shapes(betas: Betas) -> dict[str, torch.Size]:
+    return {name: beta.shape for name, beta in betas.items()}

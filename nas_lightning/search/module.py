@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from nas_lightning.bilevel.base import Batch, Bilevel, Outputs
 from nas_lightning.bilevel.first_order import FirstOrder
 from nas_lightning.derive.base import DeriveRule, derived
-from nas_lightning.errors import UserError, check_flag, is_number
+from nas_lightning.errors import UserError, brief, check_flag, is_number
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.meters import Means
 from nas_lightning.optimizers.base import ArchOptimizerFactory, OptimizerFactory, SchedulerFactory
@@ -24,6 +24,7 @@ from nas_lightning.relaxations import Relaxation
 from nas_lightning.schedules.base import whole_epochs
 from nas_lightning.search.architecture import Architecture
 from nas_lightning.search.compatible import check_arch_optimizer, check_derive, check_step
+from nas_lightning.search.contracts import check_bilevel, check_penalty, check_perturbation, check_relaxation
 from nas_lightning.search.discretise import discretisation
 from nas_lightning.search.halves import HalfSteps
 from nas_lightning.search.ranks import equal_on_all_ranks, mean_over_ranks_
@@ -109,6 +110,10 @@ class SupernetModule(pl.LightningModule):
         self.alpha_rests = False  # in a stage, see `callbacks.Decisions`
         self.partial: int | None = None  # since operations got wider
         self.train_means, self.valid_means, self.discrete_means = Means("train"), Means("valid"), Means("discrete")
+        check_relaxation(self.architecture.view())
+        check_penalty(self.halves)
+        check_perturbation(self.halves)
+        check_bilevel(self.bilevel)
         check_step(self.halves, self.bilevel, graphs, weight_clip_includes_arch)
         check_derive(space, self.rule, self.halves)
 
@@ -228,7 +233,14 @@ class SupernetModule(pl.LightningModule):
         """(loss, logits, the gradients) of the half step "weights" or "alpha" on this rank's batch."""
         if half == "weights":
             return self.halves.weight_gradients(batches["train"], drawn, self.weight_clip_includes_arch)
-        return self.bilevel.alpha_gradients(self.halves, batches, drawn, SgdLookahead(self._weight_optimizer))
+        outputs = self.bilevel.alpha_gradients(self.halves, batches, drawn, SgdLookahead(self._weight_optimizer))
+        wanted = 2 + len(self.halves.alphas())
+        if not isinstance(outputs, tuple) or len(outputs) != wanted:
+            raise UserError(
+                f"bilevel: {type(self.bilevel).__name__} gives {brief(outputs)}; it is loss, logits and a gradient for each of "
+                f"alpha's parameters, {wanted} tensors, see docs/extending.md."
+            )
+        return outputs
 
     def half_step(self, half: str, batches: dict[str, Batch], drawn: dict[str, Tensor]) -> Any:
         """`gradients`, compiled and as a graph where asked for."""

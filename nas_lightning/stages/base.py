@@ -62,6 +62,11 @@ class Stages:
     def __post_init__(self) -> None:
         if not isinstance(self.stages, Mapping) or not all(isinstance(stage, Stage) for stage in self.stages.values()):
             raise UserError("stages.stages must name parts of class nas_lightning.stages.Stage, as conf/stages does.")
+        empty = [name for name, length in self._lengths().items() if length == 0]
+        if empty:
+            raise UserError(
+                f"stages: {empty[0]} has none of the run's {self.epochs} epochs; make trainer.max_epochs larger."
+            )
         parts = " + ".join(f"{name} {length}" for name, length in self._lengths().items())
         if sum(self._lengths().values()) != self.epochs:
             raise UserError(
