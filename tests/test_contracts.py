@@ -446,3 +446,13 @@ def test_a_group_that_hydra_would_answer_with_a_traceback_is_one_sentence(name, 
 def test_a_methods_choice_is_taken_away_again():
     assert composed("method=sgas", "run_dir=x").decision is not None
     assert composed("method=sgas", "~decision", "run_dir=x").decision is None
+
+
+def test_the_search_for_hyperparameters_that_help_names_can_be_had():
+    """Its ranges are of settings that the command's own choices have."""
+    from nas_lightning.app import command, tune
+
+    (line,) = (line for line in command._HELP.splitlines() if line.startswith("nas-lightning tune"))
+    overrides = [word for word in line.split() if "=" in word]
+    config = composed(*overrides, "run_dir=x", config="tune")
+    tune._check(config, tune._spans(config.tune.space), tune._import_optuna())

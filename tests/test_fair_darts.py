@@ -12,8 +12,8 @@ from nas_lightning.genotypes.base import Choice, Genotype
 from nas_lightning.genotypes.darts import parse_darts
 from nas_lightning.penalties import ZeroOne
 from nas_lightning.relaxations import Sigmoid
+from nas_lightning.search import HalfSteps
 from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.halves import HalfSteps
 from nas_lightning.spaces import DARTS, NB201
 from speed.reference import ReferenceSupernet
 from tests.conftest import view_of
