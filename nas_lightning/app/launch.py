@@ -47,6 +47,8 @@ class Launch(Callback):
 def start(program: str) -> None:
     """Run one of the tasks by Hydra on the command line's arguments, in a folder that may hold classes of the user's own."""
     outlive_reader()
+    if "${" in os.getcwd():  # Hydra would interpolate it
+        sys.exit("the current folder's name has a ${ in it; rename it, or start from another folder.")
     sys.path.insert(0, os.getcwd())
     if program == "evaluate":
         sys.argv[1:] = quote_values(sys.argv[1:])
