@@ -20,9 +20,9 @@ _CLASSES: dict[Group, tuple[str, ...]] = {
         f"nas_lightning.data.{name}" for name in ("Cifar10", "Cifar100", "Digits", "Fake", "Folder", "ImageNet", "Svhn")
     ),
 }
-_MOST: dict[Group, int] = {"space": 1_000, "dataset": 1_000_000}
-_PIXELS = ("image_size", "resize", "padding")
-_MOST_PIXELS = 4_096
+# A few characters could otherwise ask for a network or an image of any size.
+_MOST = {"N": 100, "num_cells": 100, "image_size": 4_096, "resize": 4_096, "padding": 4_096}
+_MOST_OF_OTHERS: dict[Group, int] = {"space": 1_000, "dataset": 1_000_000}
 
 
 def check_saved(settings: Any, group: Group, place: object, remedy: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def check_saved(settings: Any, group: Group, place: object, remedy: str) -> dict
             continue
         if name not in kinds or name not in inspect.signature(made).parameters:
             raise refused(f"has {name!r}, which is no setting of {made.__name__}")
-        if not _fits(value, kinds[name]) or not _is_within(value, _MOST_PIXELS if name in _PIXELS else _MOST[group]):
+        if not _fits(value, kinds[name]) or not _is_within(value, _MOST.get(name, _MOST_OF_OTHERS[group])):
             raise refused(f"has {name}={value!r}, which is no value of this setting")
     return dict(settings)
 

@@ -82,9 +82,11 @@ def whole(folder: Path) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (folder / "report.json").write_text(json.dumps(report))
     (folder / "genotype.json").write_text(genotype.to_json())
-    (folder / "failed.txt").write_text("a cause\n")
-    rows = [f"{epoch},{0.5**epoch},{0.2 * epoch},{ARCHITECTURE}" for epoch in range(3)]
-    (folder / "metrics.csv").write_text("\n".join(["epoch,entropy,discrete_accuracy,architecture", *rows]) + "\n")
+    (folder / "failed.txt").write_text("a cause\n")  # read where there is no report
+    rows = [f"{epoch},{0.5**epoch},{0.2 * epoch},{0.9**epoch},{ARCHITECTURE}" for epoch in range(3)]
+    (folder / "metrics.csv").write_text(
+        "\n".join(["epoch,entropy,discrete_accuracy,temperature,architecture", *rows]) + "\n"
+    )
     found = json.dumps(report["genotype"]).replace('"', '""')
     rows = [f'{epoch},{0.1 * epoch},{0.5 + 0.1 * epoch},"{found}"' for epoch in range(3)]
     columns = "epoch,alpha/cell/0/none,beta/cell/0/none,architecture"
@@ -99,35 +101,86 @@ def whole(folder: Path) -> None:
 
 
 def draw(seed: int, place: Path, template: Path, canary: Path) -> Path:
-    """A hostile folder below the empty folder `place`; `template` is a `whole` one, links lead to `place`/../private."""
+    """A hostile folder below the empty folder `place`, beside an honest one, from which it differs in what a table shows.
+
+    `template` is a `whole` one; links lead to `place`/../private. Each kind of attack has its turn.
+    """
     chance = random.Random(seed)
+    shutil.copytree(template, place / "honest")
     folder = place / chance.choice(NAMES)
     shutil.copytree(template, folder)
-    if chance.random() < 0.3:
-        (folder / "report.json").unlink()  # failed, or unfinished without failed.txt
-    if chance.random() < 0.8:
-        (folder / "failed.txt").unlink()
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    for _ in range(chance.choice((1, 1, 2, 4))):
-        file = chance.choice(files)
-        if not file.is_file() or file.is_symlink() or file.stat().st_size > 2**20:
-            continue
-        if chance.random() < 0.35:
-            _replace(chance, file, place.parent / "private")
-        elif file.suffix in (".json", ".yaml"):
-            _mutate(chance, file, canary)
-        elif file.suffix == ".csv":
-            _mutate_table(chance, file)
-        elif file.suffix == ".txt":
-            file.write_bytes(chance.choice(TEXTS).encode("utf-8", "replace"))
+    attack = (_attack_targets, _attack_texts, _attack_files, _attack_failures, _attack_anything)[seed % 5]
+    attack(chance, folder, canary, place.parent / "private")
     return folder
 
 
+def _changed(file: Path, change: Callable[[Any], None]) -> None:
+    """JSON is YAML too."""
+    data = yaml.safe_load(file.read_text())
+    change(data)
+    file.write_text(json.dumps(data))
+
+
+def _attack_targets(chance: random.Random, folder: Path, canary: Path, private: Path) -> None:
+    runs = targets(canary)
+    _changed(folder / "config.yaml", lambda config: config.update(dataset=deepcopy(chance.choice(runs))))
+    for file in (folder / "report.json", folder / "trained" / "report.json"):
+        _changed(file, lambda report: report["config"].update(space=deepcopy(chance.choice(runs))))
+
+
+def _attack_texts(chance: random.Random, folder: Path, canary: Path, private: Path) -> None:
+    def change(report: Any) -> None:
+        for key in ("experiment", "method", "dataset", "recipe", "architecture", "selection", "device"):
+            if chance.random() < 0.6:
+                report[key] = chance.choice(TEXTS[:-5])
+        report["overrides"] += [f"{chance.choice(TEXTS)}={chance.choice(TEXTS)}" for _ in range(3)]
+        report["overrides"].append(f"sched.lam={chance.choice(TEXTS)}")
+        report["config"]["sched"]["lam"] = chance.choice(TEXTS)
+        report["final"][chance.choice(TEXTS)] = 1.0
+        if chance.random() < 0.5:
+            report["scores"] = {chance.choice(TEXTS): 1.0}
+        if chance.random() < 0.3:
+            report["genotype"] = {
+                "space": chance.choice(TEXTS),
+                "cells": {chance.choice(TEXTS): [[chance.choice(TEXTS), 0, 1]]},
+            }
+
+    for file in (folder / "report.json", folder / "trained" / "report.json"):
+        _changed(file, change)
+    text = chance.choice(TEXTS)
+    _changed(folder / "config.yaml", lambda config: config["dataset"].update({text: 1, "padding": text}))
+    _mutate_table(chance, folder / "architecture.csv")
+
+
+def _attack_files(chance: random.Random, folder: Path, canary: Path, private: Path) -> None:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for file in chance.sample(files, 3):
+        _replace(chance, file, private)
+
+
+def _attack_failures(chance: random.Random, folder: Path, canary: Path, private: Path) -> None:
+    """An unfinished run, or one with a cause."""
+    (folder / "report.json").unlink()
+    if chance.random() < 0.5:
+        (folder / "failed.txt").write_bytes("".join(chance.sample(TEXTS, 5)).encode("utf-8", "replace"))
+    elif chance.random() < 0.5:
+        _replace(chance, folder / "failed.txt", private)
+    else:
+        (folder / "failed.txt").unlink()
+        _mutate_table(chance, folder / "metrics.csv")
+
+
+def _attack_anything(chance: random.Random, folder: Path, canary: Path, private: Path) -> None:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for file in chance.sample(files, 3):
+        if file.suffix in (".json", ".yaml"):
+            _mutate(chance, file, canary)
+        elif file.suffix == ".csv":
+            _mutate_table(chance, file)
+
+
 def _mutate(chance: random.Random, file: Path, canary: Path) -> None:
-    try:
-        data = yaml.safe_load(file.read_text()) if file.suffix == ".yaml" else json.loads(file.read_text())
-    except (ValueError, yaml.YAMLError):
-        return
+    data = yaml.safe_load(file.read_text())
     for _ in range(chance.choice((1, 2, 5))):
         nodes = _nodes(data)
         node = chance.choice(nodes) if nodes else data
@@ -140,12 +193,7 @@ def _mutate(chance: random.Random, file: Path, canary: Path) -> None:
                 node[key] = value
         elif isinstance(node, list) and node:
             node[chance.randrange(len(node))] = value
-    if isinstance(data.get("dataset"), dict) and chance.random() < 0.5:
-        data["dataset"] = deepcopy(chance.choice(targets(canary)))
-    if isinstance(data.get("config"), dict) and chance.random() < 0.5:
-        data["config"]["space"] = deepcopy(chance.choice(targets(canary)))
-    text = json.dumps(data)
-    file.write_text(text if file.suffix == ".json" or chance.random() < 0.3 else yaml.dump(data))
+    file.write_text(json.dumps(data))
 
 
 def _nodes(data: Any) -> list[Any]:
@@ -170,7 +218,7 @@ def _value(chance: random.Random, canary: Path) -> Any:
 def _mutate_table(chance: random.Random, file: Path) -> None:
     lines = [line.split(",") for line in file.read_text().splitlines()]
     for _ in range(chance.choice((1, 3))):
-        line = chance.choice(lines)
+        line = chance.choice(lines or [[""]])
         value = chance.choice((*TEXTS, *map(str, NUMBERS), "alpha/x", "beta/a/b/c/d"))
         line[chance.randrange(len(line))] = value.encode("utf-8", "replace").decode()
     file.write_text("\n".join(map(",".join, lines)))
@@ -180,7 +228,7 @@ def _replace(chance: random.Random, file: Path, private: Path) -> None:
     """By something that is no such file."""
     content = chance.choice(list(CONTENTS))
     file.unlink()
-    kind = chance.randrange(9)
+    kind = chance.choice((0, 1, 1, 2, 3, 4, 5, 6, 6, 6))
     if kind == 0:
         os.mkfifo(file)
     elif kind == 1:
@@ -247,9 +295,7 @@ def _load(folder: Path, out: Path) -> None:
 
 
 def _export(folder: Path, out: Path) -> None:
-    copied = out / "trained"
-    shutil.copytree(folder / "trained", copied, symlinks=True)
-    export_network(copied, "torch")
+    export_network(folder / "trained", "torch").rename(out / "model.pt2")
 
 
 def _go_on(folder: Path, out: Path) -> None:

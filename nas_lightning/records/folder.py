@@ -43,6 +43,7 @@ def folder_name(override_dirname: str) -> str:
 def quote_values(arguments: Sequence[str]) -> list[str]:
     """Put the value of run= and genotype= in Hydra's quotes: its grammar refuses the ~ of a benchmark string, the brackets
     of a Genotype(...) and the = and , of a run's folder. Nothing in them is interpolated: a folder may be named by anybody.
+    UserError for a file or folder whose name would act on the terminal, to which Hydra prints it.
 
     >>> quote_values(["genotype=|none~0|+|none~0|none~1|", "train=true"])
     ["genotype='|none~0|+|none~0|none~1|'", 'train=true']
@@ -55,7 +56,11 @@ def quote_values(arguments: Sequence[str]) -> list[str]:
             if value[0] in "'\"" and not os.path.exists(value):  # in Hydra's quotes already
                 value = re.sub(r"(?<!\\)((?:\\\\)*)\$\{", r"\1\\${", value)
             else:
-                value = ",".join(_quoted(text) for text in _alternatives(key_alone, value))
+                texts = _alternatives(key_alone, value)
+                for text in texts:
+                    if not text.isprintable() and (key_alone == "run" or os.path.exists(text)):
+                        raise UserError(f"{key_alone}={text} has characters that cannot be printed; rename it.")
+                value = ",".join(map(_quoted, texts))
         quoted.append(key + equals + value)
     return quoted
 
@@ -86,7 +91,7 @@ def _is_finished_search(folder: Path) -> bool:
 
 def _quoted(text: str) -> str:
     """As it is where Hydra's grammar takes it so; folder names stay shorter."""
-    if re.fullmatch(r"[\w./-]+", text):
+    if re.fullmatch(r"[\w./-]+", text, re.ASCII):
         return text
     literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # OmegaConf's escape
     literal = re.sub(r"(\\*)'", r"\1\1\\'", literal)  # Hydra's, and below

@@ -116,7 +116,9 @@ def export_network(folder: Path, export: Format, space: SearchSpace | None = Non
     with replace_atomically(folder / FILES[export]) as temporary:
         program = torch.export.export(network, (images,), dynamic_shapes=shapes)
         if export == "torch":
-            torch.export.save(program, temporary)
+            # Not by its name: torch ends the process where it cannot open one, such as of bytes that are no UTF-8.
+            with temporary.open("wb") as file:
+                torch.export.save(program, file)
         else:
             _write_onnx(program, images, temporary)
     return folder / FILES[export]
