@@ -5,12 +5,20 @@ import reprlib
 import sys
 from collections.abc import Callable
 
+from nas_lightning.escapes import shortened, visible
+
+_MOST = 2_000  # characters of a sentence, whatever it quotes
+
 
 class UserError(ValueError):
     """Bad input or environment. Its text is one sentence: what is wrong, where, and what to do.
 
     The command-line programs print it and exit with status 1; every other exception is a bug and keeps its traceback.
+    Whatever it quotes of a file is shown, not acted on: as a text it has no line breaks and no control characters.
     """
+
+    def __str__(self) -> str:
+        return shortened(visible(super().__str__()), _MOST)
 
 
 def exit_status(program: Callable[[], None]) -> int:

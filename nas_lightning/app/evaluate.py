@@ -9,10 +9,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from nas_lightning.app.axes import build_data
 from nas_lightning.app.fit import check_optimizers, check_run_settings, fit, make_trainer
@@ -24,12 +24,15 @@ from nas_lightning.build import build, build_axis
 from nas_lightning.callbacks import look_up
 from nas_lightning.data import ImageNetData, TrainData
 from nas_lightning.errors import UserError, check_flag, is_number
+from nas_lightning.escapes import visible
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.files import write_text_atomically
 from nas_lightning.records.folder import RunFolder
+from nas_lightning.records.received import received_text, received_yaml
 from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.model_card import model_card
 from nas_lightning.reports.runs import SCORE_NAMES
+from nas_lightning.saved import check_saved
 from nas_lightning.spaces import SearchSpace
 from nas_lightning.tabular import Benchmark
 from nas_lightning.training.cost import network_cost
@@ -50,14 +53,14 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     _check(config)
     dataset = _take_dataset_of_run(config, job)
     folder = RunFolder(Path(config.run_dir), OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    space: SearchSpace = build_axis(config, "space", SearchSpace)
     if config.train and folder.is_finished and (config.export or job.in_sweep):
         if config.export:
-            _export(config, folder.path)
+            _export(config, space, folder.path)
         log.info("%s is finished: skipped.", folder.path)
         return None
     if config.train:
         folder.check()
-    space: SearchSpace = build_axis(config, "space", SearchSpace)
     found = _genotype(config, space)
     _check_unchanged(found, folder.path)
     drawn = torch.Generator().manual_seed(config.seed)
@@ -92,7 +95,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     folder.write_report(report)
     _print(report, folder.report, config.mac_limit)
     if config.export:
-        _export(config, folder.path)
+        _export(config, space, folder.path)
     return report
 
 
@@ -130,26 +133,28 @@ def _check(config: DictConfig) -> None:
 def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
     """Unless dataset= names another, the data set of the search, with what dataset.<key>= changes; returns its name.
 
-    How its colours are normalised is the recipe's choice, not the search's.
+    How its colours are normalised is the recipe's choice, not the search's. The search may be anybody's: its data set is one
+    of ours with plain values, or it is refused.
     """
     own = job.choices.get("data", "train") != "train"  # a data module that comes with a data set of its own
     if config.run is None or own or any(override.startswith("dataset=") for override in job.overrides):
         return job.choices.get("dataset")
     saved = Path(str(config.run)) / "config.yaml"
     try:
-        searched = yaml.safe_load(saved.read_text())["dataset"]
-        name = str(searched["_target_"]).rpartition(".")[2].lower()
-    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        searched = received_yaml(saved)["dataset"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"run={config.run} is no folder of a search, {saved} cannot be read ({error}); give the folder with report.json."
         ) from error
+    remedy = "name the data set on the command line, as in dataset=cifar10 or, of a class of yours, dataset=mine."
+    searched = check_saved(searched, "dataset", saved, remedy)
     overrides = (
         override.lstrip("+") for override in job.overrides
     )  # Hydra wants + for what the default data set lacks
     changed = OmegaConf.from_dotlist([override for override in overrides if override.startswith("dataset.")])
     recipes = {"normalisation": config.normalisation} if "normalisation" in searched else {}
     config.dataset = OmegaConf.merge(searched, recipes, changed.get("dataset", {}))
-    return name
+    return str(searched["_target_"]).rpartition(".")[2].lower()
 
 
 def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
@@ -159,7 +164,7 @@ def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
             raise UserError(f"run={config.run} holds no genotype.json; let its search finish, or give genotype=.")
         genotype = Genotype.read(path)
     elif (path := Path(str(config.genotype))).suffix == ".json":
-        genotype = Genotype.read(path)
+        genotype = Genotype.read(Path(os.path.realpath(path)))  # named by the user, so a link is meant
     elif os.path.isfile(path):  # unlike Path.is_file it takes texts longer than any name
         return _parse_file(path, space)
     else:
@@ -171,8 +176,8 @@ def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
 def _parse_file(path: Path, space: SearchSpace) -> Genotype:
     """The architecture whose text the file holds."""
     try:
-        return space.parse(path.read_text(encoding="utf-8"))
-    except (UserError, OSError, UnicodeDecodeError) as error:
+        return space.parse(received_text(path.resolve()))
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} holds no genotype.json and no architecture's text: {error}") from error
 
 
@@ -239,8 +244,8 @@ def _module(
     return module
 
 
-def _export(config: DictConfig, folder: Path) -> None:
-    log.info("Exported to %s.", export_network(folder, config.export))
+def _export(config: DictConfig, space: SearchSpace, folder: Path) -> None:
+    log.info("Exported to %s.", export_network(folder, config.export, space))
 
 
 def _print(report: dict[str, Any], place: Path, mac_limit: int | None) -> None:
@@ -248,20 +253,30 @@ def _print(report: dict[str, Any], place: Path, mac_limit: int | None) -> None:
     scores = report["scores"]
     headings = {key: f"{name} %" for key, name in SCORE_NAMES.items() if key in scores} or {key: key for key in scores}
     trained = "test_accuracy" in report
-    table = Table(title=f"{report['space']}, {report['dataset']}", title_justify="left")
+    table = Table(title=Text(visible(f"{report['space']}, {report['dataset']}")), title_justify="left")
     table.add_column("network")
     accuracies = ["trained here, test %"] if trained else []
     for heading in ("parameters", "multiply-adds", *accuracies, *headings.values()):
-        table.add_column(heading, justify="right")
+        table.add_column(Text(visible(heading)), justify="right")
     console = Console()
+
+    def say(sentence: str) -> None:
+        console.print(Text(visible(sentence)), soft_wrap=True)
+
     for name, network in networks.items():
-        console.print(f"{name.replace('_', ' ')}: {network['architecture']}", soft_wrap=True, highlight=False)
+        say(f"{name.replace('_', ' ')}: {network['architecture']}")
         accuracy = [f"{100 * network['test_accuracy']:.2f}"] if trained else []
         looked_up = [f"{network['scores'][key]:.2f}" if key in network["scores"] else "" for key in headings]
-        table.add_row(name.replace("_", " "), f"{network['params']:,}", f"{network['macs']:,}", *accuracy, *looked_up)
+        table.add_row(
+            Text(visible(name.replace("_", " "))),
+            f"{network['params']:,}",
+            f"{network['macs']:,}",
+            *accuracy,
+            *looked_up,
+        )
     console.print(table)
     if mac_limit is not None:
         macs = report["macs"]
         verdict = "within" if macs <= mac_limit else "WARNING: beyond"
-        console.print(f"{macs:,} multiply-adds: {verdict} the limit of {mac_limit:,}.", soft_wrap=True, highlight=False)
-    console.print(f"Written to {place}", soft_wrap=True)
+        say(f"{macs:,} multiply-adds: {verdict} the limit of {mac_limit:,}.")
+    say(f"Written to {place}")

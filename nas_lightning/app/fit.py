@@ -1,6 +1,7 @@
 """One Lightning fit in a run folder: goes on where it was interrupted, saves at the end of every epoch."""
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from nas_lightning.build import build
 from nas_lightning.callbacks import MetricsFile, Progress
 from nas_lightning.errors import UserError, is_number, is_whole
 from nas_lightning.records.epochs import Row, read_rows
+from nas_lightning.records.received import check_regular
 
 log = logging.getLogger("nas_lightning")
 
@@ -205,9 +207,10 @@ def _out_of_memory(trainer: pl.Trainer, data: pl.LightningDataModule) -> UserErr
 
 def _readable(checkpoint: Path) -> Path | None:
     """`checkpoint`, or None where there is none; UserError where it is damaged."""
-    if not checkpoint.exists():
+    if not os.path.lexists(checkpoint):
         return None
     try:
+        check_regular(checkpoint)
         torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the damage leads to
         raise UserError(

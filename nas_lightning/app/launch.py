@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.stdout import outlive_reader
 from nas_lightning.app.tasks import TASKS
+from nas_lightning.errors import UserError
 from nas_lightning.records.folder import folder_name, quote_values
 
 # Here and not beside the tasks: a launcher's other processes import this module with the callback below.
@@ -47,9 +48,14 @@ class Launch(Callback):
 def start(program: str) -> None:
     """Run one of the tasks by Hydra on the command line's arguments, in a folder that may hold classes of the user's own."""
     outlive_reader()
+    if "${" in os.getcwd():  # Hydra would interpolate it
+        sys.exit("the current folder's name has a ${ in it; rename it, or start from another folder.")
     sys.path.insert(0, os.getcwd())
     if program == "evaluate":
-        sys.argv[1:] = quote_values(sys.argv[1:])
+        try:
+            sys.argv[1:] = quote_values(sys.argv[1:])
+        except UserError as error:
+            sys.exit(str(error))
     options = get_args(sys.argv[1:])
     own = options.config_dir
     if own is not None and not os.path.isdir(own):

@@ -4,9 +4,9 @@ metrics.csv is the record, and a run that goes on is logged from its first epoch
 that are kept before the new ones. So every epoch is there once, also after a kill that lost what W&B had not yet written.
 """
 
-import csv
 import logging
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -25,6 +25,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from nas_lightning.errors import UserError, is_whole
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.files import write_text_atomically
+from nas_lightning.records.received import received_table, received_text
 from nas_lightning.reports.architecture import plot_beta
 from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.runs import read_metrics
@@ -290,8 +291,9 @@ def _mode(wandb: ModuleType) -> str:
 
 def _genotype(file: Path, epoch: int) -> Genotype:
     """The derived architecture of an epoch, from architecture.csv."""
-    with file.open(newline="", encoding="utf-8") as text:
-        found = next(row["architecture"] for row in csv.DictReader(text) if int(row["epoch"]) == epoch)
+    names, *lines = received_table(file)
+    rows = (dict(zip(names, line, strict=True)) for line in lines)
+    found = next(row["architecture"] for row in rows if int(row["epoch"]) == epoch)
     return Genotype.from_json(found, str(file))
 
 
@@ -305,9 +307,15 @@ def _opened(image: Path) -> Any:
 
 
 def _run_id(file: Path) -> str:
-    if not (file.exists() and file.read_text().strip()):
-        write_text_atomically(file, secrets.token_hex(4))
-    return file.read_text().strip()
+    """What `file` keeps, if it is such an id; another is replaced by a new one."""
+    try:
+        kept = received_text(file).strip()
+    except (OSError, ValueError):
+        kept = ""
+    if not re.fullmatch(r"[0-9a-f]{8}", kept):
+        kept = secrets.token_hex(4)
+        write_text_atomically(file, kept)
+    return kept
 
 
 def _brief(error: Exception) -> str:

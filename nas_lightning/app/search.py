@@ -8,6 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.text import Text
 
 from nas_lightning.app.axes import build_data, build_epoch_axes, build_module, decisions, measures, user_callbacks
 from nas_lightning.app.fit import check_optimizers, check_run_settings, fit, make_trainer
@@ -19,6 +20,7 @@ from nas_lightning.build import build
 from nas_lightning.callbacks import ArchitectureLog, EarlyStop, MetricsFile, TemperatureUpdate, look_up
 from nas_lightning.data import SearchData
 from nas_lightning.errors import UserError
+from nas_lightning.escapes import visible
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.epochs import Row, epoch_records, read_rows
 from nas_lightning.records.files import write_text_atomically
@@ -129,4 +131,5 @@ def _write_results(folder: RunFolder, genotype: Genotype, report: dict[str, Any]
     console = Console()
     console.print(summary_panel(report, folder.path))
     if console.width < PANEL_WIDTH:  # the panel has broken both over several lines, where they cannot be copied
-        console.print(f"Architecture {report['architecture']}\nFiles in {folder.path}", soft_wrap=True, highlight=False)
+        for line in (f"Architecture {report['architecture']}", f"Files in {folder.path}"):
+            console.print(Text(visible(line)), soft_wrap=True)

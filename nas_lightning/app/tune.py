@@ -3,8 +3,8 @@
 Optuna's own ask and tell, not its Hydra sweeper, which is tied to a release whose storage no longer works.
 """
 
-import json
 import logging
+import os
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from nas_lightning.app.job import Job
 from nas_lightning.app.search import search
 from nas_lightning.errors import UserError, check_whole, is_number
 from nas_lightning.records.folder import folder_name
+from nas_lightning.records.received import check_regular, received_json
 
 log = logging.getLogger("nas_lightning")
 
@@ -32,12 +33,15 @@ def tune(config: DictConfig, job: Job) -> Any:
     _check(config, spans, optuna)
     folder = Path(config.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
+    _check_study(folder / "study.log")
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "study.log")))
     study = optuna.create_study(storage=storage, study_name="tune", direction="maximize", load_if_exists=True)
     # Another seed for every launch: the sampler's random numbers would begin anew, and with them the first trials.
     study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
     running = optuna.trial.TrialState.RUNNING
     for trial in study.get_trials(states=(running,)):
+        if trial.params.keys() != spans.keys() or not all(is_number(value) for value in trial.params.values()):
+            raise UserError(f"{folder} was begun with another tune.space; set it back or give name=<another>.")
         _finish(study, trial.number, trial.params, config, job)
     while len(study.trials) < config.tune.trials:
         trial = study.ask()
@@ -51,6 +55,15 @@ def tune(config: DictConfig, job: Job) -> Any:
         _finish(study, trial.number, values, config, job)
     _print(study, folder)
     return study
+
+
+def _check_study(file: Path) -> None:
+    """A study that is gone on with is a plain file: Optuna would wait for a pipe and follow a link."""
+    if os.path.lexists(file):
+        try:
+            check_regular(file)
+        except (OSError, ValueError) as error:
+            raise UserError(f"the study {file} cannot be read ({error}); give name=<another>.") from error
 
 
 def _import_optuna() -> Any:
@@ -116,7 +129,10 @@ def _finish(study: Any, number: int, values: dict[str, float], config: DictConfi
 
 def _objective(report: Path, key: str) -> float:
     section, _, name = key.partition(".")
-    values = json.loads(report.read_text())[section]
+    try:
+        values = dict(received_json(report)[section])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{report} cannot be read ({error}); delete its folder to run the trial again.") from error
     if not is_number(values.get(name)):
         there = ", ".join(values) or "none; the table is missing"
         raise UserError(f"tune.objective={key} is no number in {report}; those of {section} there are {there}.")

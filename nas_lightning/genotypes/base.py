@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from nas_lightning.errors import UserError
+from nas_lightning.records.received import parsed_json, received_text
+
+MOST_NODES = 1_000
+"""Of a cell that is read: a text of a few characters could otherwise name a billion."""
 
 
 @dataclass(frozen=True, order=True)
@@ -51,7 +55,7 @@ class Genotype:
     def from_json(cls, text: str, place: str = "genotype") -> "Genotype":
         """Read what `to_json` wrote; UserError if `text` is something else. `place` names its source in the message."""
         try:
-            data: Any = json.loads(text)
+            data: Any = parsed_json(text.encode())
             if type(data["space"]) is not str:
                 raise TypeError(f"space {data['space']!r} is not a name")
             cells = {name: _read_choices(choices) for name, choices in data["cells"].items()}
@@ -70,8 +74,8 @@ class Genotype:
     def read(cls, path: Path) -> "Genotype":
         """Read a `genotype.json`; UserError if there is none at `path` or it holds something else."""
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = received_text(path)
+        except (OSError, ValueError) as error:
             raise UserError(
                 f"the genotype {path} cannot be read ({error}); give the path of a genotype.json."
             ) from error
@@ -123,6 +127,8 @@ def _read_choices(rows: Any) -> tuple[Choice, ...]:
         # bool is an int to isinstance; json gives exactly these types.
         if type(operation) is not str or type(source) is not int or type(target) is not int:
             raise TypeError(f"{row!r} is not [operation, source, target]")
+        if not (0 <= source < MOST_NODES and 0 <= target < MOST_NODES):
+            raise ValueError(f"{row!r} has a node beyond 0 to {MOST_NODES - 1}")
         choices.append(Choice(operation, source, target))
     return tuple(choices)
 
@@ -130,4 +136,6 @@ def _read_choices(rows: Any) -> tuple[Choice, ...]:
 def _read_nodes(nodes: Any) -> tuple[int, ...]:
     if type(nodes) is not list or any(type(node) is not int for node in nodes):
         raise TypeError(f"{nodes!r} is not a list of nodes")
+    if not all(0 <= node < MOST_NODES for node in nodes):
+        raise ValueError(f"{nodes!r} has a node beyond 0 to {MOST_NODES - 1}")
     return tuple(nodes)

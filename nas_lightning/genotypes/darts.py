@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 
 from nas_lightning.errors import UserError
-from nas_lightning.genotypes.base import Choice, Genotype
+from nas_lightning.genotypes.base import MOST_NODES, Choice, Genotype
 
 NETWORK_OPERATIONS = (
     "noise",
@@ -73,6 +73,8 @@ def _choices(entries: object) -> tuple[Choice, ...]:
     for position, entry in enumerate(entries):
         if not isinstance(entry, list | tuple) or [type(part) for part in entry] != types:
             raise ValueError(f"{entry!r} is no {form}")
+        if triples and not 0 <= entry[2] < MOST_NODES:
+            raise ValueError(f"{entry!r} has a node beyond 0 to {MOST_NODES - 1}")
         choices.append(Choice(entry[0], entry[1], entry[2] if triples else 2 + position // 2))
     if not triples and len(choices) % 2:
         raise ValueError(f"{len(choices)} pairs are not two a node; write (operation, input, node)")

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.files import write_text_atomically
+from nas_lightning.records.received import received_table
 
 Row = dict[str, float | str]
 
@@ -78,14 +80,14 @@ def _line(cells: Sequence[float | str]) -> str:
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a metrics.csv, none where there is no such file; blank cells are left out of their row."""
-    if not path.exists():
+    if not os.path.lexists(path):
         return []
     try:
-        with path.open(newline="") as file:
-            return [
-                {name: _cell(name, value) for name, value in row.items() if value != ""} for row in csv.DictReader(file)
-            ]
-    except (OSError, ValueError, TypeError) as error:
+        names, *lines = received_table(path) or [[]]
+        return [
+            {name: _cell(name, value) for name, value in zip(names, line, strict=True) if value != ""} for line in lines
+        ]
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}); delete the run's folder to start it anew.") from error
 
 

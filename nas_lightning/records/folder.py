@@ -16,6 +16,7 @@ import yaml
 
 from nas_lightning.errors import UserError
 from nas_lightning.records.files import write_text_atomically
+from nas_lightning.records.received import received_yaml
 
 FAILURE = "failed.txt"
 """In the folder of a sweep's failed job: its cause, one sentence. The next launch of the job removes it."""
@@ -41,7 +42,8 @@ def folder_name(override_dirname: str) -> str:
 
 def quote_values(arguments: Sequence[str]) -> list[str]:
     """Put the value of run= and genotype= in Hydra's quotes: its grammar refuses the ~ of a benchmark string, the brackets
-    of a Genotype(...) and the = and , of a run's folder.
+    of a Genotype(...) and the = and , of a run's folder. Nothing in them is interpolated: a folder may be named by anybody.
+    UserError for a file or folder whose name would act on the terminal, to which Hydra prints it.
 
     >>> quote_values(["genotype=|none~0|+|none~0|none~1|", "train=true"])
     ["genotype='|none~0|+|none~0|none~1|'", 'train=true']
@@ -49,8 +51,16 @@ def quote_values(arguments: Sequence[str]) -> list[str]:
     quoted = []
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if key in ("run", "genotype") and value and value[0] not in "'\"":
-            value = ",".join(_quoted(text) for text in _alternatives(key, value))
+        key_alone = key.lstrip("+")
+        if key_alone in ("run", "genotype") and value:
+            if value[0] in "'\"" and not os.path.exists(value):  # in Hydra's quotes already
+                value = re.sub(r"(?<!\\)((?:\\\\)*)\$\{", r"\1\\${", value)
+            else:
+                texts = _alternatives(key_alone, value)
+                for text in texts:
+                    if not text.isprintable() and (key_alone == "run" or os.path.exists(text)):
+                        raise UserError(f"{key_alone}={text} has characters that cannot be printed; rename it.")
+                value = ",".join(map(_quoted, texts))
         quoted.append(key + equals + value)
     return quoted
 
@@ -71,7 +81,7 @@ def _alternatives(key: str, value: str) -> list[str]:
             parts.append("")
         else:
             parts[-1] += character
-    return parts
+    return [text.replace("\\'", "'") for text in parts]
 
 
 def _is_finished_search(folder: Path) -> bool:
@@ -81,9 +91,18 @@ def _is_finished_search(folder: Path) -> bool:
 
 def _quoted(text: str) -> str:
     """As it is where Hydra's grammar takes it so; folder names stay shorter."""
-    if re.fullmatch(r"[\w./-]+", text):
+    if re.fullmatch(r"[\w./-]+", text, re.ASCII):
         return text
-    return "'" + text.replace("\\'", "'").replace("'", "\\'") + "'"
+    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # OmegaConf's escape
+    literal = re.sub(r"(\\*)'", r"\1\1\\'", literal)  # Hydra's, and below
+    return "'" + re.sub(r"(\\+)\Z", r"\1\1", literal) + "'"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Without aliases, which are not read again."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 class RunFolder:
@@ -113,11 +132,18 @@ class RunFolder:
             )
         saved = self.path / "config.yaml"
         # An evaluation keeps the checkpoints of its networks in folders of their own.
-        if saved.exists() and any(self.path.rglob("last.ckpt")):
-            self._check_same(yaml.safe_load(saved.read_text()) or {})
+        if os.path.lexists(saved) and any(self.path.rglob("last.ckpt")):
+            try:
+                before = received_yaml(saved)
+            except (OSError, ValueError) as error:
+                raise UserError(
+                    f"{saved} cannot be read ({error}); put it back to go on with this run, delete the folder to start anew, "
+                    "or give name=<another name>."
+                ) from error
+            self._check_same(before or {})
 
     def write_config(self) -> None:
-        write_text_atomically(self.path / "config.yaml", yaml.safe_dump(self.config, sort_keys=False))
+        write_text_atomically(self.path / "config.yaml", yaml.dump(self.config, Dumper=_Dumper, sort_keys=False))
 
     def _check_same(self, saved: Mapping[str, Any]) -> None:
         before, now = _flat(saved), _flat(self.config)

@@ -3,15 +3,19 @@
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
+from nas_lightning import escapes
 from nas_lightning.errors import UserError, exit_status
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.files import write_text_atomically
+from nas_lightning.records.folder import folder_name
 from nas_lightning.reports import grid, paper_tables, tables
 from nas_lightning.reports.architecture import plot_trajectories
 from nas_lightning.reports.cells import draw_cell
@@ -88,7 +92,7 @@ def _table(options: argparse.Namespace) -> None:
         notes = paper_tables.paper_notes(table, lines, runs)
         shown.append((table.title, form, text, notes))
         if options.output:
-            listed = "".join(f"- {note}\n" for note in notes)
+            listed = "".join(f"- {escapes.markdown(note)}\n" for note in notes)
             write_text_atomically(options.output / f"{name}.md", f"{table.title}\n\n{grid.markdown(form)}\n{listed}")
             write_text_atomically(options.output / f"{name}.tex", grid.latex(form))
             write_text_atomically(options.output / f"{name}.csv", text)
@@ -115,7 +119,7 @@ def _figure(options: argparse.Namespace) -> None:
         plot_cost(groups, output)
     else:
         plot_comparison(groups, output, name=options.name)
-    print("".join(f"{note}\n" for note in tables.notes(table)), end="", file=sys.stderr)
+    _to_stderr(tables.notes(table))
     return None
 
 
@@ -146,13 +150,17 @@ def _draw_each(name: str, runs: Sequence[Run], output: Path) -> None:
             raise UserError(f"none of these runs has an architecture.csv to draw {name} from; search anew to get one.")
         if without:
             count = f"{without[0].folder} and {len(without) - 1} more" if len(without) > 1 else without[0].folder
-            print(f"without architecture.csv, so not drawn: {count}", file=sys.stderr)
+            _to_stderr([f"without architecture.csv, so not drawn: {count}"])
         runs = [run for run in runs if run not in without]
+    taken: Counter[str] = Counter()
     for run in runs:
         assert run.report is not None
-        path = output / f"{run.report['experiment']}-{run.folder.name}"
+        # One component of plain characters, whatever the report and the folder are called.
+        drawn = folder_name(f"{run.report['experiment']}-{run.folder.resolve().name}")
+        taken[drawn] += 1
+        path = output / (drawn if taken[drawn] == 1 else f"{drawn}-{taken[drawn]}")
         if name == "cells":
-            draw_cell(Genotype.from_json(json.dumps(run.report["genotype"]), str(run.folder)), path)
+            draw_cell(Genotype.from_json(json.dumps(run.report.get("genotype")), str(run.folder)), path)
         else:
             plot_trajectories(read_metrics(run.folder / "architecture.csv"), name, path, run.folder.name)
 
@@ -192,14 +200,18 @@ def _print(form: Grid | None, csv_text: str, notes: Sequence[str], chosen: str) 
         if form:
             console.print(grid.terminal(form))
         for note in notes:
-            console.print(note, soft_wrap=True, markup=False, highlight=False)
+            console.print(Text(escapes.visible(note)), soft_wrap=True)
         return
     if chosen == "markdown":
-        listed = "".join(f"- {note}\n" for note in notes)
+        listed = "".join(f"- {escapes.markdown(note)}\n" for note in notes)
         print(grid.markdown(form) if form else "", end=f"\n{listed}\n" if listed else "\n")
         return
     print(csv_text if chosen == "csv" else grid.latex(form) if form else "", end="")
-    print("".join(f"{note}\n" for note in notes), end="", file=sys.stderr)
+    _to_stderr(notes)
+
+
+def _to_stderr(lines: Sequence[str]) -> None:
+    print("".join(f"{escapes.visible(line)}\n" for line in lines), end="", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -13,19 +13,29 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Columns = Mapping[str, Sequence[float]]
+_MOST_EDGES, _MOST_LINES = 200, 2_000
 Edge = tuple[str, str]  # cell type, index of the edge
 
 _SYMBOLS = {"alpha": "α", "beta": "β"}
 
 
 def edges(columns: Columns, kind: str) -> dict[Edge, dict[str, Sequence[float]]]:
-    """`kind` is alpha or beta: cell type and edge -> operation -> its values over the epochs, in the order of the file."""
+    """`kind` is alpha or beta: cell type and edge -> operation -> its values over the epochs, in the order of the file.
+
+    UserError for more than a figure can show.
+    """
     found: dict[Edge, dict[str, Sequence[float]]] = {}
     for name, values in columns.items():
         first, *parts = name.split("/")
-        if first == kind:
+        if first == kind and len(parts) == 3:
             cell, edge, operation = parts
             found.setdefault((cell, edge), {})[operation] = values
+    lines = sum(map(len, found.values()))
+    if len(found) > _MOST_EDGES or lines > _MOST_LINES:
+        raise UserError(
+            f"architecture.csv has {lines:,} columns of {kind} for {len(found):,} edges, more than a figure can show "
+            f"({_MOST_LINES:,} for {_MOST_EDGES})."
+        )
     return found
 
 

@@ -53,6 +53,8 @@ _STROKES = {
 }
 _UNKNOWN = Stroke(GREY, 2.2, (7, 2), "dashed")
 
+_MOST_CELLS, _MOST_CHOICES = 20, 60
+
 # Lengths in inches.
 _GAP, _RADIUS, _LIFT, _HEAD, _MARGIN = 2.15, 0.24, 0.72, 0.17, 0.95
 
@@ -74,6 +76,11 @@ def draw_cell(genotype: Genotype, path_without_suffix: str | Path) -> None:
 
     if not genotype.cells:
         raise UserError(f"the genotype for {path_without_suffix} has no cell to draw; give one with a cell.")
+    if len(genotype.cells) > _MOST_CELLS or any(len(choices) > _MOST_CHOICES for choices in genotype.cells.values()):
+        raise UserError(
+            f"the genotype for {path_without_suffix} is too large for a drawing, which shows at most {_MOST_CELLS} cells of "
+            f"{_MOST_CHOICES} operations each."
+        )
     rows = [(name, _layout(choices), _nodes(choices)) for name, choices in genotype.cells.items()]
     bounds = [_vertical_extent(arrows) for _, arrows, _ in rows]
     width = max(1, *(len(nodes) - 1 for _, _, nodes in rows)) * _GAP + 2 * _MARGIN

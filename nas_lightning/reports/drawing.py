@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nas_lightning.errors import UserError
+from nas_lightning.escapes import shortened, visible
 from nas_lightning.records.files import replace_atomically
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE = (
     "#CC79A7",
 )
 GREY = "#8C8C8C"
+_DPI = 150
+_MOST_LABELS, _LABEL = 200, 300
 
 
 @contextmanager
@@ -42,6 +46,7 @@ def drawing_style() -> Iterator[None]:
                 "legend.frameon": False,
                 "svg.fonttype": "none",
                 "svg.hashsalt": "nas_lightning",
+                "text.parse_math": False,  # a name may hold a $
             }
         )
         yield
@@ -63,8 +68,13 @@ def legend_below(figure: "Figure") -> None:
     found = {label: h for axes in figure.axes for h, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     size, handle, gaps, character = 10.0, 3.5, 2.8, 0.62  # points; the others in font sizes
     width = 72 * figure.get_figwidth() / size
-    labels = [textwrap.fill(label, int((width - handle - gaps) / character)) for label in found]
-    longest = max(len(line) for label in labels for line in label.splitlines())
+    if len(found) > _MOST_LABELS:
+        raise UserError(
+            f"{len(found):,} settings are too many for one figure, which shows {_MOST_LABELS}; give fewer runs."
+        )
+    shown = (shortened(label, _LABEL) for label in found)
+    labels = [textwrap.fill(label, int((width - handle - gaps) / character)) for label in shown]
+    longest = max((len(line) for label in labels for line in label.splitlines()), default=1)
     columns = min(len(labels), max(1, int(width / (handle + gaps + character * longest))))
     lines = -(-sum(label.count("\n") + 1 for label in labels) // columns)
     figure.set_figheight(figure.get_figheight() + 0.21 * (lines - 1))
@@ -72,9 +82,20 @@ def legend_below(figure: "Figure") -> None:
 
 
 def save_figure(figure: "Figure", path_without_suffix: str | Path, title: str) -> None:
-    """Write `<path>.svg` and `<path>.png`; `title` goes into the SVG's metadata. Call inside `drawing_style`."""
+    """Write `<path>.svg` and `<path>.png`; `title` goes into the SVG's metadata. Call inside `drawing_style`.
+
+    UserError for a figure that is too large for a PNG.
+    """
+    from matplotlib.text import Text
+
+    if max(figure.get_size_inches()) * _DPI >= 2**16:
+        raise UserError(f"the figure {path_without_suffix} would be too large; give fewer runs.")
+    for text in figure.findobj(Text):  # names are anybody's, and XML has no control characters
+        lines = text.get_text().split("\n")
+        if not all(map(str.isprintable, lines)):
+            text.set_text("\n".join(map(visible, lines)))
     # Appended, not Path.with_suffix: run folders and names hold dots, as in `sched.lam=0.06`.
     with replace_atomically(f"{path_without_suffix}.svg") as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None, "Title": title})
+        figure.savefig(temporary, format="svg", metadata={"Date": None, "Title": visible(title)})
     with replace_atomically(f"{path_without_suffix}.png") as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+        figure.savefig(temporary, format="png", dpi=_DPI)

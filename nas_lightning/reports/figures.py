@@ -24,6 +24,7 @@ from nas_lightning.reports.drawing import (
     save_figure,
 )
 from nas_lightning.reports.runs import SCORE_NAMES, Run
+from nas_lightning.reports.statistic import finite
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -181,7 +182,9 @@ def _cost(run: Run, score: str | None) -> tuple[float, float] | None:
         return None
     accuracy = run.report["scores"].get(score) if score else run.report["final"].get("discrete_accuracy")
     seconds = run.report.get("seconds")
-    return None if accuracy is None or seconds is None else (seconds, accuracy if score else 100 * accuracy)
+    if (value := finite(accuracy)) is None or (time := finite(seconds)) is None:
+        return None
+    return time, value if score else 100 * value
 
 
 def _curve(metrics: Metrics, column: str, factor: float = 1.0) -> Curve:

@@ -7,10 +7,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-_LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "λ": r"$\lambda$", "β": r"$\beta$",
-}  # fmt: skip
+from nas_lightning import escapes
 
 
 @dataclass(frozen=True)
@@ -31,18 +28,18 @@ def terminal(grid: Grid) -> Table:
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, heading in enumerate(grid.headings):
         if index < grid.labels:
-            table.add_column(Text(heading), overflow="fold")
+            table.add_column(Text(escapes.visible(heading)), overflow="fold")
         else:
-            table.add_column(Text(heading.replace(" ", "\n")), justify="right", overflow="fold")
+            table.add_column(Text(escapes.visible(heading).replace(" ", "\n")), justify="right", overflow="fold")
     for index, row in enumerate(grid.rows):
-        table.add_row(*map(Text, row), end_section=index + 1 in grid.groups)
+        table.add_row(*(Text(escapes.visible(cell)) for cell in row), end_section=index + 1 in grid.groups)
     return table
 
 
 def markdown(grid: Grid) -> str:
     alignment = ["---"] * grid.labels + ["---:"] * (len(grid.headings) - grid.labels)
-    lines = [grid.headings, alignment, *grid.rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    lines = [map(escapes.markdown, grid.headings), alignment, *(map(escapes.markdown, row) for row in grid.rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def latex(grid: Grid) -> str:
@@ -57,4 +54,4 @@ def latex(grid: Grid) -> str:
 
 
 def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join("".join(_LATEX.get(character, character) for character in cell) for cell in cells) + r" \\"
+    return " & ".join(map(escapes.latex, cells)) + r" \\"

@@ -1,10 +1,13 @@
 """The model card: what a trained network is, how it was made, and how to use it, from its report."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+from nas_lightning.escapes import markdown, visible
+
 _KEYS = (
-    "dataset", "num_classes", "architecture", "params", "macs", "epochs", "seed", "device", "threads", "seconds",
+    "dataset", "num_classes", "params", "macs", "epochs", "seed", "device", "threads", "seconds",
 )  # fmt: skip
 _CARD = """\
 # {title}
@@ -34,7 +37,7 @@ One run with one seed; `report.json` has every setting. {noise}Nothing is known 
 ```python
 import nas_lightning
 
-network = nas_lightning.load("{folder}")  # a plain nn.Module in eval mode
+network = nas_lightning.load({folder})  # a plain nn.Module in eval mode
 logits = network(images)  # float32 [B, 3, {side}, {side}]
 ```
 
@@ -48,21 +51,25 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
     mean, std = ([round(value, 5) for value in values] for values in report["normalisation"])
     commit = f"commit {report['commit'] or 'unknown'}{' with local changes' if report['dirty'] else ''}"
     noise = "The architecture holds `noise` operations: the same image gets other logits each time. "
+    architecture = visible(report["architecture"]).replace("`", "'")
+    texts = ("dataset", "device")
     return _CARD.format(
-        title=f"{report['space']} network for {report['dataset']}",
+        title=markdown(f"{report['space']} network for {report['dataset']}"),
+        architecture=architecture,
         accuracy=100 * report["test_accuracy"],
         train_accuracy=100 * report["train_accuracy"],
         test_images=report["split"]["test_images"],
         train_images=report["split"]["train_images"],
         side=report["image_size"],
-        recipe=report["recipe"],
+        recipe=markdown(report["recipe"]),
         batch=config["data"]["batch_size"],
         torch=report["versions"]["torch"],
         version=report["versions"]["nas-lightning"],
-        source="installed from a wheel" if report["source"] == "wheel" else commit,
+        source="installed from a wheel" if report["source"] == "wheel" else markdown(commit),
         mean=mean,
         std=std,
-        folder=folder,
+        folder=json.dumps(visible(folder), ensure_ascii=False),
         noise=noise if "'noise'" in report["architecture"] else "",
-        **{key: report[key] for key in _KEYS},
+        **{key: markdown(report[key]) for key in texts},
+        **{key: report[key] for key in _KEYS if key not in texts},
     )

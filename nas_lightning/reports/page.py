@@ -4,12 +4,12 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from nas_lightning import escapes
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.files import write_text_atomically
@@ -31,6 +31,8 @@ svg { max-width: 100%; height: auto; display: block; margin: .5rem 0 }
 pre { overflow-x: auto; background: #f6f6f6; padding: 1rem }
 summary { cursor: pointer; font-weight: 600; margin-top: .5rem } .note { color: #555; overflow-wrap: anywhere }
 """
+# A second fence behind the escapes: no script, and nothing from elsewhere.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _FACTS = (
     "method",
     "architecture",
@@ -61,14 +63,17 @@ def write_page(runs: Sequence[Run], path: Path) -> None:
         groups = tables.group_names(table)
         title = ", ".join(sorted({str(run.report["experiment"]) for run in runs if run.report}))
         parts = [
-            f"<h1>{escape(title)}</h1>",
+            f"<h1>{escapes.html(title)}</h1>",
             _html_table(tables.grid(table)),
-            "".join(f'<p class="note">{escape(note)}</p>' for note in tables.notes(table)),
+            "".join(f'<p class="note">{escapes.html(note)}</p>' for note in tables.notes(table)),
             draw(lambda place: plot_comparison(groups, place)),
             draw(lambda place: plot_comparison(groups, place, name="temperature")),
             *(_section(run, draw) for row in table.rows for run in row.runs),
         ]
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}"><title>{escapes.html(title)}</title>'
+    )
     body = "\n".join(parts)
     write_text_atomically(
         path,
@@ -97,7 +102,7 @@ class _Drawer:
 def _section(run: Run, draw: _Drawer) -> str:
     report = run.report
     assert report is not None
-    genotype = Genotype.from_json(json.dumps(report["genotype"]), str(run.folder))
+    genotype = Genotype.from_json(json.dumps(report.get("genotype")), str(run.folder))
     facts = {key: report[key] for key in _FACTS if key in report}
     facts |= {f"score {key} (%)": value for key, value in report["scores"].items()}
     if caution := report.get("split", {}).get("caution"):
@@ -105,7 +110,7 @@ def _section(run: Run, draw: _Drawer) -> str:
     if report["scores"] and report.get("table"):
         facts["table"] = ", ".join(report["table"])
     parts = [
-        f"<h2>{escape(str(run.folder.name))}</h2>",
+        f"<h2>{escapes.html(str(run.folder.name))}</h2>",
         _html_table(Grid(("", ""), tuple((name, str(value)) for name, value in facts.items()), labels=2)),
         draw(lambda place: draw_cell(genotype, place)),
         draw(lambda place: plot_search(run.metrics, place, "")),
@@ -113,7 +118,7 @@ def _section(run: Run, draw: _Drawer) -> str:
     architecture = run.folder / "architecture.csv"
     if architecture.exists():  # runs of before it was kept have none
         columns = read_metrics(architecture)
-        last = int(columns["epoch"][-1])
+        last = int(max(columns["epoch"], default=0))
         parts += [
             draw(lambda place: plot_beta(columns, last, place)),
             draw(lambda place: plot_trajectories(columns, "alpha", place)),
@@ -125,13 +130,14 @@ def _section(run: Run, draw: _Drawer) -> str:
 
 def _details(name: str, values: Mapping[str, Any]) -> str:
     text = yaml.safe_dump(dict(values), sort_keys=False)
-    return f"<details><summary>{escape(name)}</summary><pre>{escape(text)}</pre></details>"
+    lines = "\n".join(map(escapes.html, text.split("\n")))
+    return f"<details><summary>{escapes.html(name)}</summary><pre>{lines}</pre></details>"
 
 
 def _html_table(grid: Grid) -> str:
     def line(cells: Sequence[str], tag: str) -> str:
         marks = ["" if index < grid.labels else ' class="n"' for index in range(len(cells))]
-        return "<tr>" + "".join(f"<{tag}{m}>{escape(c)}</{tag}>" for c, m in zip(cells, marks, strict=True)) + "</tr>"
+        return f"<tr>{''.join(f'<{tag}{m}>{escapes.html(c)}</{tag}>' for c, m in zip(cells, marks, strict=True))}</tr>"
 
     head = line(grid.headings, "th") if any(grid.headings) else ""
     return f"<table>{head}{''.join(line(row, 'td') for row in grid.rows)}</table>"

@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from nas_lightning.escapes import visible
 from nas_lightning.reports.runs import SCORE_NAMES
 
 PANEL_WIDTH = 100
@@ -39,16 +40,16 @@ def summary_panel(report: Mapping[str, Any], folder: str | Path) -> Panel:
     for name, meaning in _FILES.items():
         if (Path(folder) / name).exists():
             files.add_row(f"  {name}", meaning)
-    place = Text(str(folder), style="bold", overflow="fold")
+    place = Text(visible(folder), style="bold", overflow="fold")
     # On a line of its own: the longest string of NAS-Bench-201 just fits.
-    architecture = Text(report["architecture"], style="bold", overflow="fold")
+    architecture = Text(visible(report["architecture"]), style="bold", overflow="fold")
     parts: list[RenderableType] = [architecture, Text(), results, Text(), Text("Files in ", style="dim") + place, files]
     title = "{method} on {space}, {dataset}, seed {seed}".format(
         **{key: report.get(key, "?") for key in ("method", "space", "dataset", "seed")}
     )
     return Panel(
         Group(*parts),
-        title=Text(f" Search finished: {title} ", style="bold green"),
+        title=Text(visible(f" Search finished: {title} "), style="bold green"),
         border_style="green",
         padding=1,
         width=PANEL_WIDTH,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_lightning.errors import UserError, is_number
+from nas_lightning.escapes import csv_cell
 from nas_lightning.reports.grid import Grid
 from nas_lightning.reports.runs import Run, config_value
 from nas_lightning.reports.statistic import Statistic, finite
@@ -173,7 +174,7 @@ def paper_csv(table: PaperTable, lines: Sequence[Line]) -> str:
     for line in lines:
         groups = zip(line.ours, line.paper, line.differences, strict=True)
         numbers = [value for o, p, d in groups for value in (o.mean, o.std, o.n, p.mean, p.std, d)]
-        writer.writerow([*line.labels, len(line.runs), *numbers, line.protocol])
+        writer.writerow([*map(csv_cell, line.labels), len(line.runs), *numbers, csv_cell(line.protocol)])
     return file.getvalue()
 
 

@@ -1,10 +1,8 @@
 """Runs on disk: every folder that holds `report.json` (finished), `failed.txt`, or only `config.yaml` (unfinished)."""
 
-import csv
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +10,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nas_lightning.errors import UserError
+from nas_lightning.escapes import shortened
 from nas_lightning.records.folder import FAILURE
+from nas_lightning.records.received import (
+    DATA_BYTES,
+    TEXT_BYTES,
+    parsed_json,
+    received_bytes,
+    received_json,
+    received_table,
+)
 
 SCHEMA = 1
 SCORE_NAMES = {
@@ -35,6 +42,24 @@ _REQUIRED: dict[Kind, dict[str, type]] = {
     "search": {**_EVERY_KIND, "method": str, "final": dict},
     "evaluation": {**_EVERY_KIND, "recipe": str, "params": int, "macs": int},
 }
+_NUMBER = (int, float, type(None))
+# What may be missing, but not be something else: tables and pages take it as it is.
+_OPTIONAL: dict[str, tuple[type, ...]] = {
+    "method": (str, type(None)),
+    "architecture": (str,),
+    "recipe": (str, type(None)),
+    "selection": (str,),
+    "genotype": (dict,),
+    "table": (list,),
+    "seed": (int,),
+    "epochs": (int,),
+    "seconds": _NUMBER,
+    "test_accuracy": _NUMBER,
+}
+_MOST_SCORES, _MOST_OVERRIDES = 100, 1_000
+_MOST_ENTRIES = 500_000
+_MOST_EPOCH = 10**6
+_CAUSE = 1_000
 _EVALUATION = re.compile(rb'"kind"\s*:\s*"evaluation"')
 _NOT_SEARCHED = {"checkpoints", "wandb"}
 
@@ -80,10 +105,10 @@ def find_evaluations(*folders: str | Path) -> list[Run]:
 
 
 def _evaluation_at(place: Path) -> Iterator[Run]:
-    with suppress(OSError, ValueError, AttributeError, RecursionError):
-        content = (place / "report.json").read_bytes()
+    with suppress(OSError, ValueError, AttributeError):
+        content = received_bytes(place / "report.json", DATA_BYTES)
         # Most reports are searches: to parse them only to drop them would double the time.
-        if _EVALUATION.search(content) and (report := json.loads(content)).get("kind") == "evaluation":
+        if _EVALUATION.search(content) and (report := parsed_json(content)).get("kind") == "evaluation":
             cause = _fault(report, "evaluation")
             yield Run(place, None, cause=cause) if cause else Run(place, report, epochs=report.get("epochs"))
 
@@ -100,12 +125,11 @@ def read_metrics(path: str | Path) -> dict[str, list[float]]:
     """The numeric columns of a `metrics.csv`, one value an epoch; a blank cell is nan, `architecture` is left out.
 
     Accuracies are fractions in [0, 1], except the `table/` columns, which are percent. UserError when the file cannot
-    be read, has no `epoch` column, or has a row of another length or a cell that is no number.
+    be read, has no `epoch` column, or has a row of another length, a cell that is no number or an epoch that is none.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        header, *rows = received_table(Path(path)) or [[]]
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({_reason(error)}); restore it or delete the run's folder.") from error
     if "epoch" not in header:
         raise UserError(f"{path} has no `epoch` column in its first line; restore it or delete the run's folder.")
@@ -115,16 +139,21 @@ def read_metrics(path: str | Path) -> dict[str, list[float]]:
                 f"line {number} of {path} has {len(row)} cells where its first line has {len(header)}; "
                 "remove that line or delete the run's folder."
             )
-    return {
+    columns = {
         name: [_number(row[index], name, path, number) for number, row in enumerate(rows, start=2)]
         for index, name in enumerate(header)
         if name != "architecture"
     }
+    for number, epoch in enumerate(columns["epoch"], start=2):
+        if not (0 <= epoch <= _MOST_EPOCH and epoch.is_integer()):
+            raise UserError(f"line {number} of {path} has the epoch {epoch}; correct it or delete the run's folder.")
+    return columns
 
 
 def _places(folders: Sequence[str | Path]) -> Iterator[tuple[Path, list[str]]]:
     """Every folder at or below `folders`, once, with the names of its files."""
     seen: set[str] = set()
+    entries = 0
     for folder in folders:
         if not Path(folder).is_dir():
             raise UserError(
@@ -132,6 +161,11 @@ def _places(folders: Sequence[str | Path]) -> Iterator[tuple[Path, list[str]]]:
             )
         for place, below, files in os.walk(folder):
             below[:] = [name for name in below if name not in _NOT_SEARCHED and not name.startswith(".")]
+            entries += len(below) + len(files)
+            if entries > _MOST_ENTRIES:
+                raise UserError(
+                    f"{folder} has more than {_MOST_ENTRIES:,} files and folders; give folders further down."
+                )
             if len(folders) > 1:
                 if (real := os.path.realpath(place)) in seen:
                     continue
@@ -143,21 +177,30 @@ def _run_at(place: Path, files: list[str]) -> Iterator[Run]:
     if "report.json" in files:
         yield from _finished(place)
     elif FAILURE in files:
-        yield Run(
-            place, None, cause=(place / FAILURE).read_text(encoding="utf-8", errors="replace").strip(), failed=True
-        )
+        yield Run(place, None, cause=_failure(place / FAILURE), failed=True)
     elif "config.yaml" in files and "metrics.csv" in files:
         yield _unfinished(place)
-    elif "config.yaml" in files and b"\nrun_dir:" in (place / "config.yaml").read_bytes():
-        yield Run(place, None, epochs=0)  # stopped within its first epoch
+    elif "config.yaml" in files:
+        with suppress(OSError, ValueError):
+            if b"\nrun_dir:" in received_bytes(place / "config.yaml", DATA_BYTES):
+                yield Run(place, None, epochs=0)  # stopped within its first epoch
+
+
+def _failure(path: Path) -> str:
+    """In one line."""
+    try:
+        text = received_bytes(path, TEXT_BYTES).decode("utf-8", errors="replace")
+    except (OSError, ValueError) as error:
+        return f"{FAILURE} cannot be read: {_reason(error)}"
+    return shortened(" ".join(text.split()), _CAUSE)
 
 
 def _finished(folder: Path) -> Iterator[Run]:
     """The run of a `report.json`; nothing when it says that it reports something else, such as an evaluation."""
     path = folder / "report.json"
     try:
-        report = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        report = received_json(path)
+    except (OSError, ValueError) as error:
         yield Run(folder, None, cause=f"report.json cannot be read: {_reason(error)}")
         return
     if isinstance(report, dict) and report.get("kind", "search") != "search":
@@ -183,9 +226,22 @@ def _fault(report: Any, kind: Kind) -> str:
     for key, required in _REQUIRED[kind].items():
         if not isinstance(report.get(key), required):
             return f"report.json has no valid `{key}`"
-    if not all(isinstance(override, str) for override in report["overrides"]):
+    for key, kinds in _OPTIONAL.items():
+        if key in report and not isinstance(report[key], kinds):
+            return f"report.json has no valid `{key}`"
+    if not _all_of(str, report["overrides"], _MOST_OVERRIDES):
         return "report.json has no valid `overrides`"
+    if not _all_of(str, report.get("table", []), _MOST_SCORES):
+        return "report.json has no valid `table`"
+    if not _all_of((int, float), report["scores"].values(), _MOST_SCORES):
+        return "report.json has no valid `scores`"
+    if not _all_of(_NUMBER, report.get("final", {}).values(), _MOST_OVERRIDES):
+        return "report.json has no valid `final`"
     return ""
+
+
+def _all_of(kinds: type | tuple[type, ...], values: Collection[Any], most: int) -> bool:
+    return len(values) <= most and all(isinstance(value, kinds) for value in values)
 
 
 def _number(cell: str, name: str, path: str | Path, line: int) -> float:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from nas_lightning.errors import is_number
+
 
 @dataclass(frozen=True)
 class Statistic:
@@ -38,4 +40,4 @@ class Statistic:
 
 def finite(value: Any) -> float | None:
     """`value` as a float, None where it is no finite number."""
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+    return float(value) if is_number(value) and math.isfinite(value) else None

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nas_lightning.errors import UserError
+from nas_lightning.escapes import csv_cell
 from nas_lightning.reports.grid import Grid
 from nas_lightning.reports.runs import SCORE_NAMES, Run, config_value
 from nas_lightning.reports.statistic import Statistic, finite
 
+_MOST_SETTINGS = 500
 _FIELDS = ("experiment", "method", "space", "dataset", "recipe")
 
 
@@ -49,12 +52,18 @@ def summary(runs: Sequence[Run]) -> Summary:
     """Group the finished runs by every setting that differs among them, the seed excepted.
 
     Settings are the experiment, method, space, data set and recipe, and the overrides of the command line; a run that does not
-    override a setting shows the value of its resolved config, or a blank when that is not a single value.
+    override a setting shows the value of its resolved config, or a blank when that is not a single value. UserError where they
+    differ in more than a table can show.
     """
     finished = [run for run in runs if run.report is not None]
     reports = [run.report for run in finished if run.report is not None]
     keys = {key: None for report in reports for key in _overrides(report)}
     candidates = [*_FIELDS, *(key for key in keys if key not in _FIELDS and is_setting(key))]
+    if len(candidates) > _MOST_SETTINGS:
+        raise UserError(
+            f"these runs set {len(candidates):,} keys of their configs, of which {_MOST_SETTINGS} fit in a table; give fewer "
+            "folders."
+        )
     values = {key: [_setting(report, key) for report in reports] for key in candidates}
     settings = tuple(key for key, column in values.items() if len(set(column)) > 1)
     measures = _measures(reports)
@@ -108,10 +117,10 @@ def as_csv(table: Summary) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     columns = [f"{measure.csv_name}_{part}" for measure in table.measures for part in ("mean", "std", "n")]
-    writer.writerow([*table.settings, "n", *columns])
+    writer.writerow([*map(csv_cell, table.settings), "n", *map(csv_cell, columns)])
     for row in table.rows:
         numbers = [value for each in row.statistics for value in (each.mean, each.std, each.n)]
-        writer.writerow([*row.settings, len(row.runs), *numbers])
+        writer.writerow([*map(csv_cell, row.settings), len(row.runs), *numbers])
     return file.getvalue()
 
 

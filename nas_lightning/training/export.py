@@ -1,6 +1,7 @@
 """A trained network for use elsewhere: loaded as a plain module, or written as ONNX or by torch.export."""
 
 import json
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -8,14 +9,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nas_lightning.build import build
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_whole
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.files import replace_atomically
+from nas_lightning.records.received import check_regular, received_json
+from nas_lightning.saved import build_saved
+from nas_lightning.spaces import SearchSpace
 
 Format = Literal["onnx", "torch"]
 FILES: dict[Format, str] = {"onnx": "model.onnx", "torch": "model.pt2"}
 _WEIGHTS = Path("found", "weights.pt")
+_MOST = {"num_classes": 1_000_000, "image_size": 4_096}
+_SLACK = 2**22  # bytes of a file of weights beside them: names, sizes, the directory
 
 
 def check_format(export: Any, train: bool) -> None:
@@ -37,21 +42,29 @@ def save_weights(network: nn.Module, folder: Path) -> None:
         torch.save(state, temporary)
 
 
-def load(path: str | Path) -> nn.Module:
+def load(path: str | Path, space: SearchSpace | None = None) -> nn.Module:
     """The trained network of an evaluation: called as network(x_BCHW) -> logits [B, classes], in eval mode, on the CPU.
 
     path: the evaluation's folder, which holds report.json and found/weights.pt. x must be normalised as the report's
-    `normalisation` says. UserError where there is no trained network.
+    `normalisation` says. space: None takes that of the report, if it is one of ours: the folder may come from anybody, and
+    nothing that it names is run. UserError where there is no trained network.
     """
     folder = Path(path)
     report = _report(folder)
-    settings = report["config"]["space"]
-    if "auxiliary_head" in settings:
-        settings = {**settings, "auxiliary_head": False}
-    genotype = Genotype.from_json(json.dumps(report["genotype"]), str(folder / "report.json"))
-    network: nn.Module = build(settings).network(genotype, report["num_classes"])
+    place = folder / "report.json"
+    if space is None:
+        own = "if it is a class of yours, give it as nas_lightning.load(folder, space=...)."
+        settings = report["config"].get("space") if isinstance(report["config"], dict) else None
+        space = build_saved(settings, "space", place, own)
+    genotype = Genotype.from_json(json.dumps(report["genotype"]), str(place))
     try:
+        # On no device at first, since a few characters can ask for any size.
+        with torch.device("meta"):
+            _check_size(folder / _WEIGHTS, _without_auxiliary(space.network(genotype, report["num_classes"])))
+        network = _without_auxiliary(space.network(genotype, report["num_classes"]))
         network.load_state_dict(torch.load(folder / _WEIGHTS, map_location="cpu", weights_only=True))
+    except UserError:
+        raise
     except Exception as error:  # torch.load raises whatever the damage leads to
         raise UserError(
             f"{folder / _WEIGHTS} does not hold the weights of this network ({type(error).__name__}); train it again with "
@@ -60,26 +73,52 @@ def load(path: str | Path) -> nn.Module:
     return network.eval()
 
 
+def _without_auxiliary(network: nn.Module) -> nn.Module:
+    if "auxiliary" in dict(network.named_children()):
+        network.register_module("auxiliary", None)
+    return network
+
+
+def _check_size(weights: Path, network: nn.Module) -> None:
+    """ValueError unless the file is the archive that torch writes, packed nowhere, of as many bytes as `network` has."""
+    size = check_regular(weights).st_size
+    expected = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    if not expected <= size <= expected + _SLACK:
+        raise ValueError(f"{size} bytes for a network of {expected}")
+    with zipfile.ZipFile(weights) as archive:
+        parts = archive.infolist()
+    if sum(part.file_size for part in parts) > size or any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        raise ValueError("it is packed")
+
+
 def _report(folder: Path) -> dict[str, Any]:
     try:
-        report: dict[str, Any] = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        if report["kind"] == "evaluation" and (folder / _WEIGHTS).exists():
-            return report
+        report: dict[str, Any] = received_json(folder / "report.json")
+        evaluation = report["kind"] == "evaluation" and {"genotype", "config"} <= report.keys()
+        for key, most in _MOST.items():
+            if not is_whole(report[key], 1) or report[key] > most:
+                raise ValueError(f"{key}={report[key]!r}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} holds no evaluation ({error}); give the folder with its report.json.") from error
+    if evaluation and (folder / _WEIGHTS).exists():
+        return report
     raise UserError(f"{folder} holds no trained network; give the folder of a finished evaluation with train=true.")
 
 
-def export_network(folder: Path, export: Format) -> Path:
-    """Write the trained network of the evaluation in `folder` for any batch size; returns the file."""
-    network = load(folder).to(memory_format=torch.contiguous_format)  # torch.export warns of weights in another order
+def export_network(folder: Path, export: Format, space: SearchSpace | None = None) -> Path:
+    """Write the trained network of the evaluation in `folder` for any batch size; returns the file. space: as of `load`."""
+    network = load(folder, space).to(
+        memory_format=torch.contiguous_format
+    )  # torch.export warns of weights in another order
     side = _report(folder)["image_size"]
     images = torch.zeros(2, 3, side, side)
     shapes = ({0: torch.export.Dim("batch")},)
     with replace_atomically(folder / FILES[export]) as temporary:
         program = torch.export.export(network, (images,), dynamic_shapes=shapes)
         if export == "torch":
-            torch.export.save(program, temporary)
+            # Not by its name: torch ends the process where it cannot open one, such as of bytes that are no UTF-8.
+            with temporary.open("wb") as file:
+                torch.export.save(program, file)
         else:
             _write_onnx(program, images, temporary)
     return folder / FILES[export]
