@@ -17,7 +17,8 @@ Group = Literal["space", "dataset"]
 _CLASSES: dict[Group, tuple[str, ...]] = {
     "space": ("nas_lightning.spaces.NB201", "nas_lightning.spaces.DARTS"),
     "dataset": tuple(
-        f"nas_lightning.data.{name}" for name in ("Cifar10", "Cifar100", "Digits", "Fake", "Folder", "ImageNet", "Svhn")
+        f"nas_lightning.data.{name}"
+        for name in ("Cifar10", "Cifar100", "Digits", "Fake", "Folder", "ImageNet", "ImageNet16_120", "Svhn")
     ),
 }
 # A few characters could otherwise ask for a network or an image of any size.

@@ -204,14 +204,12 @@ def test_the_table_has_every_space_and_data_set_of_ours():
 @pytest.mark.parametrize("group", ["space", "dataset"])
 def test_every_yaml_of_ours_is_built_from_its_saved_form(group):
     for path in sorted((ROOT / "conf" / group).glob("*.yaml")):
-        saved = yaml.safe_load(
-            path.read_text().replace("${normalisation}", "darts").replace('root: ""', "root: images")
-        )
-        saved.pop("defaults", None)
-        if "_target_" in saved:  # S1 to S4 are settings of darts
-            built = build_saved(saved, group, "config.yaml", "")
-            assert type(built).__name__ == saved["_target_"].rpartition(".")[2]
-            assert type(built).__module__.startswith("nas_lightning.")
+        config = composed(f"{group}={path.stem}", "run_dir=x")
+        saved = OmegaConf.to_container(config[group], resolve=True)
+        saved.update({"root": "images"} if "root" in saved else {})
+        built = build_saved(saved, group, "config.yaml", "")
+        assert type(built).__name__ == saved["_target_"].rpartition(".")[2]
+        assert type(built).__module__.startswith("nas_lightning.")
 
 
 @pytest.mark.parametrize("number", range(len(hostile.targets(ROOT))))
@@ -289,11 +287,11 @@ def test_a_network_of_another_size_than_its_weights_is_not_even_made(settings, t
 
 def test_the_loaded_network_has_no_auxiliary_head(tmp_path, template):
     """Which the weights lack; the report's settings have it."""
-    space = {"_target_": "nas_lightning.spaces.DARTS", "C": 4, "num_cells": 3, "auxiliary": True}
+    space = {"_target_": "nas_lightning.spaces.DARTS", "C": 4, "num_cells": 3, "auxiliary_head": True}
     genotype = DARTS().parse("DARTS_V2")
     report = json.loads((template / "trained" / "report.json").read_text())
     report |= {"genotype": json.loads(genotype.to_json()), "config": {"space": space}, "image_size": 32}
-    network = DARTS(4, 3, auxiliary=True).network(genotype, 5)
+    network = DARTS(4, 3, auxiliary_head=True).network(genotype, 5)
     save_weights(network, tmp_path)
     (tmp_path / "report.json").write_text(json.dumps(report))
     x = torch.randn(2, 3, 32, 32)
