@@ -4,10 +4,9 @@ A folder may come from anybody, and a `_target_` can be any function of any inst
 """
 
 import inspect
-import math
 import pkgutil
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from nas_lightning.errors import UserError
@@ -60,7 +59,10 @@ def build_saved(settings: Any, group: Group, place: object, remedy: str) -> Any:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a plain value is of a parameter's type; a list stands for a tuple, a whole number for a float."""
+    """Whether a plain value is of a parameter's type; a list stands for a tuple, a whole number for a float.
+
+    A mapping, such as a ramp's settings, holds plain values under names that are not Hydra's.
+    """
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         return any(_fits(value, part) for part in parts)
@@ -71,14 +73,21 @@ def _fits(value: Any, kind: Any) -> bool:
             return False
         kinds = parts * len(value) if origin is not tuple else parts[:1] * len(value) if ... in parts else parts
         return len(kinds) == len(value) and all(map(_fits, value, kinds))
+    if origin is Mapping:
+        return isinstance(value, dict) and all(
+            isinstance(name, str) and name.isidentifier() and name[0] != "_" and not isinstance(each, dict | list)
+            for name, each in value.items()
+        )
     if kind is float:
         return type(value) in (int, float)
     return type(value) is kind if kind in (int, bool, str, types.NoneType) else False
 
 
 def _is_within(value: Any, most: int) -> bool:
+    if isinstance(value, dict):
+        return _is_within([*value.values()], most)
     if isinstance(value, list | tuple):
         return len(value) <= 100 and all(_is_within(each, most) for each in value)
     if isinstance(value, str):
         return value.isprintable() and "${" not in value and value != "???"
-    return value is None or (math.isfinite(value) and abs(value) <= most)
+    return value is None or -most <= value <= most  # nan is not

@@ -140,10 +140,9 @@ def _attack_texts(chance: random.Random, folder: Path, canary: Path, private: Pa
         if chance.random() < 0.5:
             report["scores"] = {chance.choice(TEXTS): 1.0}
         if chance.random() < 0.3:
-            report["genotype"] = {
-                "space": chance.choice(TEXTS),
-                "cells": {chance.choice(TEXTS): [[chance.choice(TEXTS), 0, 1]]},
-            }
+            space, cell, operation = chance.choices(TEXTS, k=3)
+            report["genotype"] = {"space": space, "cells": {cell: [[operation, 0, 1]]}}
+        report["split"] = {"caution": chance.choice(TEXTS)}
 
     for file in (folder / "report.json", folder / "trained" / "report.json"):
         _changed(file, change)
@@ -161,12 +160,17 @@ def _attack_files(chance: random.Random, folder: Path, canary: Path, private: Pa
 def _attack_failures(chance: random.Random, folder: Path, canary: Path, private: Path) -> None:
     """An unfinished run, or one with a cause."""
     (folder / "report.json").unlink()
-    if chance.random() < 0.5:
-        (folder / "failed.txt").write_bytes("".join(chance.sample(TEXTS, 5)).encode("utf-8", "replace"))
-    elif chance.random() < 0.5:
-        _replace(chance, folder / "failed.txt", private)
+    cause = folder / "failed.txt"
+    kind = chance.choice(("texts", "link", "no file", "unfinished"))
+    if kind == "texts":
+        cause.write_bytes("".join(chance.sample(TEXTS, 5)).encode("utf-8", "replace"))
+    elif kind == "link":
+        cause.unlink()
+        cause.symlink_to(private)
+    elif kind == "no file":
+        _replace(chance, cause, private)
     else:
-        (folder / "failed.txt").unlink()
+        cause.unlink()
         _mutate_table(chance, folder / "metrics.csv")
 
 

@@ -51,6 +51,7 @@ _OPTIONAL: dict[str, tuple[type, ...]] = {
     "selection": (str,),
     "genotype": (dict,),
     "table": (list,),
+    "split": (dict,),
     "seed": (int,),
     "epochs": (int,),
     "seconds": _NUMBER,
