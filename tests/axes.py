@@ -16,6 +16,7 @@ TOY_SCALE = {
         "selection.window=1", "selection.delta=1", "selection.factor=1.0", "selection.start=0",
     ),
     "selection=stable_ranking": ("selection.patience=2",),
+    "stages=drnas": ("space.partial=4",),  # operations can get wider
     "bilevel=second_order": ("bilevel.radius=1e-3",),
     "relaxation=simplex": ("arch_optimizer=exponentiated_gradient",),
 }  # fmt: skip
