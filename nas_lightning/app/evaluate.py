@@ -34,7 +34,7 @@ from nas_lightning.reports.model_card import model_card
 from nas_lightning.reports.runs import SCORE_NAMES
 from nas_lightning.saved import check_saved
 from nas_lightning.spaces import SearchSpace
-from nas_lightning.tabular import Benchmark
+from nas_lightning.tabular import Benchmark, sources_of
 from nas_lightning.training.cost import network_cost
 from nas_lightning.training.export import check_format, export_network, save_weights
 from nas_lightning.training.module import NetworkModule
@@ -85,7 +85,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
         "overrides": job.overrides,
         "genotype": json.loads(found.to_json()),
         **networks["found"],
-        "table": list(getattr(benchmark, "sources", ())),
+        "table": sources_of(benchmark),
         "networks": networks,
         **training,
         "config": folder.config,

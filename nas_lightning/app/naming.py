@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from nas_lightning.app.axes import EPOCH_AXES, MODULE_AXES
+from nas_lightning.records.folder import flat
 
 _AXES = [axis for axis in (*MODULE_AXES, *EPOCH_AXES, "arch_optimizer") if axis != "space"]
 
@@ -119,7 +120,7 @@ class _Yamls:
         group = key.partition(".")[0]
         found = _flat(self._content("train"))
         for file in self._lineage(group, choices.get(group)):
-            found |= _flat(self._content(file), f"{group}.")
+            found |= _flat(self._content(file), group)
         above = (key.rsplit(".", level)[0] for level in range(key.count(".")))
         return next(((each, found[each]) for each in above if each in found), (key, _UNKNOWN))
 
@@ -150,8 +151,4 @@ class _Yamls:
 
 def _flat(content: Mapping[str, Any], prefix: str = "") -> Values:
     """The values of a yaml by their dotted key, its defaults list left out."""
-    flat: Values = {}
-    for key, value in content.items():
-        if key != "defaults":
-            flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+    return flat({key: value for key, value in content.items() if key != "defaults"}, prefix)

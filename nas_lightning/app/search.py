@@ -31,7 +31,7 @@ from nas_lightning.reports.panel import PANEL_WIDTH, summary_panel
 from nas_lightning.reports.runs import read_metrics
 from nas_lightning.search.compatible import check_batches, check_widening
 from nas_lightning.selection import Last, selected
-from nas_lightning.tabular import Benchmark
+from nas_lightning.tabular import Benchmark, sources_of
 
 log = logging.getLogger("nas_lightning")
 
@@ -80,7 +80,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         "architecture": str(genotype),
         "final": dict(record.metrics),
         "scores": look_up(benchmark, genotype),
-        "table": list(getattr(benchmark, "sources", ())),
+        "table": sources_of(benchmark),
         "selection": f"{words}, {module.rule.sentence}",
         "split": split,
         **totals(rows),

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from nas_lightning.errors import UserError, check_whole, is_number
-from nas_lightning.schedules.base import whole_epochs
+from nas_lightning.errors import check_whole
+from nas_lightning.schedules.recurrence import Recurrence
 
 
 @dataclass(frozen=True)
@@ -27,26 +27,16 @@ class BatchGrowth:
     def __post_init__(self) -> None:
         for name in ("images", "times", "epochs"):
             check_whole(f"data.batch_growth.{name}", getattr(self, name), 1)
-        for name, value, least in (("start", self.start, 0), ("interval", self.interval, 1)):
-            if not is_number(value) or not (value >= least if isinstance(value, int) else 0 <= value <= 1):
-                raise UserError(
-                    f"data.batch_growth.{name} must be a number of epochs of at least {least} or a share of the run such as "
-                    f"0.1, got {value!r}."
-                )
+        _ = self._recurrence
 
     @property
-    def _first(self) -> int:
-        return whole_epochs(self.start, self.epochs) + 1
-
-    @property
-    def _every(self) -> int:
-        return max(1, whole_epochs(self.interval, self.epochs))
+    def _recurrence(self) -> Recurrence:
+        return Recurrence("data.batch_growth", self.start, self.interval, self.epochs)
 
     def __call__(self, epoch: int) -> int:
         """Images more than at first in the batches of `epoch`, from 0."""
-        since = epoch - self._first
-        return 0 if since < 0 else self.images * min(self.times, since // self._every + 1)
+        return self.images * min(self.times, self._recurrence.count(epoch))
 
     def steps(self) -> list[int]:
         """The epochs that begin with larger batches than the one before."""
-        return [self._first + self._every * number for number in range(self.times)]
+        return [self._recurrence.first + self._recurrence.every * number for number in range(self.times)]

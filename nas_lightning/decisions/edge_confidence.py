@@ -12,9 +12,9 @@ from torch import Tensor
 
 from nas_lightning.decisions.base import Masks, Probe, State, only, undecided, within
 from nas_lightning.decisions.leave_out import By, most_missed, worth_of
-from nas_lightning.errors import UserError, check_whole, is_number
+from nas_lightning.errors import UserError, check_whole
 from nas_lightning.relaxations.view import CellView, View
-from nas_lightning.schedules.base import whole_epochs
+from nas_lightning.schedules.recurrence import Recurrence
 
 
 @dataclass(frozen=True)
@@ -50,20 +50,18 @@ class EdgeConfidence:
             raise UserError(f"decision.criterion must be 1 or 2, got {self.criterion!r}.")
         for name in ("epochs", "history"):
             check_whole(f"decision.{name}", getattr(self, name), 1)
-        for name, value, least in (("start", self.start, 0), ("interval", self.interval, 1)):
-            if not is_number(value) or not (value >= least if isinstance(value, int) else 0 <= value <= 1):
-                raise UserError(
-                    f"decision.{name} must be a number of epochs of at least {least} or a share of the run such as 0.1, "
-                    f"got {value!r}."
-                )
+        _ = self._recurrence
         if self.by not in ("probability", "accuracy", "loss"):
             raise UserError(f"decision.by must be probability, accuracy or loss, got {self.by!r}.")
+
+    @property
+    def _recurrence(self) -> Recurrence:
+        return Recurrence("decision", self.start, self.interval, self.epochs)
 
     def __call__(
         self, epoch: int, view: View, probe: Probe, state: State, generator: torch.Generator
     ) -> tuple[Masks, State]:
-        since = epoch - 1 - whole_epochs(self.start, self.epochs)
-        decides = since >= 0 and since % max(1, whole_epochs(self.interval, self.epochs)) == 0
+        decides = self._recurrence.is_due(epoch)
         masks, remembered = {}, {}
         betas = {name: cell.probabilities_EO for name, cell in view.items()}
         for name, cell in view.items():

@@ -146,7 +146,7 @@ class RunFolder:
         write_text_atomically(self.path / "config.yaml", yaml.dump(self.config, Dumper=_Dumper, sort_keys=False))
 
     def _check_same(self, saved: Mapping[str, Any]) -> None:
-        before, now = _flat(saved), _flat(self.config)
+        before, now = flat(saved), flat(self.config)
         different = [key for key in sorted({*before, *now}) if not _is_free(key) and before.get(key) != now.get(key)]
         if different:
             key = different[0]
@@ -164,7 +164,8 @@ def _is_free(key: str) -> bool:
     return any(key == free or key.startswith(f"{free}.") for free in _FREE_KEYS)
 
 
-def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """The values of a config by their dotted key."""
     if not isinstance(config, Mapping):
         return {prefix: config}
-    return {k: v for key, value in config.items() for k, v in _flat(value, f"{prefix}.{key}".lstrip(".")).items()}
+    return {k: v for key, value in config.items() for k, v in flat(value, f"{prefix}.{key}".lstrip(".")).items()}

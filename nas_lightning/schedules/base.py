@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from nas_lightning.errors import UserError, is_number, is_whole
 
@@ -79,6 +79,11 @@ def half_up(value: float) -> int:
 def whole_epochs(value: int | float, epochs: int) -> int:
     """An epoch constant in epochs; a fraction goes to the nearest epoch, halves up (`round` takes them to even)."""
     return value if isinstance(value, int) else half_up(value * epochs)
+
+
+def is_start(value: Any) -> bool:
+    """Whether `value` says how much passes before something starts: epochs (int) or a share below 1 (float)."""
+    return is_number(value) and 0 <= value < (math.inf if isinstance(value, int) else 1)
 
 
 def decayed_temperature(scale: float, start: float, decay: float) -> float:

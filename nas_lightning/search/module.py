@@ -1,6 +1,5 @@
 """The search of an architecture as a LightningModule."""
 
-import math
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,7 @@ from nas_lightning.optimizers.lookahead import SgdLookahead
 from nas_lightning.penalties.base import Penalty
 from nas_lightning.perturbations.base import Perturbation
 from nas_lightning.relaxations import Relaxation
-from nas_lightning.schedules.base import whole_epochs
+from nas_lightning.schedules.base import is_start, whole_epochs
 from nas_lightning.search.architecture import Architecture
 from nas_lightning.search.compatible import check_arch_optimizer, check_derive, check_step
 from nas_lightning.search.contracts import check_bilevel, check_penalty, check_perturbation, check_relaxation
@@ -89,7 +88,7 @@ class SupernetModule(pl.LightningModule):
             check_flag(key, flag)
         if weight_clip is not None and not (is_number(weight_clip) and weight_clip > 0):
             raise UserError(f"model.weight_clip must be positive, or null for no clipping, got {weight_clip!r}.")
-        if not is_number(arch_start) or not 0 <= arch_start < (math.inf if isinstance(arch_start, int) else 1):
+        if not is_start(arch_start):
             raise UserError(f"model.arch_start must be a number of epochs or a fraction below 1, got {arch_start!r}.")
         self.automatic_optimization = False
         self.space = space

@@ -14,7 +14,7 @@ from torch import Tensor
 from nas_lightning.decisions.base import Decision, Masks
 from nas_lightning.errors import UserError, check_whole, is_number
 from nas_lightning.relaxations.view import View
-from nas_lightning.schedules.base import half_up, whole_epochs
+from nas_lightning.schedules.base import half_up, is_start, whole_epochs
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,7 @@ class Stage:
             raise UserError(
                 f"stages: a stage's epochs must be a positive number or a share of the run, got {self.epochs!r}."
             )
-        if not (
-            is_number(self.arch_start) and 0 <= self.arch_start < (math.inf if isinstance(self.arch_start, int) else 1)
-        ):
+        if not is_start(self.arch_start):
             raise UserError(
                 f"stages: arch_start must be a number of epochs or a share of the stage below 1, got {self.arch_start!r}."
             )

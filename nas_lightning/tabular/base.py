@@ -22,5 +22,10 @@ class Benchmark(Protocol):
         ...
 
 
+def sources_of(benchmark: Benchmark | None) -> list[str]:
+    """For the report; none without a benchmark, or of a user's own that does not say."""
+    return list(getattr(benchmark, "sources", ()))
+
+
 def no_benchmark() -> None:
     """`benchmark=none`: the search runs without table scores."""
