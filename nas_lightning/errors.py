@@ -40,6 +40,12 @@ def brief(value: object) -> str:
     return " ".join(reprlib.repr(value).split())
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """PyTorch says so in words: on a GPU, by its own allocator on a CPU, and by C++."""
+    words = ("out of memory", "can't allocate memory", "std::bad_alloc")
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in str(error) for w in words))
+
+
 def is_number(value: object) -> bool:
     """Whether a setting is a number at all: from a command line come strings, lists, null and truth values too."""
     return isinstance(value, int | float) and not isinstance(value, bool)

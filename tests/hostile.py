@@ -17,8 +17,8 @@ import yaml
 from omegaconf import OmegaConf
 
 import nas_lightning
+from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.evaluate import evaluate
-from nas_lightning.app.fit import _readable
 from nas_lightning.app.job import Job
 from nas_lightning.app.tune import _objective
 from nas_lightning.errors import UserError
@@ -308,7 +308,7 @@ def _go_on(folder: Path, out: Path) -> None:
         RunFolder(folder, OmegaConf.to_container(OmegaConf.create({"seed": 1}))).check()
     finally:
         read_rows(folder / "metrics.csv")
-        _readable(folder / "checkpoints" / "last.ckpt")
+        Checkpoints(folder / "checkpoints", {}, lambda settings: None).newest()
 
 
 def _trial(folder: Path, out: Path) -> None:

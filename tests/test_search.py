@@ -78,8 +78,8 @@ def test_the_weights_rate_follows_the_cosine_epoch_by_epoch(toy, tmp_path):
 def test_row_written_just_before_a_crash_is_not_kept_twice(toy, tmp_path, monkeypatch):
     """The process dies after the row of epoch 1 and before its checkpoint."""
     toy("whole")
-    interrupt(monkeypatch, epoch=1, hook="on_train_epoch_end", target=MetricsFile, error=MemoryError)
-    with pytest.raises(MemoryError):
+    interrupt(monkeypatch, epoch=1, hook="on_train_epoch_end", target=MetricsFile, error=LookupError)
+    with pytest.raises(LookupError):
         toy("stopped")
     assert len(rows(tmp_path / "stopped")) == 2
     toy("stopped")
@@ -249,15 +249,6 @@ def test_a_file_where_the_folder_should_be_is_one_sentence(toy, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         toy("file/run")
-
-
-def test_damaged_checkpoint_is_one_sentence(toy, tmp_path, monkeypatch):
-    interrupt(monkeypatch, epoch=2)
-    with pytest.raises(SystemExit):
-        toy("run")
-    (tmp_path / "run" / "checkpoints" / "last.ckpt").write_bytes(b"half")
-    with pytest.raises(UserError, match=r"last.ckpt cannot be read"):
-        toy("run")
 
 
 def evaluated(tmp_path, *overrides, folder="evaluation", in_sweep=False):

@@ -15,13 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from nas_lightning.app.axes import build_data
+from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.fit import check_optimizers, check_run_settings, fit, make_trainer
 from nas_lightning.app.job import Job
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.provenance import provenance
 from nas_lightning.app.search import totals
 from nas_lightning.build import build, build_axis
-from nas_lightning.callbacks import look_up
+from nas_lightning.callbacks import Owned, look_up
 from nas_lightning.data import ImageNetData, TrainData
 from nas_lightning.errors import UserError, check_flag, is_number
 from nas_lightning.escapes import visible
@@ -52,7 +53,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     """
     _check(config)
     dataset = _take_dataset_of_run(config, job)
-    folder = RunFolder(Path(config.run_dir), OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    folder = RunFolder.of(config, job.overrides)
     space: SearchSpace = build_axis(config, "space", SearchSpace)
     if config.train and folder.is_finished and (config.export or job.in_sweep):
         if config.export:
@@ -90,9 +91,12 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
         **training,
         "config": folder.config,
     }
+    job.lock.check()
     if config.train:
         write_text_atomically(folder.path / "MODEL_CARD.md", model_card(report, str(folder.path)))
     folder.write_report(report)
+    for previous in folder.path.glob("*/checkpoints/previous.ckpt"):
+        previous.unlink()
     _print(report, folder.report, config.mac_limit)
     if config.export:
         _export(config, space, folder.path)
@@ -204,14 +208,18 @@ def _train_all(
     # Everything that may refuse its settings is built, and the data read, before anything is written.
     modules = {name: _module(config, space, genotype, data) for name, genotype in candidates.items()}
     runs = {name: LoggedRun.of(folder.path / name, folder.config, "train", job.choices) for name in candidates}
-    trainers = {name: make_trainer(config, run) for name, run in runs.items()}
+    checkpoints = {
+        name: Checkpoints(folder.path / name / "checkpoints", folder.settings, folder.check_same) for name in candidates
+    }
+    trainers = {name: make_trainer(config, run, checkpoints[name], [Owned(job.lock)]) for name, run in runs.items()}
     split = data.split_record()
+    last = {name: each.newest() for name, each in checkpoints.items()}
     folder.write_config()
     write_text_atomically(folder.path / "genotype.json", candidates["found"].to_json() + "\n")
     draw_cell(candidates["found"], folder.path / "cell")
     for name, module in modules.items():
         log.info("Training the network in %s.", folder.path / name)
-        rows = fit(trainers[name], folder.path / name, module, data)
+        rows = fit(trainers[name], folder.path / name, last[name], module, data)
         networks[name] |= {
             "test_accuracy": rows[-1]["test_accuracy"],
             "train_accuracy": rows[-1]["train_accuracy"],

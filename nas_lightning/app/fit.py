@@ -1,7 +1,6 @@
 """One Lightning fit in a run folder: goes on where it was interrupted, saves at the end of every epoch."""
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,12 +16,12 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.multiprocessing import ProcessRaisedException
 
+from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.build import build
 from nas_lightning.callbacks import MetricsFile, Progress
-from nas_lightning.errors import UserError, is_number, is_whole
+from nas_lightning.errors import UserError, is_number, is_out_of_memory, is_whole
 from nas_lightning.records.epochs import Row, read_rows
-from nas_lightning.records.received import check_regular
 
 log = logging.getLogger("nas_lightning")
 
@@ -102,6 +101,7 @@ def check_optimizers(module: pl.LightningModule) -> None:
 def make_trainer(
     config: DictConfig,
     run: LoggedRun,
+    checkpoints: Checkpoints,
     callbacks: Sequence[pl.Callback] = (),
     metrics: MetricsFile | None = None,
     after: Sequence[pl.Callback] = (),
@@ -120,8 +120,9 @@ def make_trainer(
             metrics or MetricsFile(run.folder / "metrics.csv"),
             *after,
             # One file, replaced at every epoch's end.
-            ModelCheckpoint(run.folder / "checkpoints", filename="last", enable_version_counter=False),
+            ModelCheckpoint(checkpoints.folder, filename=checkpoints.last.stem, enable_version_counter=False),
         ],
+        plugins=[checkpoints],
         logger=False if make_logger is None else make_logger(run),
         default_root_dir=str(run.folder),
         enable_progress_bar=False,
@@ -133,9 +134,10 @@ def make_trainer(
     return trainer
 
 
-def fit(trainer: pl.Trainer, folder: Path, module: pl.LightningModule, data: pl.LightningDataModule) -> list[Row]:
-    """Train `module` in `folder`; returns the rows of its metrics.csv."""
-    last = _readable(folder / "checkpoints" / "last.ckpt")
+def fit(
+    trainer: pl.Trainer, folder: Path, last: Path | None, module: pl.LightningModule, data: pl.LightningDataModule
+) -> list[Row]:
+    """Train `module` in `folder`, from the checkpoint `last` on where there is one; returns the rows of its metrics.csv."""
     if last is not None:
         log.info("Going on with the interrupted run in %s.", folder)
     if trainer.strategy.root_device.type == "cuda" and trainer.num_devices == 1:
@@ -143,7 +145,9 @@ def fit(trainer: pl.Trainer, folder: Path, module: pl.LightningModule, data: pl.
     try:
         with _hears_sigterm(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=last)
-    except torch.OutOfMemoryError as error:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         raise _out_of_memory(trainer, data) from error
     except ProcessRaisedException as error:
         raise _of_rank(error) from error
@@ -203,18 +207,3 @@ def _out_of_memory(trainer: pl.Trainer, data: pl.LightningDataModule) -> UserErr
         f"out of memory on {device} at data.batch_size={getattr(data, 'batch_size', '?')} after {used}; give a smaller "
         "data.batch_size or space.C, or trainer.precision=bf16-mixed, and another name= where an epoch was finished."
     )
-
-
-def _readable(checkpoint: Path) -> Path | None:
-    """`checkpoint`, or None where there is none; UserError where it is damaged."""
-    if not os.path.lexists(checkpoint):
-        return None
-    try:
-        check_regular(checkpoint)
-        torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the damage leads to
-        raise UserError(
-            f"{checkpoint} cannot be read ({type(error).__name__}); delete the folder {checkpoint.parent.parent} to start "
-            "the run anew."
-        ) from error
-    return checkpoint

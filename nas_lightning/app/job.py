@@ -1,10 +1,11 @@
 """What the programs share: one job of Hydra's, its errors in one sentence, its interrupts without a traceback."""
 
+import errno
 import os
 import sys
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -14,22 +15,30 @@ from omegaconf import DictConfig
 
 from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.quiet import quiet_libraries
-from nas_lightning.errors import UserError
-from nas_lightning.records.files import write_text_atomically
+from nas_lightning.errors import UserError, is_out_of_memory
+from nas_lightning.records.files import remove_temporary, write_text_atomically
 from nas_lightning.records.folder import FAILURE
+from nas_lightning.records.lock import FolderInUse, FolderLock
+
+_ENVIRONMENT = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM, errno.EMFILE,
+    errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT,
+)  # fmt: skip
+"""Faults of disks, rights and limits."""
 
 
 @dataclass(frozen=True)
 class Job:
     """How a run was asked for: the option of every config group, the command's overrides, and whether it is one of a sweep.
 
-    folders: where its configs were looked up, the user's own after the package's.
+    folders: where its configs were looked up, the user's own after the package's. lock: of the folder where it works.
     """
 
     choices: dict[str, str | None]
     overrides: list[str]
     in_sweep: bool = False
     folders: tuple[Path, ...] = (CONFIGS,)
+    lock: FolderLock = field(default_factory=lambda: FolderLock(Path()))
 
 
 def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
@@ -44,16 +53,19 @@ def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> No
     quiet_libraries()
     config.run_dir = os.path.relpath(settings.runtime.output_dir)  # so that reports can be moved and compared
     folder = Path(config.run_dir)
-    (folder / FAILURE).unlink(missing_ok=True)
     try:
-        task(config, job)
+        with _environment_explained(folder), FolderLock(folder) as lock:
+            (folder / FAILURE).unlink(missing_ok=True)
+            remove_temporary(folder)
+            task(config, replace(job, lock=lock))
     except UserError as error:
         print(error, file=sys.stderr)
         if not job.in_sweep:
             with suppress(OSError):  # Hydra has made the folder; nothing was written into it
                 folder.rmdir()
             sys.exit(1)
-        _note_failure(folder, str(error))
+        if not isinstance(error, FolderInUse):
+            _note_failure(folder, str(error))
         # Hydra goes on with the other jobs and ends with exit status 1.
         raise CompactHydraException(str(error)) from error
     except Exception as error:
@@ -63,6 +75,26 @@ def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> No
     except KeyboardInterrupt:
         print("\nInterrupted; run the same command to go on.", file=sys.stderr)
         sys.exit(130)
+
+
+@contextmanager
+def _environment_explained(folder: Path) -> Iterator[None]:
+    """What the machine refuses, wherever it happens, as a UserError: no bug, and once it is mended the run goes on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _ENVIRONMENT:
+            raise
+        raise UserError(
+            f"{error.filename or folder}: {error.strerror}; mend that and run the same command to go on."
+        ) from error
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"out of memory in {folder} ({' '.join(str(error).split())[:200]}); give a smaller space.C, data.batch_size or "
+            "number of images, or a machine with more."
+        ) from error
 
 
 def _note_failure(folder: Path, cause: str) -> None:

@@ -2,22 +2,22 @@
 
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
 from nas_lightning.app.axes import build_data, build_epoch_axes, build_module, decisions, measures, user_callbacks
+from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.fit import check_optimizers, check_run_settings, fit, make_trainer
 from nas_lightning.app.job import Job
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.naming import method_name
 from nas_lightning.app.provenance import provenance
 from nas_lightning.build import build
-from nas_lightning.callbacks import ArchitectureLog, EarlyStop, MetricsFile, TemperatureUpdate, look_up
+from nas_lightning.callbacks import ArchitectureLog, EarlyStop, MetricsFile, Owned, TemperatureUpdate, look_up
 from nas_lightning.data import SearchData
 from nas_lightning.errors import UserError
 from nas_lightning.escapes import visible
@@ -41,7 +41,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
 
     In a sweep a finished run is skipped (None); alone it is a UserError.
     """
-    folder = RunFolder(Path(config.run_dir), OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+    folder = RunFolder.of(config, job.overrides)
     if job.in_sweep and folder.is_finished:
         log.info("%s is finished: skipped.", folder.path)
         return None
@@ -62,15 +62,17 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     architectures = ArchitectureLog(benchmark, folder.path / "architecture.csv")
     own = user_callbacks(config.callbacks)
     measured = measures(axes, own, config.trainer.compile)
-    callbacks = [TemperatureUpdate(axes["sched"]), *decisions(axes), architectures, *measured, *own]
+    callbacks = [Owned(job.lock), TemperatureUpdate(axes["sched"]), *decisions(axes), architectures, *measured, *own]
     stop = [] if axes["stop"] is None else [EarlyStop(axes["stop"], metrics, architectures)]
-    trainer = make_trainer(config, logged, callbacks, metrics, stop)
+    checkpoints = Checkpoints(folder.path / "checkpoints", folder.settings, folder.check_same)
+    trainer = make_trainer(config, logged, checkpoints, callbacks, metrics, stop)
     split = data.split_record()
     data.check_devices(trainer.num_devices)
     if split["caution"]:
         log.warning(split["caution"])
+    last = checkpoints.newest()
     folder.write_config()
-    rows = fit(trainer, folder.path, module, data)
+    rows = fit(trainer, folder.path, last, module, data)
     records = epoch_records(rows, read_rows(folder.path / "architecture.csv"))
     record, words = selected(axes["selection"] or Last(), records)
     genotype = record.genotype
@@ -87,7 +89,9 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         **provenance(trainer.strategy.root_device, trainer.num_devices),
         "config": folder.config,
     }
+    job.lock.check()
     _write_results(folder, genotype, report)
+    checkpoints.drop_previous()
     return report
 
 

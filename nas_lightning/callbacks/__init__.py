@@ -4,6 +4,7 @@ from nas_lightning.callbacks.architecture import ArchitectureLog, look_up
 from nas_lightning.callbacks.decisions import Decisions
 from nas_lightning.callbacks.eigenvalue import HessianEigenvalue
 from nas_lightning.callbacks.metrics import MetricsFile
+from nas_lightning.callbacks.owned import Owned
 from nas_lightning.callbacks.progress import Progress
 from nas_lightning.callbacks.stop import EarlyStop
 from nas_lightning.callbacks.temperature import TemperatureUpdate
@@ -14,6 +15,7 @@ __all__ = [
     "EarlyStop",
     "HessianEigenvalue",
     "MetricsFile",
+    "Owned",
     "Progress",
     "TemperatureUpdate",
     "look_up",

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
@@ -40,8 +41,15 @@ class ArchitectureLog(pl.Callback):
         self.benchmark = benchmark
         self.file = EpochFile(path)
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.file.keep(before=trainer.current_epoch)
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.file.text}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.file.restore(state_dict["rows"])
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.file.write_whole()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SupernetModule)
@@ -55,9 +63,9 @@ class ArchitectureLog(pl.Callback):
         row |= _entries("alpha", {name: view.alpha_EO for name, view in views.items()}, architecture)
         row |= _entries("beta", {name: view.probabilities_EO for name, view in views.items()}, architecture)
         row["architecture"] = json.dumps(json.loads(genotype.to_json()), separators=(",", ":"))
-        self.file.rows.append(row)
+        self.file.add(row)
         if trainer.is_global_zero:
-            self.file.write()
+            self.file.append()
 
 
 def _entries(kind: str, values: Mapping[str, Tensor], architecture: Architecture) -> Row:

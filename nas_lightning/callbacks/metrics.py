@@ -3,6 +3,7 @@
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 
@@ -17,22 +18,33 @@ class MetricsFile(pl.Callback):
     `seconds` are those of a clock, `processor_seconds` those of all cores in this process: what a search costs on a machine
     that it shares.
 
-    Comes after the callbacks that log and before the one that saves the checkpoint. When a run goes on from a checkpoint,
-    rows of epochs that the checkpoint does not hold are dropped: those epochs run again. The rows that are kept go to the
-    loggers once more, which start from nothing.
+    Comes after the callbacks that log and before the one that saves the checkpoint, which keeps a copy of the rows: a run that
+    goes on has the epochs of its checkpoint, whatever has become of the file. They go to the loggers once more, which start
+    from nothing.
     """
 
     def __init__(self, path: Path) -> None:
         self.file = EpochFile(path)
         self._start = self._processor_start = 0.0
+        self._sent = False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.file.text}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.file.restore(state_dict["rows"])
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero:
+            self.file.write_whole()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.file.keep(before=trainer.current_epoch)
+        self._sent = True
         for row in self.file.rows:
             _send(row, trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not self.file.rows:  # every epoch was done before: Lightning left out on_train_start
+        if not self._sent:  # every epoch was done before: Lightning left out on_train_start
             self.on_train_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -49,9 +61,9 @@ class MetricsFile(pl.Callback):
         }
         if isinstance(pl_module, SupernetModule):
             row["architecture"] = str(pl_module.genotype())
-        self.file.rows.append(row)
+        self.file.add(row)
         if trainer.is_global_zero:
-            self.file.write()
+            self.file.append()
             _send(row, trainer)
 
     def _check_finite(self, epoch: int, logged: dict[str, float]) -> None:

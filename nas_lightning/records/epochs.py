@@ -9,8 +9,8 @@ from pathlib import Path
 
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.records.files import write_text_atomically
-from nas_lightning.records.received import received_table
+from nas_lightning.records.files import not_written, write_text_atomically
+from nas_lightning.records.received import parsed_table, received_table
 
 Row = dict[str, float | str]
 
@@ -44,9 +44,10 @@ def epoch_records(metrics: Sequence[Row], architectures: Sequence[Row]) -> list[
 
 
 class EpochFile:
-    """A CSV file with one row an epoch, replaced as a whole by every new row; text is only in the column `architecture`.
+    """A CSV file with one row an epoch, to which a row is appended; text is only in the column `architecture`.
 
-    What was written is kept as text, so that late epochs cost no more than early ones.
+    The file is a copy: a checkpoint keeps `text`, and a run that goes on begins with `write_whole`, whatever has become of the
+    file meanwhile.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,22 +55,58 @@ class EpochFile:
         self.rows: list[Row] = []
         self._columns: dict[str, None] = {}
         self._lines: list[str] = []
+        self._written = -1  # bytes; -1 where the file is not as it was left
 
-    def keep(self, before: int) -> None:
-        """Go on with what the file holds of the epochs below `before`."""
-        self.rows = [row for row in read_rows(self.path) if int(row["epoch"]) < before]
-        self._columns, self._lines = {}, []
+    @property
+    def text(self) -> str:
+        """Of the whole file, "" without rows."""
+        return "".join([_line([*self._columns]), *self._lines]) if self.rows else ""
 
-    def write(self) -> None:
-        """Write all of `rows`; those written before must not have changed."""
-        added = self.rows[len(self._lines) :]
-        if not all(name in self._columns for row in added for name in row):
-            self._columns = {name: None for row in self.rows for name in row if name != "architecture"}
-            if any("architecture" in row for row in self.rows):
-                self._columns["architecture"] = None
-            added, self._lines = self.rows, []
-        self._lines += [_line([row.get(name, "") for name in self._columns]) for row in added]
-        write_text_atomically(self.path, _line(list(self._columns)) + "".join(self._lines))
+    def restore(self, text: str) -> None:
+        """Go on with the rows of `text`, and nothing else."""
+        self.rows, self._columns, self._lines, self._written = [], {}, [], -1
+        for row in _rows(parsed_table(text)):
+            self.add(row)
+
+    def add(self, row: Row) -> None:
+        """Add an epoch, which `append` then writes. A column that is new is blank in the rows before."""
+        self.rows.append(row)
+        if all(name in self._columns for name in row):
+            self._lines.append(self._cells(row))
+            return
+        names = dict.fromkeys(name for each in self.rows for name in each)
+        self._columns = dict.fromkeys(sorted(names, key="architecture".__eq__))  # it comes last, where it is
+        self._lines = [self._cells(each) for each in self.rows]
+        self._written = -1
+
+    def append(self) -> None:
+        """Write the row that was added last; all of them where the file is not what it was before."""
+        line = self._lines[-1].encode()
+        try:
+            if self._written != _size(self.path):
+                self.write_whole()
+                return
+            with self.path.open("ab") as file:
+                file.write(line)
+        except OSError as error:
+            raise not_written(self.path, error) from error
+        self._written += len(line)
+
+    def write_whole(self) -> None:
+        """Replace the file by all rows; without rows there is none."""
+        if self.rows:
+            write_text_atomically(self.path, self.text)
+        else:
+            self.path.unlink(missing_ok=True)
+        self._written = _size(self.path)
+
+    def _cells(self, row: Row) -> str:
+        return _line([row.get(name, "") for name in self._columns])
+
+
+def _size(path: Path) -> int:
+    """In bytes; -2 for no file, which is never what was written."""
+    return path.stat().st_size if path.is_file() else -2
 
 
 def _line(cells: Sequence[float | str]) -> str:
@@ -79,16 +116,23 @@ def _line(cells: Sequence[float | str]) -> str:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a metrics.csv, none where there is no such file; blank cells are left out of their row."""
+    """The rows of a metrics.csv, none where there is no such file; blank cells are left out of their row.
+
+    A last line without its end is one that is being written: it is left out.
+    """
     if not os.path.lexists(path):
         return []
     try:
-        names, *lines = received_table(path) or [[]]
-        return [
-            {name: _cell(name, value) for name, value in zip(names, line, strict=True) if value != ""} for line in lines
-        ]
+        return _rows(received_table(path))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}); delete the run's folder to start it anew.") from error
+        raise UserError(
+            f"{path} is damaged ({error}); the command of its run writes it again from the checkpoint."
+        ) from error
+
+
+def _rows(lines: list[list[str]]) -> list[Row]:
+    names, *rest = lines or [[]]
+    return [{name: _cell(name, value) for name, value in zip(names, line, strict=True) if value != ""} for line in rest]
 
 
 def _cell(name: str, value: str) -> float | str:

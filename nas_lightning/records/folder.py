@@ -6,13 +6,15 @@ Imports no torch: a program names folders before it loads anything.
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from glob import glob
 from hashlib import sha1
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
+from omegaconf import DictConfig, OmegaConf
 
 from nas_lightning.errors import UserError
 from nas_lightning.records.files import write_text_atomically
@@ -22,7 +24,11 @@ FAILURE = "failed.txt"
 """In the folder of a sweep's failed job: its cause, one sentence. The next launch of the job removes it."""
 
 # They say where results go or how they are shown, not what is computed.
-_FREE_KEYS = ("run_dir", "logger", "benchmark", "selection", "export", "dataset.cache", "data.dataset.cache")
+_FREE_KEYS = (
+    "run_dir", "logger", "benchmark", "selection", "export", "dataset.cache", "data.dataset.cache", "data.progress",
+    "data.num_workers",
+)  # fmt: skip
+_AUGMENTING_WORKERS = "nas_lightning.data.ImageNetData"  # each of its workers has random numbers of its own
 
 
 def folder_name(override_dirname: str) -> str:
@@ -109,11 +115,25 @@ class RunFolder:
     """`path`: config.yaml, checkpoints/, metrics.csv, genotype.json, figures and, written last, report.json.
 
     A folder without report.json is an unfinished run: the same command goes on with it.
+
+    asked: dotted keys that the user has set. derived: those whose values follow from others. Both only for naming in a refusal
+    what the user knows.
     """
 
-    def __init__(self, path: Path, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, config: Mapping[str, Any], asked: Sequence[str] = (), derived: Sequence[str] = ()
+    ) -> None:
         self.path = path
         self.config = dict(config)
+        self._asked, self._derived = tuple(asked), tuple(derived)
+
+    @classmethod
+    def of(cls, config: DictConfig, overrides: Sequence[str]) -> Self:
+        """The folder of a composed config, of the command line's overrides."""
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        values = flat(OmegaConf.to_container(config, resolve=False))
+        derived = [key for key, value in values.items() if isinstance(value, str) and "${" in value]
+        return cls(Path(config.run_dir), plain, [text.lstrip("+~").partition("=")[0] for text in overrides], derived)
 
     @property
     def report(self) -> Path:
@@ -132,36 +152,49 @@ class RunFolder:
             )
         saved = self.path / "config.yaml"
         # An evaluation keeps the checkpoints of its networks in folders of their own.
-        if os.path.lexists(saved) and any(self.path.rglob("last.ckpt")):
-            try:
+        if os.path.lexists(saved) and any(self.path.rglob("*.ckpt")):
+            before = None
+            with suppress(OSError, ValueError):  # each checkpoint keeps the settings too, and the file is written again
                 before = received_yaml(saved)
-            except (OSError, ValueError) as error:
-                raise UserError(
-                    f"{saved} cannot be read ({error}); put it back to go on with this run, delete the folder to start anew, "
-                    "or give name=<another name>."
-                ) from error
-            self._check_same(before or {})
+            if isinstance(before, dict):
+                self.check_same(flat(before))
 
     def write_config(self) -> None:
         write_text_atomically(self.path / "config.yaml", yaml.dump(self.config, Dumper=_Dumper, sort_keys=False))
 
-    def _check_same(self, saved: Mapping[str, Any]) -> None:
-        before, now = flat(saved), flat(self.config)
-        different = [key for key in sorted({*before, *now}) if not _is_free(key) and before.get(key) != now.get(key)]
+    @property
+    def settings(self) -> dict[str, Any]:
+        """By their dotted key, those that must not change when the run goes on."""
+        return self._fixed(flat(self.config))
+
+    def check_same(self, settings: Mapping[str, Any]) -> None:
+        """UserError where a run with these settings, by their dotted key, cannot go on with this configuration."""
+        before, now = self._fixed(settings), self.settings
+        different = [key for key in {*before, *now} if before.get(key) != now.get(key)]
         if different:
-            key = different[0]
+            key = min(different, key=self._unfamiliarity)
             more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
             raise UserError(
                 f"{self.path} holds an interrupted run with {key}={before.get(key)}, now it is {now.get(key)}{more}; "
                 "set it back to go on, delete the folder to start anew, or give name=<another name>."
             )
 
+    def _fixed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        data = self.config.get("data")
+        workers = isinstance(data, Mapping) and data.get("_target_") == _AUGMENTING_WORKERS
+        free = [key for key in _FREE_KEYS if not (workers and key == "data.num_workers")]
+        return {key: value for key, value in settings.items() if not _is_among(key, free)}
+
+    def _unfamiliarity(self, key: str) -> tuple[bool, bool, str]:
+        return not _is_among(key, self._asked), _is_among(key, self._derived), key
+
     def write_report(self, report: Mapping[str, Any]) -> None:
         write_text_atomically(self.report, json.dumps(report, indent=2, allow_nan=False) + "\n")
 
 
-def _is_free(key: str) -> bool:
-    return any(key == free or key.startswith(f"{free}.") for free in _FREE_KEYS)
+def _is_among(key: str, keys: Iterable[str]) -> bool:
+    """Whether it is one of `keys` or below one."""
+    return any(key == each or key.startswith(f"{each}.") for each in keys)
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:

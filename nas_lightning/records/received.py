@@ -83,11 +83,17 @@ def received_yaml(path: Path) -> Any:
 
 
 def received_table(path: Path) -> list[list[str]]:
-    """The lines of a CSV file, its first included."""
+    """The lines of a CSV file, its first included; a last one without its end is left out."""
+    text = received_text(path, _TABLE_BYTES)
+    return parsed_table(text[: text.rfind("\n") + 1])
+
+
+def parsed_table(text: str) -> list[list[str]]:
+    """The lines of a CSV text within the limits."""
     lines: list[list[str]] = []
     cells = 0
     try:
-        for line in csv.reader(io.StringIO(received_text(path, _TABLE_BYTES), newline="")):
+        for line in csv.reader(io.StringIO(text, newline="")):
             cells += max(1, len(line))
             if len(line) > _COLUMNS or cells > _CELLS:
                 raise ValueError(f"it has more than {_COLUMNS:,} columns or {_CELLS:,} cells")
