@@ -21,6 +21,10 @@ class UserError(ValueError):
         return shortened(visible(super().__str__()), _MOST)
 
 
+class MachineError(UserError):
+    """The machine refuses, not the settings: a full disk, missing rights. Once that is mended the same command goes on."""
+
+
 def exit_status(program: Callable[[], None]) -> int:
     """Run `program`: 0; 1 with the sentence of a UserError on stderr; 1 where the reader of stdout has gone (`| head`)."""
     try:

@@ -68,6 +68,19 @@ def go_on(runs, toy, tmp_path):
     return run
 
 
+def test_the_checkpoint_before_is_kept_until_the_next_is_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpoints = Checkpoints(Path("run/checkpoints"), {"seed": 1}, lambda settings: None)
+    place = tmp_path / "run" / "checkpoints"
+    for epoch in range(3):
+        checkpoints.save_checkpoint({"epoch": epoch}, place / "last.ckpt")  # Lightning gives an absolute path
+    kept = {path.name: torch.load(path, weights_only=True) for path in place.iterdir()}
+    assert {name: checkpoint["epoch"] for name, checkpoint in kept.items()} == {"last.ckpt": 2, "previous.ckpt": 1}
+    assert kept["last.ckpt"]["nas_lightning"]["settings"] == {"seed": 1}
+    checkpoints.drop_previous()
+    assert [path.name for path in place.iterdir()] == ["last.ckpt"]
+
+
 def newest(folder):
     return Checkpoints(folder / "checkpoints", {}, lambda settings: None).newest()
 

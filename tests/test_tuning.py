@@ -1,13 +1,15 @@
 """A study of hyperparameters: trials, their folders, going on after an interrupt."""
 
+import errno
 import json
+import os
 
 import pytest
 from omegaconf import OmegaConf
 
 from nas_lightning.app.job import Job
 from nas_lightning.callbacks import Progress
-from nas_lightning.errors import UserError
+from nas_lightning.errors import MachineError, UserError
 from tests.conftest import TOY, composed
 
 
@@ -60,6 +62,42 @@ def test_an_interrupted_trial_goes_on_and_a_refused_one_fails_alone(tune, tmp_pa
         tune("tune.trials=3", *negative)
     with pytest.raises(UserError, match=r"no trial of .* has ended in a result"):
         tune("tune.trials=2", *negative, folder="negative")
+
+
+def test_a_study_whose_last_line_a_kill_has_cut_goes_on(tune, tmp_path):
+    tune("tune.trials=1")
+    journal = tmp_path / "study" / "study.log"
+    before = journal.read_text()
+    journal.write_text(before + '{"op_code": 4, "work')
+    study = tune("tune.trials=2")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2
+    assert journal.read_text().startswith(before)
+
+
+@pytest.mark.parametrize(
+    "line", ['{"op_code": 4, "work', "\0\0", "[1]", '{"op_code": 4}', '{"op_code": 99, "worker_id": "x"}']
+)
+def test_a_study_with_lines_that_are_none_of_it_is_one_sentence(line, tune, tmp_path):
+    tune("tune.trials=1")
+    journal = tmp_path / "study" / "study.log"
+    content = journal.read_text() + line + "\n"
+    journal.write_text(content)
+    with pytest.raises(UserError, match=r"study.log (is damaged in line \d+|holds what Optuna has not written)"):
+        tune("tune.trials=2")
+    assert journal.read_text() == content
+
+
+def test_a_full_disk_ends_the_study_and_not_only_its_trial(tune, tmp_path, monkeypatch):
+    monkeypatch.setattr("nas_lightning.records.files.os.replace", _no_room)
+    with pytest.raises(MachineError, match=r"No space left on device; make room there and run the same command again"):
+        tune("tune.trials=3")
+    monkeypatch.undo()
+    study = tune("tune.trials=2")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 2
+
+
+def _no_room(*paths):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_an_objective_that_no_report_has_ends_the_study_at_its_first_trial(tune, tmp_path):

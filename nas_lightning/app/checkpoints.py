@@ -50,7 +50,7 @@ class Checkpoints(TorchCheckpointIO):
         torch.save({**checkpoint, _OURS: {"format": _FORMAT, "settings": self._settings}}, content)
         with replace_atomically(path) as temporary:
             temporary.write_bytes(content.getbuffer())
-            if Path(path) == self.last and self.last.exists():
+            if os.path.abspath(path) == os.path.abspath(self.last) and self.last.exists():
                 os.replace(self.last, self.previous)
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:

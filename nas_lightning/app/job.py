@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.quiet import quiet_libraries
-from nas_lightning.errors import UserError, is_out_of_memory
+from nas_lightning.errors import MachineError, UserError, is_out_of_memory
 from nas_lightning.records.files import remove_temporary, write_text_atomically
 from nas_lightning.records.folder import FAILURE
 from nas_lightning.records.lock import FolderInUse, FolderLock
@@ -79,13 +79,13 @@ def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> No
 
 @contextmanager
 def _environment_explained(folder: Path) -> Iterator[None]:
-    """What the machine refuses, wherever it happens, as a UserError: no bug, and once it is mended the run goes on."""
+    """What the machine refuses, wherever it happens, as a sentence: no bug, and once it is mended the run goes on."""
     try:
         yield
     except OSError as error:
         if error.errno not in _ENVIRONMENT:
             raise
-        raise UserError(
+        raise MachineError(
             f"{error.filename or folder}: {error.strerror}; mend that and run the same command to go on."
         ) from error
     except (MemoryError, RuntimeError) as error:

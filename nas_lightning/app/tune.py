@@ -3,6 +3,7 @@
 Optuna's own ask and tell, not its Hydra sweeper, which is tied to a release whose storage no longer works.
 """
 
+import json
 import logging
 import os
 from copy import deepcopy
@@ -15,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app.job import Job
 from nas_lightning.app.search import search
-from nas_lightning.errors import UserError, check_whole, is_number
+from nas_lightning.errors import MachineError, UserError, check_whole, is_number
 from nas_lightning.records.folder import folder_name
 from nas_lightning.records.received import check_regular, received_json
 
@@ -34,8 +35,7 @@ def tune(config: DictConfig, job: Job) -> Any:
     folder = Path(config.run_dir)
     folder.mkdir(parents=True, exist_ok=True)
     _check_study(folder / "study.log")
-    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(folder / "study.log")))
-    study = optuna.create_study(storage=storage, study_name="tune", direction="maximize", load_if_exists=True)
+    study = _open_study(folder / "study.log", optuna)
     # Another seed for every launch: the sampler's random numbers would begin anew, and with them the first trials.
     study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
     running = optuna.trial.TrialState.RUNNING
@@ -58,12 +58,42 @@ def tune(config: DictConfig, job: Job) -> Any:
 
 
 def _check_study(file: Path) -> None:
-    """A study that is gone on with is a plain file: Optuna would wait for a pipe and follow a link."""
-    if os.path.lexists(file):
+    """A study that is gone on with is a plain file: Optuna would wait for a pipe and follow a link.
+
+    A last line without its end is one that a killed process has begun: it is cut off, which Optuna would not do.
+    """
+    if not os.path.lexists(file):
+        return
+    try:
+        check_regular(file)
+        content = file.read_bytes()
+    except (OSError, ValueError) as error:
+        raise UserError(f"the study {file} cannot be read ({error}); give name=<another>.") from error
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        log.warning("The last line of %s is half a line of a process that was killed: cut off.", file)
+        os.truncate(file, whole)
+    for number, line in enumerate(content[:whole].splitlines(), 1):
         try:
-            check_regular(file)
-        except (OSError, ValueError) as error:
-            raise UserError(f"the study {file} cannot be read ({error}); give name=<another>.") from error
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        if not isinstance(entry, dict):
+            raise UserError(
+                f"the study {file} is damaged in line {number}; delete the file from there on to keep the trials before, or "
+                "give name=<another>."
+            )
+
+
+def _open_study(file: Path, optuna: Any) -> Any:
+    try:
+        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+        return optuna.create_study(storage=storage, study_name="tune", direction="maximize", load_if_exists=True)
+    except (LookupError, TypeError, ValueError, AssertionError) as error:  # entries that are none of Optuna's
+        raise UserError(
+            f"the study {file} holds what Optuna has not written ({type(error).__name__}: {error}); put the file back, or "
+            "give name=<another>."
+        ) from error
 
 
 def _import_optuna() -> Any:
@@ -117,6 +147,8 @@ def _finish(study: Any, number: int, values: dict[str, float], config: DictConfi
         for key, text in (override.split("=") for override in overrides):
             OmegaConf.update(trial, key, float(text))
         search(trial, replace(job, overrides=[*job.overrides, *overrides], in_sweep=True))
+    except MachineError:
+        raise  # the other trials would fail by it too
     except (UserError, OmegaConfBaseException) as error:
         log.warning("Trial %d (%s) failed: %s", number, ", ".join(overrides), error)
         study.tell(number, state=_import_optuna().trial.TrialState.FAIL)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nas_lightning.errors import UserError
+from nas_lightning.errors import MachineError
 
 _TEMPORARY = re.compile(r"\..+\.\d+-[0-9a-f]{8}(\..*)?", re.DOTALL)
 _REMEDIES = {
@@ -25,7 +25,7 @@ def replace_atomically(path: str | Path) -> Iterator[Path]:
 
     Missing parent folders are made. What was written is on the disk before it gets its name, so that a crash of the machine
     leaves the old file or the new one. When the block raises, `path` is left as it was and the temporary file is removed.
-    An OSError inside the block, or in the renaming, becomes a UserError naming `path`.
+    An OSError inside the block, or in the renaming, becomes a MachineError naming `path`.
     """
     path = Path(path)
     # Plain open() by the caller, not mkstemp, so that the file gets the permissions of the user's umask.
@@ -50,10 +50,10 @@ def write_text_atomically(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def not_written(path: Path, error: OSError) -> UserError:
+def not_written(path: Path, error: OSError) -> MachineError:
     """What the user is told where `path` cannot be written."""
     remedy = _REMEDIES.get(error.errno or 0, "give a writable folder")
-    return UserError(f"cannot write {path}: {error.strerror or error}; {remedy}.")
+    return MachineError(f"cannot write {path}: {error.strerror or error}; {remedy}.")
 
 
 def remove_temporary(folder: Path) -> None:

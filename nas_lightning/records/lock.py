@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from nas_lightning.errors import UserError
+from nas_lightning.errors import MachineError, UserError
 from nas_lightning.escapes import shortened, visible
 
 log = logging.getLogger("nas_lightning")
@@ -18,7 +18,7 @@ _NAME = ".lock"
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
-class FolderInUse(UserError):
+class FolderInUse(MachineError):
     """Another process works in the folder."""
 
 
