@@ -55,7 +55,8 @@ def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> No
     folder = Path(config.run_dir)
     try:
         with _environment_explained(folder), FolderLock(folder) as lock:
-            (folder / FAILURE).unlink(missing_ok=True)
+            if (folder / FAILURE).exists():
+                (folder / FAILURE).unlink()
             remove_temporary(folder)
             task(config, replace(job, lock=lock))
     except UserError as error:

@@ -4,6 +4,7 @@ import atexit
 import os
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -124,6 +125,8 @@ def _check_sweep(overrides: Sequence[str]) -> None:
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:  # a full or read-only disk; Hydra's own files would be tracebacks
+            file.write(bytes(2**16))
     except OSError as error:
         # An exception here would be a warning to Hydra.
         sys.exit(f"cannot write {folder}: {error.strerror}; give a writable run_dir=PATH, or hydra.sweep.dir=PATH.")
