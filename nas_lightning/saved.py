@@ -5,11 +5,10 @@ A folder may come from anybody, and a `_target_` can be any function of any inst
 
 import inspect
 import pkgutil
-import types
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from nas_lightning.errors import UserError
+from nas_lightning.plain import fits
 
 Group = Literal["space", "dataset"]
 
@@ -47,7 +46,7 @@ def check_saved(settings: Any, group: Group, place: object, remedy: str) -> dict
             continue
         if name not in kinds or name not in inspect.signature(made).parameters:
             raise refused(f"has {name!r}, which is no setting of {made.__name__}")
-        if not _fits(value, kinds[name]) or not _is_within(value, _MOST.get(name, _MOST_OF_OTHERS[group])):
+        if not fits(value, kinds[name]) or not _is_within(value, _MOST.get(name, _MOST_OF_OTHERS[group])):
             raise refused(f"has {name}={value!r}, which is no value of this setting")
     return dict(settings)
 
@@ -56,31 +55,6 @@ def build_saved(settings: Any, group: Group, place: object, remedy: str) -> Any:
     """The object that `check_saved` allows; what its class refuses is raised as it was."""
     values = check_saved(settings, group, place, remedy)
     return pkgutil.resolve_name(values.pop("_target_"))(**values)
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a plain value is of a parameter's type; a list stands for a tuple, a whole number for a float.
-
-    A mapping, such as a ramp's settings, holds plain values under names that are not Hydra's.
-    """
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin in (Union, types.UnionType):
-        return any(_fits(value, part) for part in parts)
-    if origin is Literal:
-        return isinstance(value, str) and value in parts
-    if origin in (tuple, list, Sequence):
-        if not isinstance(value, list | tuple):
-            return False
-        kinds = parts * len(value) if origin is not tuple else parts[:1] * len(value) if ... in parts else parts
-        return len(kinds) == len(value) and all(map(_fits, value, kinds))
-    if origin is Mapping:
-        return isinstance(value, dict) and all(
-            isinstance(name, str) and name.isidentifier() and name[0] != "_" and not isinstance(each, dict | list)
-            for name, each in value.items()
-        )
-    if kind is float:
-        return type(value) in (int, float)
-    return type(value) is kind if kind in (int, bool, str, types.NoneType) else False
 
 
 def _is_within(value: Any, most: int) -> bool:

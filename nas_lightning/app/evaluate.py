@@ -16,11 +16,13 @@ from rich.text import Text
 
 from nas_lightning.app.axes import build_data
 from nas_lightning.app.checkpoints import Checkpoints
-from nas_lightning.app.fit import check_optimizers, check_run_settings, fit, make_trainer
+from nas_lightning.app.fit import check_optimizers, fit, make_trainer
 from nas_lightning.app.job import Job
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.provenance import provenance
+from nas_lightning.app.schema import check_settings
 from nas_lightning.app.search import totals
+from nas_lightning.app.trainer_settings import check_run_settings
 from nas_lightning.build import build, build_axis
 from nas_lightning.callbacks import Owned, look_up
 from nas_lightning.data import ImageNetData, TrainData
@@ -52,6 +54,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     scores alone are simply looked up again. Without config.train no image is read.
     """
     _check(config)
+    check_settings(config, job.overrides)
     dataset = _take_dataset_of_run(config, job)
     folder = RunFolder.of(config, job.overrides)
     space: SearchSpace = build_axis(config, "space", SearchSpace)

@@ -18,69 +18,13 @@ from torch.multiprocessing import ProcessRaisedException
 
 from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.loggers import LoggedRun
+from nas_lightning.app.trainer_settings import OURS
 from nas_lightning.build import build
 from nas_lightning.callbacks import MetricsFile, Progress
-from nas_lightning.errors import UserError, is_number, is_out_of_memory, is_whole
+from nas_lightning.errors import UserError, is_out_of_memory
 from nas_lightning.records.epochs import Row, read_rows
 
 log = logging.getLogger("nas_lightning")
-
-_OURS = ("graphs", "compile")  # keys of config.trainer that the module takes
-_PRECISIONS = (32, "32", "32-true", "bf16-mixed")
-
-
-def check_run_settings(config: DictConfig) -> None:
-    """Raise UserError for what Lightning would accept and then do wrong, or nothing."""
-    trainer = config.trainer
-    if trainer.precision not in _PRECISIONS:
-        raise UserError(
-            f"trainer.precision={trainer.precision} is not offered (gradients that a loss scaler has scaled would be "
-            "clipped wrongly); use 32-true or bf16-mixed."
-        )
-    if not is_whole(trainer.max_epochs, 1):
-        raise UserError(f"trainer.max_epochs must be a whole number of at least 1, got {trainer.max_epochs}.")
-    _check_devices(trainer)
-    clip = trainer.get("gradient_clip_val")
-    if clip is not None and not (is_number(clip) and clip >= 0):
-        raise UserError(
-            f"trainer.gradient_clip_val must be a number of 0 or more, or null for no clipping, got {clip!r}."
-        )
-    for key in ("fast_dev_run", "overfit_batches"):
-        if trainer.get(key):
-            raise UserError(
-                f"trainer.{key} writes no checkpoint or changes the data, so it cannot end in a report; drop it."
-            )
-    if trainer.get("limit_val_batches") == 0:
-        raise UserError(
-            "trainer.limit_val_batches=0 leaves nothing to measure accuracy on; give a larger share, say 0.1."
-        )
-    if not (is_whole(config.seed, 0) and config.seed < 2**32):
-        raise UserError(f"seed must be a whole number from 0 to 2**32 - 1, got {config.seed!r}.")
-
-
-def _check_devices(trainer: DictConfig) -> None:
-    devices, strategy = trainer.devices, trainer.get("strategy")
-    if trainer.get("num_nodes", 1) != 1:
-        raise UserError(
-            "trainer.num_nodes is not offered: a run stays on one machine; run several side by side instead."
-        )
-    if strategy is None:
-        if devices not in (1, "1"):
-            raise UserError(
-                f"trainer.devices={devices} is not offered: one run uses one device; run several seeds or settings side by "
-                "side, or one search on several devices with trainer=ddp."
-            )
-        return
-    if not isinstance(strategy, DictConfig):
-        raise UserError(
-            f"trainer.strategy={strategy} is not offered; use trainer=ddp, or trainer=default for one device."
-        )
-    # A number, since a run that goes on must find as many: they share out the images.
-    if not is_whole(devices, 2):
-        raise UserError(f"trainer.devices must be a whole number of at least 2 with trainer=ddp, got {devices!r}.")
-    for key in _OURS:
-        if trainer.get(key):
-            raise UserError(f"trainer.{key}=true is offered on one device only; drop it, or use trainer=default.")
 
 
 def check_optimizers(module: pl.LightningModule) -> None:
@@ -111,7 +55,7 @@ def make_trainer(
     metrics: what writes metrics.csv, if it is known outside. after: callbacks that look at the row of an epoch.
     """
     make_logger: Callable[[LoggedRun], Logger] | None = build(config.logger)
-    settings = {key: value for key, value in config.trainer.items() if key not in _OURS}
+    settings = {key: value for key, value in config.trainer.items() if key not in OURS}
     trainer: pl.Trainer = build(
         settings,
         callbacks=[

@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.quiet import quiet_libraries
@@ -88,6 +89,10 @@ def _environment_explained(folder: Path) -> Iterator[None]:
             raise
         raise MachineError(
             f"{error.filename or folder}: {error.strerror}; mend that and run the same command to go on."
+        ) from error
+    except OmegaConfBaseException as error:
+        raise UserError(
+            f"{error.full_key or 'the configuration'}: {' '.join(str(error.msg or error).split())}; correct the value."
         ) from error
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):

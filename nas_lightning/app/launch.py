@@ -125,7 +125,9 @@ def _check_sweep(overrides: Sequence[str]) -> None:
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:  # a full or read-only disk; Hydra's own files would be tracebacks
+        with tempfile.TemporaryFile(
+            dir=folder
+        ) as file:  # a full or read-only disk; Hydra's own files would be tracebacks
             file.write(bytes(2**16))
     except OSError as error:
         # An exception here would be a warning to Hydra.

@@ -11,15 +11,16 @@ from rich.text import Text
 
 from nas_lightning.app.axes import build_data, build_epoch_axes, build_module, decisions, measures, user_callbacks
 from nas_lightning.app.checkpoints import Checkpoints
-from nas_lightning.app.fit import check_optimizers, check_run_settings, fit, make_trainer
+from nas_lightning.app.fit import check_optimizers, fit, make_trainer
 from nas_lightning.app.job import Job
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.naming import method_name
 from nas_lightning.app.provenance import provenance
+from nas_lightning.app.schema import check_settings
+from nas_lightning.app.trainer_settings import check_search_settings
 from nas_lightning.build import build
 from nas_lightning.callbacks import ArchitectureLog, EarlyStop, MetricsFile, Owned, TemperatureUpdate, look_up
 from nas_lightning.data import SearchData
-from nas_lightning.errors import UserError
 from nas_lightning.escapes import visible
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.epochs import Row, epoch_records, read_rows
@@ -46,7 +47,8 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         log.info("%s is finished: skipped.", folder.path)
         return None
     folder.check()
-    _check(config)
+    check_settings(config, job.overrides)
+    check_search_settings(config)
     method = method_name(job.choices, folder.config, job.folders)
     # Everything that may refuse its settings is built, and the data read, before anything is written.
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -93,15 +95,6 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     _write_results(folder, genotype, report)
     checkpoints.drop_previous()
     return report
-
-
-def _check(config: DictConfig) -> None:
-    check_run_settings(config)
-    for key in ("gradient_clip_val", "accumulate_grad_batches"):
-        if config.trainer.get(key):
-            raise UserError(
-                f"trainer.{key} does not act on manual optimisation; use model.weight_clip and data.batch_size."
-            )
 
 
 def _asked_for(config: DictConfig, job: Job, method: str | None) -> dict[str, Any]:

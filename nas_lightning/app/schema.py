@@ -1,0 +1,136 @@
+"""The schema of a composed config: each value is of the type of the parameter that it is for, each key is read by something.
+
+The types are those of the constructors that the config names, ours, PyTorch's, Lightning's and a user's alike, so that nothing
+is written down twice; ranges are the constructors' own affair.
+"""
+
+import difflib
+import inspect
+import math
+import pkgutil
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+
+from nas_lightning.errors import UserError, brief
+from nas_lightning.plain import fits, in_words, is_plain
+
+_PROGRAMS_OWN: dict[str, Any] = {"name": str | int, "run_dir": str, "normalisation": str | None}
+"""Key -> type, of what no constructor takes and no program checks itself."""
+
+_RECIPE = ("optimizer", "scheduler", "label_smoothing", "auxiliary_weight", "drop_path")
+_READ_AS_THEY_ARE = ("tune", "hydra", "callbacks")  # sections whose keys the user names
+_REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)")
+
+
+def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
+    """UserError for the first value that cannot be meant, or key that nothing reads.
+
+    overrides: of the command line; what they add (`+key=value`) must be read by a constructor or by another key.
+    """
+    raw: Any = OmegaConf.to_container(config, resolve=False)
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    for key, value in _leaves(values):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{_source(raw, key)}={value} is no number that can be used; give a finite one.")
+    for key, kind in _PROGRAMS_OWN.items():
+        _check_type(key, values.get(key), kind, values.get(key) is None)
+    for key, node in _constructed(values):
+        for name, kind, has_none in _parameters(node["_target_"]):
+            if name in node:
+                _check_type(_source(raw, f"{key}.{name}"), node[name], kind, has_none)
+    references = {match for _, value in _leaves(raw) for match in _REFERENCE.findall(str(value))}
+    if isinstance(values.get("recipe"), dict):
+        for name in values["recipe"]:
+            if name not in _RECIPE and f"recipe.{name}" not in references:
+                raise _unread(f"recipe.{name}", raw)
+    for override in overrides:
+        if override.startswith("+"):
+            _check_read(override.lstrip("+"), raw, values, references)
+
+
+def _leaves(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """(key, value), of lists too."""
+    if isinstance(values, dict):
+        for name, value in values.items():
+            yield from _leaves(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(values, list):
+        for number, value in enumerate(values):
+            yield from _leaves(value, f"{key}[{number}]")
+    else:
+        yield key, values
+
+
+def _constructed(values: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """(key, node) of all that names a class or a function."""
+    if isinstance(values, dict):
+        if isinstance(values.get("_target_"), str):
+            yield key, values
+        for name, value in values.items():
+            yield from _constructed(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(values, list):
+        for number, value in enumerate(values):
+            yield from _constructed(value, f"{key}[{number}]")
+
+
+def _parameters(target: str) -> Iterator[tuple[str, Any, bool]]:
+    """(name, type, whether it may be null) of the parameters whose values can be written in a yaml."""
+    try:
+        made = pkgutil.resolve_name(target)
+        made = made.__init__ if isinstance(made, type) else made  # type: ignore[misc]
+        hints, parameters = get_type_hints(made), inspect.signature(made).parameters
+    except Exception:  # what cannot be found or has no signature is said when it is built
+        return
+    for name, kind in hints.items():
+        if name in parameters and is_plain(kind):
+            yield name, kind, parameters[name].default is None
+
+
+def _check_type(key: str, value: Any, kind: Any, has_none: bool) -> None:
+    if fits(value, kind) or (has_none and value is None) or next(_constructed(value), None):
+        return
+    text = ""
+    if type(value) in (int, float, bool) and fits("", kind):
+        text = f"; to mean the text, quote it twice: {key}=\"'{value}'\""
+    raise UserError(f"{key} must be {in_words(kind)}, got {brief(value)}{text}.")
+
+
+def _source(raw: Any, key: str) -> str:
+    """Where the value of `key` is written: interpolations such as ${trainer.graphs} are followed to their end."""
+    node, at = raw, ""
+    for number, part in enumerate(parts := re.findall(r"[^.\[\]]+", key)):
+        node = node[int(part)] if isinstance(node, list) else node.get(part) if isinstance(node, dict) else None
+        at = f"{at}.{part}".lstrip(".")
+        reference = re.fullmatch(r"\$\{([\w.]+)\}", node) if isinstance(node, str) else None
+        if reference and not reference[1].startswith("."):
+            return _source(raw, ".".join([reference[1], *parts[number + 1 :]]))
+    return at
+
+
+def _check_read(added: str, raw: Any, values: dict[str, Any], references: set[str]) -> None:
+    key, _, text = added.partition("=")
+    if re.search(r"[@/]", key) or any(reference == key or reference.startswith(f"{key}.") for reference in references):
+        return
+    first, *rest = key.split(".")
+    is_option = not rest and isinstance(values.get(first), dict) and not text.startswith("{")  # of a group
+    if is_option or first in _READ_AS_THEY_ARE:
+        return
+    node: Any = values
+    for part in (first, *rest):
+        if not isinstance(node, dict) or "_target_" in node:
+            return  # its constructor takes the key or refuses it
+        node = node.get(part)
+    if next(_constructed(node), None) is None:
+        raise _unread(key, raw)
+
+
+def _unread(key: str, raw: Any) -> UserError:
+    """With the key that was probably meant: of a similar spelling, or of the same name elsewhere."""
+    known = [each for each, _ in _leaves(raw) if each != key and not each.startswith(f"{key}.")]
+    name = key.rpartition(".")[2]
+    namesakes = [_source(raw, each) for each in known if each.rpartition(".")[2] == name]
+    near = [*difflib.get_close_matches(key, known, 1, 0.8), *namesakes, *difflib.get_close_matches(key, known, 1)]
+    meant = f"did you mean {near[0]}?" if near else "correct the name, or drop it."
+    return UserError(f"{key} is read by nothing; {meant}")
