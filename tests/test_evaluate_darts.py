@@ -67,6 +67,56 @@ def test_a_genotype_may_be_a_name_a_text_or_a_file(tmp_path):
         assert other["params"] == by_name["params"]
 
 
+@pytest.mark.parametrize(
+    "form", ["printed", "JSON", "a log", "a Python file", "metrics.csv", "architecture.csv", "report.json"]
+)
+def test_what_is_printed_and_written_for_an_architecture_is_read(form, tmp_path, caplog):
+    """NASNet, whose nodes and operations the space itself does not have."""
+    nasnet = DARTS().parse("NASNet")
+    texts = {
+        "printed": str(nasnet),
+        "JSON": nasnet.to_json(),
+        "a log": f"04/02 genotype = {DARTS().parse('DARTS_V1')}\n04/02 genotype = {nasnet}\n04/02 end\n",
+        "a Python file": f"DARTS_V1 = {DARTS().parse('DARTS_V1')}\nNASNet = {nasnet}\n# {DARTS().parse('DARTS_V2')}\n",
+        "metrics.csv": f'epoch,architecture\n0,x\n1,"{nasnet}"\n',
+        "architecture.csv": 'epoch,architecture\n0,"{}"\n'.format(nasnet.to_json().replace('"', '""')),
+        "report.json": json.dumps({"genotype": json.loads(nasnet.to_json()), "architecture": str(nasnet)}),
+    }
+    given = texts[form]
+    if form not in ("printed", "JSON"):
+        suffix = {"a log": "x.log", "a Python file": "x.py"}.get(form, form)
+        (tmp_path / suffix).write_text(given)
+        given = str(tmp_path / suffix)
+    with caplog.at_level("INFO", "nas_lightning"):
+        report = evaluated(tmp_path, *quote_values([f"genotype={given}"]), "space.C=4", "space.num_cells=3")
+    assert report["genotype"] == json.loads(nasnet.to_json())
+    where = {"a log": "line 2 of ", "a Python file": "line 2 of ", "metrics.csv": "the last epoch in "}
+    assert where.get(form, "") in caplog.text
+    assert ("the last of 2 architectures" in caplog.text) == (form in ("a log", "a Python file"))
+
+
+def test_a_file_that_holds_no_architecture_is_one_sentence(tmp_path):
+    contents = {
+        "empty.log": (b" \n", "it is empty"),
+        "network.onnx": (b"\x08\x07\x00\x12", "a binary file, such as weights or an ONNX network"),
+        "notes.txt": (b"nothing\nhere", "holds no genotype.json and no architecture's text"),
+        "cut.csv": (b"epoch,architecture\n0", "its last line is not whole"),
+        "large.log": (b" " * (2**25 + 1), "larger than 33,554,432 bytes"),
+    }
+    for name, (content, sentence) in contents.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=sentence) as raised:
+            evaluated(tmp_path, f"genotype={tmp_path / name}")
+        assert str(raised.value).startswith(str(tmp_path / name))
+        assert "\n" not in str(raised.value)
+    for given, sentence in (
+        (tmp_path, "is a folder; give a file in it, or run="),
+        (tmp_path / "no.log", "no such file"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            evaluated(tmp_path, f"genotype={given}")
+
+
 def test_the_recipe_normalises_the_searchs_images(tmp_path):
     searched = composed("space=nb201", "dataset=cifar10", "run_dir=x")
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(searched, resolve=True))

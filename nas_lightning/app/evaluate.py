@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,10 @@ from nas_lightning.data import ImageNetData, TrainData
 from nas_lightning.errors import UserError, check_flag, is_number
 from nas_lightning.escapes import visible
 from nas_lightning.genotypes.base import Genotype
+from nas_lightning.genotypes.texts import read_genotype
 from nas_lightning.records.files import write_text_atomically
 from nas_lightning.records.folder import RunFolder
-from nas_lightning.records.received import received_text, received_yaml
+from nas_lightning.records.received import received_log, received_table, received_yaml
 from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.model_card import model_card
 from nas_lightning.reports.runs import SCORE_NAMES
@@ -43,6 +45,8 @@ from nas_lightning.training.export import check_format, export_network, save_wei
 from nas_lightning.training.module import NetworkModule
 
 log = logging.getLogger("nas_lightning")
+
+_IS_PATH = re.compile(r"[^|()\[\]{}'\"\n]*(/[^|()\[\]{}'\"\n]*|\.[A-Za-z]\w{0,9})")
 
 
 def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
@@ -165,27 +169,60 @@ def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
 
 
 def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
+    given = str(config.run if config.genotype is None else config.genotype)
     if config.run is not None:
-        path = Path(str(config.run)) / "genotype.json"
+        path = Path(given) / "genotype.json"
         if not path.exists():
-            raise UserError(f"run={config.run} holds no genotype.json; let its search finish, or give genotype=.")
+            raise UserError(f"run={given} holds no genotype.json; let its search finish, or give genotype=.")
         genotype = Genotype.read(path)
-    elif (path := Path(str(config.genotype))).suffix == ".json":
-        genotype = Genotype.read(Path(os.path.realpath(path)))  # named by the user, so a link is meant
-    elif os.path.isfile(path):  # unlike Path.is_file it takes texts longer than any name
-        return _parse_file(path, space)
-    else:
-        return space.parse(str(config.genotype))
-    space.check(genotype, str(path))
-    return genotype
-
-
-def _parse_file(path: Path, space: SearchSpace) -> Genotype:
-    """The architecture whose text the file holds."""
+        space.check(genotype, str(path))
+        return genotype
+    if os.path.exists(given) and not os.path.isdir(given):  # unlike Path.exists it takes texts longer than any name
+        genotype, where = _from_file(Path(given), space)
+        log.info("The architecture is that of %s.", visible(where))
+        return genotype
     try:
-        return space.parse(received_text(path.resolve()))
+        genotype, where = read_genotype(given, space)
+        if where not in ("", "genotype"):
+            log.info("The architecture is that of %s.", where)
+        return genotype
+    except UserError:
+        if os.path.isdir(given):
+            raise UserError(
+                f"genotype={given} is a folder; give a file in it, or run={given} for the result of a search."
+            ) from None
+        if _IS_PATH.fullmatch(given):
+            raise UserError(f"{given} cannot be read (there is no such file); give the path of one.") from None
+        raise
+
+
+def _from_file(path: Path, space: SearchSpace) -> tuple[Genotype, str]:
+    """The architecture of a file, the last of several, and where it is."""
+    real = Path(os.path.realpath(path))  # named by the user, so a link is meant
+    try:
+        cell = _last_cell(received_table(real)) if path.suffix == ".csv" else None
+        text = received_log(real) if cell is None else cell
     except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); give a text of at most 32 MiB, or the end of it.") from error
+    if path.suffix == ".py":
+        text = re.sub(r"(?m)^[ \t]*#.*$", "", text)
+    place = str(path) if cell is None else f"the last epoch in {path}"
+    try:
+        genotype, where = read_genotype(text, space, place)
+    except UserError as error:
+        if str(path) in str(error):
+            raise
         raise UserError(f"{path} holds no genotype.json and no architecture's text: {error}") from error
+    return genotype, where or place
+
+
+def _last_cell(lines: list[list[str]]) -> str | None:
+    """The architecture in the last line of a metrics.csv or architecture.csv, None in another table."""
+    if len(lines) < 2 or "architecture" not in lines[0]:
+        return None
+    if len(lines[-1]) != len(lines[0]):
+        raise ValueError("its last line is not whole")
+    return lines[-1][lines[0].index("architecture")]
 
 
 def _check_unchanged(genotype: Genotype, folder: Path) -> None:

@@ -1,17 +1,22 @@
 """The DARTS family's genotypes: the field's text `Genotype(normal=[...], ...)`, and the published ones by name.
 
 The field's pairs (operation, input) are two a node, in the order of the nodes. A cell whose nodes have fewer inputs cannot
-be said so: its text has triples (operation, input, node).
+be said so: its text has triples (operation, input, node). Other programs' forms are read where they leave no doubt: triples
+(operation, node, input), as of Fair DARTS; a list of lists, one a node, as of AutoDL-Projects and pt.darts; a mapping.
 """
 
 import ast
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import MOST_NODES, Choice, Genotype
+from nas_lightning.genotypes.foreign import foreign_form
+from nas_lightning.records.received import TEXT_BYTES
 
 NETWORK_OPERATIONS = (
     "noise",
@@ -35,49 +40,101 @@ _CELLS = ("normal", "reduce")
 def parse_darts(text: str) -> Genotype:
     """Read the field's text, which is never evaluated; UserError where it is not a genotype."""
     try:
-        call = ast.parse(text.strip(), mode="eval").body
-        if not isinstance(call, ast.Call) or call.args or getattr(call.func, "id", "") != "Genotype":
-            raise ValueError("it is no Genotype(...) with named parts")
-        parts = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
-        unknown = {*parts} - {name for cell in _CELLS for name in (cell, f"{cell}_concat")}
-        if unknown or len(parts) < len(call.keywords):
-            raise ValueError(f"it has the part {min(unknown, default='**')}")
-        cells = {cell: _choices(ast.literal_eval(parts[cell])) for cell in _CELLS}
+        parts = _parts(text)
+        lists = {cell: ast.literal_eval(parts[cell]) for cell in _CELLS}
+        cells = {cell: _choices(entries) for cell, entries in lists.items()}
         stated = {cell: _nodes(parts[f"{cell}_concat"]) for cell in _CELLS if f"{cell}_concat" in parts}
     except (ValueError, SyntaxError, KeyError, TypeError, MemoryError, RecursionError) as error:
         reason = f"it lacks the part {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+        if re.match(r"\s*(Genotype\s*\(|\{)", text):
+            known = foreign_form(text, "darts")
+            raise UserError(
+                f"genotype {_shortened(text)!r} is no text of the form {_FORMAT} ({known or reason}); correct it."
+            ) from error
         raise UserError(
             f"genotype {_shortened(text)!r} is neither the name of a published architecture ({', '.join(_published())}), "
-            f"nor a file, nor a text of the form {_FORMAT} ({reason}); give one of these."
+            f"nor a file, nor a text of the form {_FORMAT} ({foreign_form(text, 'darts') or reason}); give one of these."
         ) from error
-    genotype = _with_concat(cells, stated)
+    # Fair DARTS' program puts together whatever nodes there are, and says range(2, 6) of cells without node 3 too.
+    genotype = _with_concat(cells, {cell: nodes for cell, nodes in stated.items() if not _node_first(lists[cell])})
     check_darts(genotype, "genotype")
     check_kept(genotype, "genotype")
     return genotype
 
 
 def _shortened(text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(text[:1_000].split())
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _parts(text: str) -> dict[str, ast.expr]:
+    """The parts of `Genotype(normal=..., ...)` or `{'normal': ..., ...}` by name."""
+    if len(text) > TEXT_BYTES:
+        raise ValueError(f"it has more than {TEXT_BYTES:,} characters")
+    node = ast.parse(text.strip(), mode="eval").body
+    if isinstance(node, ast.Dict):
+        keys = [key.value if isinstance(key, ast.Constant) else "**" for key in node.keys]
+        named = [*zip(keys, node.values, strict=True)]
+    elif isinstance(node, ast.Call) and not node.args and getattr(node.func, "id", "") == "Genotype":
+        named = [(keyword.arg or "**", keyword.value) for keyword in node.keywords]
+    else:
+        raise ValueError("it is no Genotype(...) with named parts")
+    # AutoDL-Projects' have connectN=None, connects=None too.
+    named = [(name, value) for name, value in named if not (isinstance(value, ast.Constant) and value.value is None)]
+    parts = {str(name): value for name, value in named}
+    unknown = {*parts} - {name for cell in _CELLS for name in (cell, f"{cell}_concat")}
+    if unknown:
+        raise ValueError(f"it has the part {min(unknown)}")
+    if len(parts) < len(named):
+        raise ValueError("it has a part twice")
+    return parts
+
+
 def _choices(entries: object) -> tuple[Choice, ...]:
-    """Of pairs (operation, input), two a node; or of triples (operation, input, node)."""
+    """Of pairs (operation, input), two a node; of a list of them for each node; or of triples with the node."""
     if not isinstance(entries, list | tuple):
         raise ValueError("a cell must be a list of (operation, input) pairs")
-    triples = any(isinstance(entry, list | tuple) and len(entry) == 3 for entry in entries)
+    if entries and all(_is_list(entry) and all(map(_is_list, entry)) for entry in entries):
+        nodes = [(2 + position, *_weightless(entry)) for position, node in enumerate(entries) for entry in node]
+        return tuple(Choice(operation, source, target) for target, operation, source in nodes)
+    triples = any(_is_list(entry) and len(entry) == 3 for entry in entries)
     types, form = (
         ([str, int, int], "(operation, input, node) triple") if triples else ([str, int], "(operation, input) pair")
     )
-    choices = []
-    for position, entry in enumerate(entries):
-        if not isinstance(entry, list | tuple) or [type(part) for part in entry] != types:
+    for entry in entries:
+        if not _is_list(entry) or [type(part) for part in entry] != types:
             raise ValueError(f"{entry!r} is no {form}")
-        if triples and not 0 <= entry[2] < MOST_NODES:
-            raise ValueError(f"{entry!r} has a node beyond 0 to {MOST_NODES - 1}")
-        choices.append(Choice(entry[0], entry[1], entry[2] if triples else 2 + position // 2))
-    if not triples and len(choices) % 2:
-        raise ValueError(f"{len(choices)} pairs are not two a node; write (operation, input, node)")
+    if triples:
+        return _from_triples(entries)
+    if len(entries) % 2:
+        raise ValueError(f"{len(entries)} pairs are not two a node; write (operation, input, node)")
+    return tuple(Choice(operation, source, 2 + at // 2) for at, (operation, source) in enumerate(entries))
+
+
+def _is_list(entry: object) -> bool:
+    return isinstance(entry, list | tuple)
+
+
+def _weightless(entry: Sequence[Any]) -> tuple[str, int]:
+    """A pair; a third number is how strong the edge was in the search."""
+    if [type(part) for part in entry] not in ([str, int], [str, int, float]):
+        raise ValueError(f"{entry!r} is no (operation, input) pair")
+    return entry[0], entry[1]
+
+
+def _node_first(entries: Sequence[Any]) -> bool:
+    """Whether they are triples (operation, node, input): an input comes before its node."""
+    return bool(entries) and all(len(entry) == 3 and type(entry[2]) is int and entry[1] > entry[2] for entry in entries)
+
+
+def _from_triples(entries: Sequence[tuple[str, int, int]]) -> tuple[Choice, ...]:
+    node_first = _node_first(entries)
+    choices = []
+    for operation, first, second in entries:
+        source, target = (second, first) if node_first else (first, second)
+        if not 0 <= target < MOST_NODES:
+            raise ValueError(f"{(operation, first, second)!r} has a node beyond 0 to {MOST_NODES - 1}")
+        choices.append(Choice(operation, source, target))
     return tuple(choices)
 
 
@@ -152,6 +209,10 @@ def check_kept(genotype: Genotype, place: str) -> None:
 def known_genotype(name: str) -> Genotype | None:
     """The published architecture of that name, or None."""
     return _published().get(name)
+
+
+def is_published(genotype: Genotype) -> bool:
+    return genotype in _published().values()
 
 
 @cache

@@ -82,7 +82,7 @@ def _alternatives(key: str, value: str) -> list[str]:
         return found
     parts, depth = [""], 0
     for character in value:
-        depth += (character in "([") - (character in ")]")
+        depth += (character in "([{") - (character in ")]}")
         if character == "," and depth <= 0:
             parts.append("")
         else:

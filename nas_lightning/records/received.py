@@ -4,6 +4,7 @@ What cannot be read so is an OSError or a ValueError whose text fits into "FILE 
 times and more what a search of 600 epochs in the DARTS space needs.
 """
 
+import codecs
 import csv
 import io
 import json
@@ -18,6 +19,7 @@ import yaml
 TEXT_BYTES = 2**16
 DATA_BYTES = 2**20
 _TABLE_BYTES = 2**25
+_LOG_BYTES = 2**25
 _DEPTH = 50
 _VALUES = 20_000
 _TEXT = 10_000
@@ -54,6 +56,18 @@ def received_bytes(path: Path, most: int) -> bytes:
 def received_text(path: Path, most: int = TEXT_BYTES) -> str:
     """A short text in UTF-8."""
     return received_bytes(path, most).decode("utf-8")
+
+
+def received_log(path: Path) -> str:
+    """The text of a log or a program: in UTF-8 or, with its mark, UTF-16; other bytes among it are replaced."""
+    content = received_bytes(path, _LOG_BYTES)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell's
+        return content.decode("utf-16", "replace")
+    if b"\0" in content:
+        raise ValueError("it is a binary file, such as weights or an ONNX network, and no text")
+    if not content.strip():
+        raise ValueError("it is empty")
+    return content.decode("utf-8-sig", "replace")
 
 
 def received_json(path: Path) -> Any:

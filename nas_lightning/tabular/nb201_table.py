@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS, nb201_genotype, nb201_string, parse_nb201
+from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS, nb201_genotype, nb201_string, read_nb201
 from nas_lightning.records.files import replace_atomically
 
 NB201_SIZE = len(NB201_OPERATIONS) ** len(NB201_EDGES)
@@ -153,8 +153,8 @@ class NB201Table:
         return scores
 
     def query_string(self, text: str) -> dict[str, float]:
-        """`query` of the benchmark's string, such as `|none~0|+|none~0|none~1|+|none~0|none~1|none~2|`."""
-        return self.query(parse_nb201(text))
+        """`query` of the benchmark's string, such as `|none~0|+|none~0|none~1|+|none~0|none~1|none~2|`, or of an index."""
+        return self.query(read_nb201(text))
 
 
 def _hundredths(percent: NDArray[np.float32]) -> NDArray[np.uint16]:

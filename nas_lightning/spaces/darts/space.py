@@ -15,7 +15,14 @@ from nas_lightning.cells import CellSpec
 from nas_lightning.derive.two_inputs import Exact
 from nas_lightning.errors import UserError, check_flag, check_whole
 from nas_lightning.genotypes.base import Choice, Genotype
-from nas_lightning.genotypes.darts import NETWORK_OPERATIONS, check_darts, check_kept, known_genotype, parse_darts
+from nas_lightning.genotypes.darts import (
+    NETWORK_OPERATIONS,
+    check_darts,
+    check_kept,
+    is_published,
+    known_genotype,
+    parse_darts,
+)
 from nas_lightning.ramps import Ramp, as_ramp
 from nas_lightning.spaces.darts.network import DartsNetwork, Stem
 from nas_lightning.spaces.darts.supernet import DartsSupernet
@@ -131,7 +138,7 @@ class DARTS:
         )
 
     def parse(self, text: str) -> Genotype:
-        """A published architecture's name, whatever space it is of, or `Genotype(normal=[...], ...)` of this one."""
+        """A published architecture's name or text, whatever space it is of, or `Genotype(normal=[...], ...)` of this one."""
         known = known_genotype(text)
         if known is not None:
             return known
@@ -145,6 +152,8 @@ class DARTS:
                 f"{place} is an architecture of the space {genotype.space!r}, not {self.name}; set space={genotype.space}."
             )
         check_darts(genotype, place)
+        if is_published(genotype):
+            return
         for cell, choices in genotype.cells.items():
             for choice in choices:
                 self._check_choice(cell, choice, place)

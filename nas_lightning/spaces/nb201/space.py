@@ -9,7 +9,8 @@ from nas_lightning.cells import CellSpec
 from nas_lightning.derive.every_edge import EveryEdge
 from nas_lightning.errors import UserError, check_flag, check_whole
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS, check_nb201, nb201_genotype, parse_nb201
+from nas_lightning.genotypes.darts import known_genotype
+from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS, check_nb201, nb201_genotype, read_nb201
 from nas_lightning.ramps import Ramp, as_ramp
 from nas_lightning.spaces.nb201.network import NB201Network
 from nas_lightning.spaces.nb201.supernet import NB201Supernet
@@ -71,7 +72,10 @@ class NB201:
         return NB201Network(genotype, self.channels, self.cells_per_stage, num_classes)
 
     def parse(self, text: str) -> Genotype:
-        return parse_nb201(text)
+        """The benchmark's string, or an architecture's index in it."""
+        if known_genotype(text):
+            raise UserError(f"genotype={text} is an architecture of the DARTS space; set space=darts.")
+        return read_nb201(text)
 
     def check(self, genotype: Genotype, place: str) -> None:
         if genotype.space != self.name:
