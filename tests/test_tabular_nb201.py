@@ -21,7 +21,7 @@ from omegaconf import OmegaConf
 
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Choice, Genotype
-from nas_lightning.genotypes.nb201 import NB201_OPERATIONS, parse_nb201
+from nas_lightning.genotypes.nb201 import NB201_OPERATIONS, parse_nb201, read_nb201
 from nas_lightning.tabular.nb201 import OWN, NB201Table, main, nb201_code, open_table, read_sources
 
 ROOT = Path(__file__).parents[1]
@@ -335,7 +335,7 @@ def test_csv_files_and_an_old_table_merge_column_by_column(tmp_path: Path) -> No
 
 
 def test_a_column_given_twice_is_refused_by_name(tmp_path: Path) -> None:
-    first = write_csv(tmp_path / "a_12epochs.csv", [f"0,{SKIP},1,2"])
+    first = write_csv(tmp_path / "a_12epochs.csv", [f"0,{SKIP},10,20"])
     second = write_csv(tmp_path / "b_12epochs.csv", [f"0,{SKIP},3,4"])
     message = refusal(lambda: read_sources([first, second]))
     for named in ("cifar10_test_12", "a_12epochs.csv", "b_12epochs.csv"):
@@ -361,7 +361,18 @@ def test_a_byte_order_mark_blank_lines_and_other_columns_do_not_matter(tmp_path:
         ([f"0,{CONV},1", f"1,{SKIP.replace('skip', 'jump')},2"], "index,arch,cifar10_test", "'jump_connect'"),
         ([f"0,{CONV},1", f"1,{SKIP}"], "index,arch,cifar10_test", "line 3"),
         ([f"0,{CONV},ninety"], "index,arch,cifar10_test", "'ninety' in column cifar10_test, line 2"),
-        ([f"0,{CONV},1,"], "index,arch,cifar10_test,cifar100_test", "'' in column cifar100_test, line 2"),
+        ([f"0,{CONV},10,"], "index,arch,cifar10_test,cifar100_test", "the column cifar100_test_12"),
+        ([f"0,{CONV},9_0"], "index,arch,cifar10_test", "'9_0' in column cifar10_test, line 2"),
+        ([f"0,{CONV},94.3%"], "index,arch,cifar10_test", "'94.3%' in column cifar10_test, line 2"),
+        ([f"0,{CONV},94,37"], "index,arch,cifar10_test", "line 2"),
+        ([f"0;{CONV};1.094,37"], "index;arch;cifar10_test", "'1.094,37' in column cifar10_test, line 2"),
+        (
+            [f"0,{CONV},0.94,70", f"1,{SKIP},1.0,10"],
+            "index,arch,cifar10_test,cifar100_test",
+            "from 0.94 to 1, as fractions",
+        ),
+        ([f"0,{CONV},94"], "index,arch,CIFAR10-test", "lacks the column"),
+        ([f"0,{CONV},94,70"], "index,arch,cifar10_test,CIFAR100 test acc", "the column CIFAR100 test acc"),
         ([f"0,{CONV},nan"], "index,arch,cifar10_test", "'nan' in column cifar10_test, line 2"),
         ([f"0,{CONV},100.5"], "index,arch,cifar10_test", "'100.5' in column cifar10_test, line 2"),
         ([f"0,{CONV},-1"], "index,arch,cifar10_test", "'-1' in column cifar10_test, line 2"),
@@ -374,8 +385,51 @@ def test_a_broken_csv_file_is_refused_by_place(lines: list[str], header: str, na
     assert str(path) in message
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"arch;cifar10_test;cifar100_test\r\n{CONV};94,37;73,5\r\n{SKIP};54,3;\r\n",
+        f"arch\tcifar10_test\tcifar100_test\n{CONV}\t94.37\t73.5\n{SKIP}\t5.43e1\t \n",
+        f'arch,cifar10_test,cifar100_test\r{CONV},"94,37","73,50"\r{SKIP},54.3,\r',
+    ],
+    ids=["semicolons, decimal commas, CRLF", "tabs, exponents, LF", "quoted decimal commas, CR"],
+)
+def test_spreadsheets_of_other_places_are_read_and_a_blank_cell_is_not_known(
+    content: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "x_12epochs.csv"
+    path.write_bytes(content.encode("utf-8-sig"))
+    table = read_sources([path])
+    assert table.query_string(CONV) == {"cifar10_test_12": 94.37, "cifar100_test_12": 73.5}
+    assert table.query_string(SKIP) == {"cifar10_test_12": 54.3}
+    assert caplog.messages == [f"{path}: 1 blank cells are taken as not known."]
+
+
+def test_columns_that_are_not_read_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_csv(tmp_path / "x_12epochs.csv", [f"0,{CONV},94,0.07,5"], "index,arch,cifar10_test,params,flops")
+    assert read_sources([path]).columns == ("cifar10_test_12",)
+    assert caplog.messages == [f"{path}: what is not read are the columns params, flops."]
+
+
+@pytest.mark.parametrize(
+    ("values", "named"), [((0.2, 0.94), "fractions"), ((-1, 90), "from -1 to 90"), ((20, 101), "to 101")]
+)
+def test_a_table_of_no_percentages_is_refused(values: tuple[float, float], named: str, tmp_path: Path) -> None:
+    NB201Table.from_rows(["cifar10_test_200"], {0: values[:1], 7: values[1:]}, "x.csv").save(tmp_path / "x.npz")
+    message = refusal(lambda: open_table(tmp_path / "x.npz"))
+    assert named in message
+    assert f"the column cifar10_test_200 of {tmp_path / 'x.npz'}" in message
+
+
+@needs_csvs
+def test_an_index_is_that_of_the_published_files() -> None:
+    for name in ("nb201_200epochs_test.csv", "nb201_12epochs.csv"):
+        with (SHARED / name).open(newline="") as file:
+            assert all(str(read_nb201(line["index"])) == line["arch"] for line in csv.DictReader(file))
+
+
 def test_the_epochs_must_come_from_the_name_or_the_option(tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "table.csv", [f"0,{SKIP},1,2"])
+    path = write_csv(tmp_path / "table.csv", [f"0,{SKIP},10,20"])
     message = refusal(lambda: read_sources([path]))
     assert str(path) in message
     assert "--epochs" in message
@@ -540,7 +594,7 @@ def test_the_program_starts_as_a_module_without_a_warning_and_fails_in_one_line(
 def test_the_program_refuses_in_one_line_and_writes_nothing(
     arguments: list[str], named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source = write_csv(tmp_path / "x_12epochs.csv", [f"0,{SKIP},1,2"])
+    source = write_csv(tmp_path / "x_12epochs.csv", [f"0,{SKIP},10,20"])
     (tmp_path / "folder.npz").mkdir()
     before = sorted(tmp_path.rglob("*"))
     fill = {"csv": source, "tmp": tmp_path}

@@ -1,6 +1,7 @@
 """Readers of what NAS-Bench-201 numbers come in: the official `.pth`, a NATS-Bench folder, CSV files."""
 
 import csv
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nas_lightning.errors import UserError
+from nas_lightning.escapes import visible
 from nas_lightning.genotypes.nb201 import parse_nb201
 from nas_lightning.tabular.nb201_table import CONVERT, NB201_SPLITS, NB201Table, nb201_code, nb201_decode
 
@@ -25,6 +27,11 @@ _OFFICIAL_EPOCHS = (12, 200)
 _OFFICIAL_COLUMNS = tuple(f"{split}_{epochs}" for split in NB201_SPLITS for epochs in _OFFICIAL_EPOCHS)
 _EPOCHS_IN_NAME = re.compile(r"(?<![0-9])([1-9][0-9]*)[-_]?epochs?")
 _NATS_META = "meta.pickle.pbz2"
+_NUMBER = re.compile(r"[-+]?[0-9]*[.,]?[0-9]+([eE][-+]?[0-9]+)?")  # fewer than float() takes
+# How columns of a table begin that are misspelt splits: `CIFAR10-test`, `cifar100 val acc`.
+_NEARLY = ("cifar10test", "cifar10val", "cifar100test", "cifar100val", "imagenet16120test", "imagenet16120val")
+
+log = logging.getLogger("nas_lightning")
 
 
 def read_sources(sources: Sequence[str | Path], epochs: int | None = None, trust: bool = False) -> NB201Table:
@@ -71,33 +78,47 @@ def _read_file(path: Path, epochs: int | None, trust: bool) -> NB201Table:
 
 
 def _read_csv(path: Path, epochs: int | None) -> NB201Table:
+    """Columns between commas, semicolons or tabs; numbers with a decimal point or comma; a blank cell is not known."""
     epochs = epochs if epochs is not None else _epochs_in_name(path)
-    rows: dict[int, list[float]] = {}
     try:
         # utf-8-sig: spreadsheets write a byte-order mark.
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = [name.strip() for name in next(reader, [])]
-            splits = [name for name in header if name in NB201_SPLITS]
-            _check_header(path, header, splits)
-            arch_at, split_at = header.index("arch"), [header.index(name) for name in splits]
-            for fields in reader:
-                if not fields:
-                    continue
-                place = f"line {reader.line_num} of {path}"
-                if len(fields) != len(header):
-                    raise UserError(
-                        f"{place} has {len(fields)} fields, the header {len(header)}; repair or download the file."
-                    )
-                code = _code(fields[arch_at], place)
-                if code in rows:
-                    raise UserError(f"{place} repeats the architecture {fields[arch_at]}; leave one line for each.")
-                rows[code] = [_accuracy(fields[at], header[at], place) for at in split_at]
+            first = file.readline()
+            file.seek(0)
+            separator = max(",;\t", key=first.count)
+            splits, rows = _read_lines(path, csv.reader(file, delimiter=separator), separator)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"the CSV file {path} cannot be read ({error}); give a readable UTF-8 CSV file.") from error
     if not rows:
         raise UserError(f"the CSV file {path} has a header and no architectures; give a file with a line for each.")
-    return NB201Table.from_rows([f"{split}_{epochs}" for split in splits], rows, path.name)
+    table = NB201Table.from_rows([f"{split}_{epochs}" for split in splits], rows, path.name)
+    table.check_percentages(path)
+    if unknown := sum(value != value for row in rows.values() for value in row):
+        log.warning("%s: %s blank cells are taken as not known.", path, f"{unknown:,}")
+    return table
+
+
+def _read_lines(path: Path, reader: Any, separator: str) -> tuple[list[str], dict[int, list[float]]]:
+    """The splits that the header names, and of each row of the table the accuracies in their order."""
+    header = [name.strip() for name in next(reader, [])]
+    splits = [name for name in header if name in NB201_SPLITS]
+    _check_header(path, header, splits)
+    arch_at, split_at = header.index("arch"), [header.index(name) for name in splits]
+    rows: dict[int, list[float]] = {}
+    for fields in reader:
+        if not fields:
+            continue
+        place = f"line {reader.line_num} of {path}"
+        if len(fields) != len(header):
+            commas = ", with ; between columns where numbers have commas" if separator == "," else ""
+            raise UserError(
+                f"{place} has {len(fields)} fields, the header {len(header)}; repair or download the file{commas}."
+            )
+        code = _code(fields[arch_at], place)
+        if code in rows:
+            raise UserError(f"{place} repeats the architecture {fields[arch_at]}; leave one line for each.")
+        rows[code] = [_accuracy(fields[at], header[at], place) for at in split_at]
+    return splits, rows
 
 
 def _epochs_in_name(path: Path) -> int:
@@ -117,6 +138,18 @@ def _check_header(path: Path, header: Sequence[str], splits: Sequence[str]) -> N
         raise UserError(f"the CSV file {path} lacks the column {missing} (its first line is {found!r}); add it.")
     if len(set(splits)) != len(splits) or header.count("arch") > 1:
         raise UserError(f"the CSV file {path} names a column twice (its first line is {found!r}); leave one.")
+    others = [name for name in header if name not in ("", "index", "arch", *splits)]
+    for name in others:
+        if _letters(name).startswith(_NEARLY):
+            raise UserError(
+                f"the CSV file {path} has the column {name}, which is none of {', '.join(NB201_SPLITS)}; rename or remove it."
+            )
+    if others:
+        log.warning("%s: what is not read are the columns %s.", path, visible(", ".join(others)))
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _code(text: str, place: str) -> int:
@@ -127,13 +160,15 @@ def _code(text: str, place: str) -> int:
 
 
 def _accuracy(text: str, column: str, place: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    # Written so that NaN, given or made above, fails too.
+    if not text.strip():
+        return float("nan")
+    value = float(text.replace(",", ".")) if _NUMBER.fullmatch(text.strip()) else float("nan")
+    # Written so that NaN fails too.
     if not 0 <= value <= 100:
-        raise UserError(f"{text!r} in column {column}, {place}, is no percentage; write a number from 0 to 100.")
+        raise UserError(
+            f"{text!r} in column {column}, {place}, is no percentage; write a number from 0 to 100, or nothing where it is "
+            "not known."
+        )
     return value
 
 

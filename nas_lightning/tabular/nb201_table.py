@@ -104,7 +104,7 @@ class NB201Table:
 
     @classmethod
     def load(cls, path: str | Path) -> "NB201Table":
-        """Read what `save` wrote; UserError if it is unreadable, truncated or something else."""
+        """Read what `save` wrote; UserError if it is unreadable, truncated, something else or no percentages."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 schema, stored = str(file["schema"]), file["accuracy"]
@@ -121,7 +121,28 @@ class NB201Table:
                 f"the table {path} (schema {schema!r}, {stored.shape} {stored.dtype}, columns {', '.join(names)}) is none "
                 f"of {', '.join(map(repr, _SCHEMAS))}; make it again with `{CONVERT}`."
             )
+        table.check_percentages(path)
         return table
+
+    def check_percentages(self, place: str | Path) -> None:
+        """UserError where a column of the table, read at `place`, has no number, one that is no percentage, or fractions.
+
+        Of numbers that all are 1 and less it cannot be told whether they are fractions, so these are refused.
+        """
+        for name, column in zip(self.columns, self.accuracy.T, strict=True):
+            known = column[~np.isnan(column)]
+            if not known.size:
+                raise UserError(f"the column {name} of {place} has no number; remove it or fill it in.")
+            least, most = float(known.min()), float(known.max())
+            if least < 0 or most > 100:
+                raise UserError(
+                    f"the column {name} of {place} has numbers from {least:g} to {most:g}; make them percent."
+                )
+            if most <= 1:
+                raise UserError(
+                    f"the column {name} of {place} has numbers from {least:g} to {most:g}, as fractions are; multiply them "
+                    "by 100 to make them percent."
+                )
 
     def save(self, path: str | Path, hundredths: bool = False) -> None:
         """Write the table as `.npz`, whole or not at all, without pickles; UserError if it cannot be written.
