@@ -38,6 +38,7 @@ from nas_lightning.data import (
     Fake,
     Folder,
     ImageNet,
+    ImageNet16_120,
     ImageNetData,
     Images,
     SearchData,
@@ -819,6 +820,11 @@ def test_training_from_scratch_uses_all_training_images_and_cutout() -> None:
         (lambda: Folder("x", memory_limit_gb=-1), "dataset.memory_limit_gb=-1"),
         (lambda: Folder("x", cache=""), "dataset.cache=''"),
         (lambda: Folder("x", cache=True), "dataset.cache=True"),  # type: ignore[arg-type]
+        (lambda: Folder("x", cache=__file__), "is no folder but a file"),
+        (lambda: Cifar10(5), "dataset.root=5 is no folder; .* ./5"),  # type: ignore[arg-type]
+        (lambda: Svhn(""), "dataset.root='' is no folder"),
+        (lambda: ImageNet16_120(None), "dataset.root=None is no folder"),  # type: ignore[arg-type]
+        (lambda: ImageNet(5), "dataset.root=5 is no folder"),  # type: ignore[arg-type]
     ],
 )
 def test_nonsense_settings_are_refused_in_one_sentence(make: Callable[[], Any], message: str) -> None:

@@ -263,6 +263,7 @@ def test_what_cannot_be_loaded_is_one_sentence(finished, tmp_path):
         (("genotype=DARTS_V2", "train=true", *TINY, "recipe.label_smoothing=-1"), "recipe.label_smoothing must be"),
         (("genotype=DARTS_V2", "baselines=maybe"), "baselines must be true or false"),
         (("genotype=DARTS_V2", "mac_limit=few"), "mac_limit must be a number"),
+        ((f"run={ROOT / 'pyproject.toml'}",), "pyproject.toml is a file, .*; give it as genotype="),
         (("run=5",), "run=5 is no folder of a search"),
         (("genotype=DARTS_V2", "train=true", *TINY, "recipe.scheduler.T_max=0"), "refuses its settings"),
         (

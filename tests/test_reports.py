@@ -403,6 +403,15 @@ def test_a_folder_without_runs_is_one_sentence_and_status_1(tmp_path, capsys):
         assert errors.count("\n") == 1
 
 
+def test_a_folder_that_cannot_be_listed_is_no_folder_without_runs(tmp_path, capsys, monkeypatch):
+    def denied(folder):
+        raise PermissionError(13, "Permission denied", folder)
+
+    monkeypatch.setattr("os.scandir", denied)
+    assert main(["summary", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"{tmp_path} cannot be listed (Permission denied); make it readable")
+
+
 def test_reports_load_no_torch_lightning_hydra_or_matplotlib():
     forbidden = "{'torch', 'pytorch_lightning', 'hydra', 'wandb', 'matplotlib', 'numpy'}"
     code = f"import sys, nas_lightning.reports.__main__; print({forbidden} & set(sys.modules))"

@@ -511,6 +511,24 @@ def test_a_table_that_was_named_and_is_not_there_is_refused(tmp_path: Path) -> N
     assert not path.parent.exists()
 
 
+@pytest.mark.parametrize("path", ["", 5, ["x.npz"]])
+def test_a_table_that_is_named_by_no_path_is_refused(path: Any) -> None:
+    """An empty path is the current folder to pathlib."""
+    assert f"benchmark.path={path!r} is no path" in refusal(lambda: open_table(path))
+
+
+def test_a_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert refusal(lambda: open_table(tmp_path)).startswith(f"the folder {tmp_path} cannot be read")
+
+
+def test_the_program_says_which_architecture_an_index_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["query", "12", "--table", str(OWN)]) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.split() == ["architecture", str(read_nb201("12"))]
+    assert second.split()[0] == "cifar10_valid_12"
+
+
 def test_the_packages_table_knows_every_architecture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     own = open_table()

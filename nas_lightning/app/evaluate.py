@@ -131,7 +131,9 @@ def _check(config: DictConfig) -> None:
         )
     check_format(config.export, config.train)
     if (config.run is None) == (config.genotype is None):
-        raise UserError("give either run=<folder of a finished search> or genotype=<name, genotype.json or text>.")
+        raise UserError("give either run=<folder of a finished search> or genotype=<name, text or file>.")
+    if config.run is not None and os.path.isfile(str(config.run)):
+        raise UserError(f"run={config.run} is a file, not the folder of a search; give it as genotype={config.run}.")
     if config.run is not None and not os.path.isdir(str(config.run)):
         raise UserError(
             f"run={config.run} is no folder of a search, and no finished one matches; give one with report.json."
@@ -172,7 +174,7 @@ def _genotype(config: DictConfig, space: SearchSpace) -> Genotype:
     given = str(config.run if config.genotype is None else config.genotype)
     if config.run is not None:
         path = Path(given) / "genotype.json"
-        if not path.exists():
+        if not os.path.exists(path):
             raise UserError(f"run={given} holds no genotype.json; let its search finish, or give genotype=.")
         genotype = Genotype.read(path)
         space.check(genotype, str(path))

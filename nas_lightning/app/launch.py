@@ -59,10 +59,9 @@ def start(program: str) -> None:
             sys.exit(str(error))
     options = get_args(sys.argv[1:])
     own = options.config_dir
-    if own is not None and not os.path.isdir(own):
-        sys.exit(
-            f"--config-dir {own} is no folder; give the one that holds your configs, such as relaxation/mine.yaml."
-        )
+    if own is not None and not (os.path.isdir(own) and os.access(own, os.R_OK | os.X_OK)):
+        what = "cannot be read" if os.path.isdir(own) else "is no folder"
+        sys.exit(f"--config-dir {own} {what}; give the one that holds your configs, such as relaxation/mine.yaml.")
     if own is not None:
         _check_names(Path(own))
     _check_groups([CONFIGS] if own is None else [CONFIGS, Path(own)], options.overrides, program)
@@ -76,7 +75,7 @@ def _check_names(own: Path) -> None:
     """Of two yamls of one group and name Hydra takes ours, and says nothing."""
     for ours in sorted(CONFIGS.rglob("*.yaml")):
         theirs = own / ours.relative_to(CONFIGS)
-        if theirs.exists() and not theirs.samefile(ours):
+        if os.path.exists(theirs) and not theirs.samefile(ours):
             sys.exit(f"{theirs} would be ignored, for nas_lightning has a yaml of this name; rename yours.")
 
 

@@ -28,6 +28,12 @@ def check_cache(setting: str | None) -> None:
         raise UserError(
             f"dataset.cache={setting!r} is no folder; give auto for the user's cache folder, a folder, or null for no cache."
         )
+    if (
+        setting not in (None, "auto")
+        and os.path.lexists(place := Path(setting).expanduser())
+        and not os.path.isdir(place)
+    ):
+        raise UserError(f"dataset.cache={setting} is no folder but a file; give a folder, which may be new.")
 
 
 def cache_folder(setting: str | None) -> Path | None:

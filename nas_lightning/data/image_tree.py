@@ -154,9 +154,9 @@ class _ArchivePerProcess:
 def open_tree(root: str, setting: str) -> ImageTree:
     """The images below `root`, a folder or a zip file; `setting` names it in the error message."""
     place = Path(str(root))  # a folder's name may be a number to YAML
-    if place.is_dir():
+    if os.path.isdir(place):
         return DirectoryTree(place)
-    if not place.exists():
+    if not os.path.exists(place):
         raise UserError(
             f"{setting}={root} does not exist (looked for {place.absolute()}); give an image folder or a zip of one."
         )

@@ -3,6 +3,7 @@
 Letters: B batch, S side in pixels.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from nas_lightning.data.datamodules import SizedDataModule, at_least
-from nas_lightning.data.images import Colour, Splits
+from nas_lightning.data.images import Colour, Splits, check_root
 from nas_lightning.data.workers import batches_of
 from nas_lightning.errors import UserError, check_flag, check_whole, is_number
 from nas_lightning.streams import stream_seed
@@ -50,6 +51,8 @@ class ImageNet:
     def __post_init__(self) -> None:
         for key, value in (("num_classes", self.num_classes), ("image_size", self.image_size), ("resize", self.resize)):
             check_whole(f"dataset.{key}", value, 2)
+        if self.root != "":  # without images a network is counted
+            check_root(self.root)
         check_flag("dataset.flip", self.flip)
         if self.resize < self.image_size:
             raise UserError(f"dataset.resize={self.resize} must not be below dataset.image_size={self.image_size}.")
@@ -213,7 +216,7 @@ class ImageNetData(SizedDataModule):
 
 def _open(root: str, part: str) -> ImageFolder:
     place = Path(root) / part
-    if not root or not place.is_dir():
+    if not root or not os.path.isdir(place):
         raise UserError(
             f"dataset.root={root!r} has no folder {part}/; give the folder with train/<class>/ and val/<class>/."
         )

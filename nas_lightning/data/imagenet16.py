@@ -1,6 +1,7 @@
 """ImageNet16-120, the third data set of NAS-Bench-201: 16x16 images of ImageNet's first 120 classes."""
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from nas_lightning.data.folder import Folder
-from nas_lightning.data.images import Colour, Images, ImageSet, Splits, check_settings, resize
+from nas_lightning.data.images import Colour, Images, ImageSet, Splits, check_root, check_settings, resize
 from nas_lightning.data.plain_pickle import read_plain_pickle
 from nas_lightning.errors import UserError
 
@@ -44,6 +45,7 @@ class ImageNet16_120:
     official_test: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_root(self.root)
         check_settings(self.image_size, self.padding, self.flip)
 
     @property
@@ -52,7 +54,7 @@ class ImageNet16_120:
 
     def load(self, progress: bool) -> Splits:
         folder = Path(self.root)
-        if (folder / "train").is_dir():
+        if os.path.isdir(folder / "train"):
             train, test = self._of_folder(progress)
         else:
             train, test = (self._of_files(folder, names) for names in (_TRAIN_FILES, _TEST_FILES))
@@ -74,7 +76,7 @@ class ImageNet16_120:
         return splits.train, splits.test
 
     def _of_files(self, folder: Path, names: tuple[str, ...]) -> Images:
-        missing = [name for name in names if not (folder / name).is_file()]
+        missing = [name for name in names if not os.path.isfile(folder / name)]
         if missing:
             raise UserError(
                 f"dataset={self.name} lacks {', '.join(missing)} in {folder.absolute()}; put the published files of the 16x16 "

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -144,6 +145,12 @@ def check_settings(image_size: int | None, padding: int | None, flip: bool) -> N
         raise UserError(
             f"dataset.padding={padding} is no number of pixels; give 0 or more pixels, or null for image_size/8."
         )
+
+
+def check_root(root: str) -> None:
+    """Reject what names no folder: to YAML a number is none, and null would be looked for as a folder called None."""
+    if not isinstance(root, str | Path) or root == "":
+        raise UserError(f"dataset.root={root!r} is no folder; give the path of one, such as ./{root or 'data'}.")
 
 
 def resize(pixels: Tensor, side: int) -> Tensor:

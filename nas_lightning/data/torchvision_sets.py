@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torchvision.datasets import CIFAR10, CIFAR100, SVHN
 
-from nas_lightning.data.images import Colour, Images, Splits, check_settings, resize
+from nas_lightning.data.images import Colour, Images, Splits, check_root, check_settings, resize
 from nas_lightning.errors import UserError, check_flag
 
 _NATIVE_SIDE = 32
@@ -46,6 +46,7 @@ class _Cifar:
     statistics: ClassVar[dict[Normalisation, tuple[Colour, Colour]]]
 
     def __post_init__(self) -> None:
+        check_root(self.root)
         check_settings(self.image_size, self.padding, self.flip)
         check_flag("dataset.download", self.download)
         if self.normalisation not in self.statistics:
@@ -102,6 +103,7 @@ class Svhn:
     official_test: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_root(self.root)
         check_settings(self.image_size, self.padding, self.flip)
         check_flag("dataset.download", self.download)
 

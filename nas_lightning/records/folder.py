@@ -92,7 +92,7 @@ def _alternatives(key: str, value: str) -> list[str]:
 
 def _is_finished_search(folder: Path) -> bool:
     """Not an evaluation, whose metrics.csv lie in the folders of its networks."""
-    return all((folder / name).exists() for name in ("genotype.json", "report.json", "metrics.csv"))
+    return all(os.path.exists(folder / name) for name in ("genotype.json", "report.json", "metrics.csv"))
 
 
 def _quoted(text: str) -> str:

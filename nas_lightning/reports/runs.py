@@ -160,7 +160,7 @@ def _places(folders: Sequence[str | Path]) -> Iterator[tuple[Path, list[str]]]:
             raise UserError(
                 f"{folder} is not a folder; give the folder of a run or of a sweep, such as runs/quickstart."
             )
-        for place, below, files in os.walk(folder):
+        for place, below, files in os.walk(folder, onerror=_unlisted):
             below[:] = [name for name in below if name not in _NOT_SEARCHED and not name.startswith(".")]
             entries += len(below) + len(files)
             if entries > _MOST_ENTRIES:
@@ -172,6 +172,12 @@ def _places(folders: Sequence[str | Path]) -> Iterator[tuple[Path, list[str]]]:
                     continue
                 seen.add(real)
             yield Path(place), files
+
+
+def _unlisted(error: OSError) -> None:
+    raise UserError(
+        f"{error.filename} cannot be listed ({error.strerror}); make it readable, or give folders beside it."
+    )
 
 
 def _run_at(place: Path, files: list[str]) -> Iterator[Run]:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nas_lightning.errors import UserError, exit_status
+from nas_lightning.genotypes.nb201 import read_nb201
 from nas_lightning.tabular.nb201_sources import read_sources
 from nas_lightning.tabular.nb201_table import CONVERT, NB201_SIZE, NB201Table, nb201_code
 
@@ -29,11 +30,16 @@ def open_table(path: str | Path | None = None) -> NB201Table:
     None stands for data/nb201.npz where there is such a file, else for the package's own table. Raises UserError where there
     is nothing at a path that was named, something that is no whole table, or what is only read by `convert --trust`.
     """
+    if path is not None and (not isinstance(path, str | Path) or not str(path)):
+        raise UserError(
+            f"benchmark.path={path!r} is no path; give a table's, or leave benchmark.path and NAS_LIGHTNING_NB201 out for the "
+            "package's own table."
+        )
     if path is None and not FULLER.exists():
         own = read_sources([OWN])
         return replace(own, sources=("the package's own table", *own.sources))
     path = FULLER if path is None else path
-    if not Path(path).exists():
+    if not os.path.exists(path):  # unlike Path.exists it may be asked of a folder that cannot be read
         raise UserError(
             f"there is no NAS-Bench-201 table at {path}; make one with `{CONVERT} SOURCE TABLE.npz` from "
             "the official .pth, a NATS-Bench folder or CSV files, or leave benchmark.path and NAS_LIGHTNING_NB201 out for "
@@ -62,8 +68,11 @@ def _convert(sources: Sequence[str], table_path: Path, epochs: int | None, trust
     print(f"{table_path}: {len(table)} of {NB201_SIZE} architectures, {', '.join(table.columns)}")
 
 
-def _query(path: Path | None, arch: str) -> None:
-    for column, accuracy in open_table(path).query_string(arch).items():
+def _query(path: str | None, arch: str) -> None:
+    genotype = read_nb201(arch)
+    if arch.strip().isdecimal():
+        print(f"{'architecture':<24} {genotype}")
+    for column, accuracy in open_table(path).query(genotype).items():
         print(f"{column:<24} {accuracy:7.3f}")
 
 
@@ -90,8 +99,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     convert.add_argument("--trust", action="store_true", help="read pickles (.pth, NATS-Bench), which can run code")
     convert.add_argument("--hundredths", action="store_true", help="round to 0.01 %%: a smaller file")
     query = commands.add_parser("query", help="print the accuracies of one architecture")
-    query.add_argument("--table", type=Path, metavar="TABLE", help="data/nb201.npz or the package's own unless named")
-    query.add_argument("arch", metavar="ARCH", help="in single quotes: '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|'")
+    query.add_argument("--table", metavar="TABLE", help="data/nb201.npz or the package's own unless named")
+    query.add_argument(
+        "arch", metavar="ARCH", help="in single quotes: '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|', or its index"
+    )
     options = parser.parse_args(arguments)
     if options.command == "convert":
         return exit_status(

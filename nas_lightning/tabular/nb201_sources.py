@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,7 +48,11 @@ def read_sources(sources: Sequence[str | Path], epochs: int | None = None, trust
 
 
 def _expand(source: Path) -> list[Path]:
-    if not source.is_dir() or (source / _NATS_META).exists():
+    if not source.is_dir():
+        return [source]
+    if not os.access(source, os.R_OK | os.X_OK):
+        raise UserError(f"the folder {source} cannot be read; give yourself the permission, or another folder.")
+    if os.path.exists(source / _NATS_META):
         return [source]
     files = sorted(source.glob("*.csv"))
     if not files:
@@ -61,7 +66,7 @@ def _read_file(path: Path, epochs: int | None, trust: bool) -> NB201Table:
     kind = "nats" if path.is_dir() else path.suffix.lower()
     if kind not in ("nats", ".pth", ".csv", ".npz"):
         raise UserError(f"{path} is no benchmark file; give a .pth, .csv or .npz file, or a NATS-Bench or CSV folder.")
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError(
             f"there is no file {path}; give the path of a .pth, .csv or .npz file, or of a NATS-Bench or CSV folder."
         )

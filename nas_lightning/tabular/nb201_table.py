@@ -111,8 +111,9 @@ class NB201Table:
                 table = cls(_percent(stored), tuple(file["columns"].tolist()), tuple(file["sources"].tolist()))
         # A truncated archive is a BadZipFile; a plain .npy is no context manager (TypeError, AttributeError).
         except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            reason = str(error).split(". ")[0]  # numpy's goes on to advise to load what may be anybody's code
             raise UserError(
-                f"the NAS-Bench-201 table {path} cannot be read ({error}); make it again with `{CONVERT}`."
+                f"the NAS-Bench-201 table {path} cannot be read ({reason}); make it again with `{CONVERT}`."
             ) from error
         names = [str(column) for column in table.columns]
         named = bool(names) and all(_COLUMN.fullmatch(name) for name in names)
