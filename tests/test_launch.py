@@ -135,6 +135,7 @@ def test_two_experiments_in_one_launch_are_refused(tmp_path):
     ("program", "arguments", "sentence"),
     [
         ("train.py", ("sched.lam=0",), "sched.lam must be"),
+        ("train.py", ("sched.lam=${nope}",), "Interpolation key 'nope' not found"),
         ("train.py", ("dataset=folder", "dataset.root=nowhere.zip"), "nowhere.zip"),
         ("evaluate.py", ("genotype=|skip~0|",), "NAS-Bench-201"),
     ],

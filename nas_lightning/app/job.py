@@ -91,9 +91,7 @@ def _environment_explained(folder: Path) -> Iterator[None]:
             f"{error.filename or folder}: {error.strerror}; mend that and run the same command to go on."
         ) from error
     except OmegaConfBaseException as error:
-        raise UserError(
-            f"{error.full_key or 'the configuration'}: {' '.join(str(error.msg or error).split())}; correct the value."
-        ) from error
+        raise UserError(in_one_sentence(error)) from error
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
@@ -101,6 +99,12 @@ def _environment_explained(folder: Path) -> Iterator[None]:
             f"out of memory in {folder} ({' '.join(str(error).split())[:200]}); give a smaller space.C, data.batch_size or "
             "number of images, or a machine with more."
         ) from error
+
+
+def in_one_sentence(error: OmegaConfBaseException) -> str:
+    """What OmegaConf says on several lines, such as of an interpolation that leads nowhere."""
+    reason = " ".join(str(error.msg or error).split("full_key:")[0].split())
+    return f"a value of the command line or of a yaml cannot be resolved ({reason}); correct what follows the ${{."
 
 
 def _note_failure(folder: Path, cause: str) -> None:

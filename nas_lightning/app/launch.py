@@ -15,8 +15,10 @@ import yaml
 from hydra._internal.utils import get_args
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app.configs import CONFIGS
+from nas_lightning.app.job import in_one_sentence
 from nas_lightning.app.stdout import outlive_reader
 from nas_lightning.app.tasks import TASKS
 from nas_lightning.errors import UserError
@@ -37,7 +39,11 @@ class Launch(Callback):
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _make(Path(config.hydra.run.dir))
+        try:
+            folder = config.hydra.run.dir  # it has the overrides in it, resolved
+        except OmegaConfBaseException as error:
+            sys.exit(in_one_sentence(error))
+        _make(Path(folder))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         _check_sweep(config.hydra.overrides.task)
@@ -67,6 +73,8 @@ def start(program: str) -> None:
     _check_groups([CONFIGS] if own is None else [CONFIGS, Path(own)], options.overrides, program)
     try:
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=program)(TASKS[program])()
+    except OmegaConfBaseException as error:  # of a job of a sweep
+        sys.exit(in_one_sentence(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
