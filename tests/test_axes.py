@@ -137,6 +137,11 @@ def test_the_report_records_every_groups_choice(tmp_path):
             ("bilevel=fixed", "penalty=beta_decay"),
             "penalty, a term of alpha's loss, cannot be had with a bilevel without",
         ),
+        (
+            ("model.arch_start=4", "trainer.max_epochs=4"),
+            r"model.arch_start=4 leaves none of the 4 epochs of trainer.max",
+        ),
+        (("model.arch_start=0.9", "trainer.max_epochs=4"), "model.arch_start=0.9 leaves none of the 4 epochs"),
         (("bilevel=fixed", "model.weight_clip_includes_arch=true"), "cannot be had with a bilevel without one"),
         (
             ("method=sdarts_rs_pt", "stages.stages.search.epochs=2", "stages.stages.projection.epochs=2"),

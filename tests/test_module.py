@@ -39,11 +39,11 @@ class TextbookSearch:
         self.momentum = {}
         self.m, self.v, self.steps = torch.zeros_like(self.alpha), torch.zeros_like(self.alpha), 0
 
-    def alpha_gradient(self, x, y):
+    def alpha_gradient(self, x, y, sn):
         beta = torch.softmax(self.alpha / TEMPERATURE, -1).requires_grad_()
         g = torch.autograd.grad(F.cross_entropy(self.reference(x, beta), y), beta)[0]
         total = (jacobian(beta.detach()) @ g[..., None]).squeeze(-1) / TEMPERATURE
-        if self.sn:
+        if sn:
             total += (jacobian(torch.softmax(self.alpha, -1)) @ g[..., None]).squeeze(-1)
         return total
 
@@ -53,9 +53,11 @@ class TextbookSearch:
         grads = torch.autograd.grad(F.cross_entropy(self.reference(x, beta), y), parameters)
         squares = sum(g.square().sum() for g in grads)
         if self.includes_arch:
-            self.alpha_grad = self.alpha_grad + self.alpha_gradient(x, y)
+            # What the last step has left, its second term included, and the weights' loss', which has none.
+            self.alpha_grad = self.alpha_grad + self.alpha_gradient(x, y, sn=False)
             squares = squares + self.alpha_grad.square().sum()
         scale = 1.0 if self.weight_clip is None else min(1.0, self.weight_clip / (squares.sqrt().item() + 1e-6))
+        self.alpha_grad = self.alpha_grad * scale
         with torch.no_grad():
             for p, g in zip(parameters, grads, strict=True):
                 g = g * scale + 5e-4 * p
@@ -63,7 +65,7 @@ class TextbookSearch:
                 p -= 0.025 * (g + 0.9 * buffer)  # Nesterov
 
     def arch_step(self, x, y):
-        g = self.alpha_gradient(x, y)
+        g = self.alpha_gradient(x, y, self.sn)
         if self.arch_clip.mode == "norm":
             g = g * min(1.0, self.arch_clip.value / (g.norm().item() + 1e-6))
         elif self.arch_clip.mode == "value":
@@ -75,8 +77,10 @@ class TextbookSearch:
         corrected = self.m / (1 - 0.5**self.steps), self.v / (1 - 0.999**self.steps)
         self.alpha = self.alpha - 3e-4 * corrected[0] / (corrected[1].sqrt() + 1e-8)
 
-    def step(self, batch):
-        halves = [lambda: self.weight_step(*batch["train"]), lambda: self.arch_step(*batch["valid"])]
+    def step(self, batch, trains_alpha):
+        halves = [lambda: self.weight_step(*batch["train"])]
+        if trains_alpha:
+            halves.append(lambda: self.arch_step(*batch["valid"]))
         for half in halves if self.order == "weights_first" else reversed(halves):
             half()
 
@@ -95,9 +99,14 @@ class Batches(pl.LightningDataModule):
     def train_dataloader(self):
         return torch.utils.data.DataLoader(self.batches, batch_size=None)
 
+    def val_dataloader(self):
+        return torch.utils.data.DataLoader([self.batches[0]["valid"]], batch_size=None)
 
-def trained(order="weights_first", sn=True, weight_clip=5.0, includes_arch=False, arch_clip=None):
-    """(module after STEPS batches through Lightning, the textbook search after the same)"""
+
+def trained(
+    order="weights_first", sn=True, weight_clip=5.0, includes_arch=False, arch_clip=None, epochs=1, arch_start=0
+):
+    """(module after epochs of STEPS batches through Lightning, the textbook search after the same)"""
     torch.manual_seed(0)
     module = SupernetModule(
         NB201(C=2, N=1),
@@ -109,19 +118,21 @@ def trained(order="weights_first", sn=True, weight_clip=5.0, includes_arch=False
         weight_clip=weight_clip,
         weight_clip_includes_arch=includes_arch,
         arch_clip=arch_clip,
+        arch_start=arch_start,
     ).double()
     module.architecture.set_temperature(TEMPERATURE)
     assert (module.architecture.beta()["cell"] == 0).any()
     textbook = TextbookSearch(copy.deepcopy(module), order, sn, weight_clip, includes_arch, arch_clip or ArchClip())
-    for batch in Batches().batches:
-        textbook.step(batch)
-    return fitted(module), textbook
+    for epoch in range(epochs):
+        for batch in Batches().batches:
+            textbook.step(batch, trains_alpha=epoch >= arch_start)
+    return fitted(module, epochs), textbook
 
 
-def fitted(module):
-    """The module after STEPS batches through Lightning, in float64."""
+def fitted(module, epochs=1):
+    """The module after epochs of STEPS batches through Lightning, in float64, each with its validation."""
     trainer = pl.Trainer(
-        max_epochs=1, accelerator="cpu", precision="64-true", logger=False, enable_checkpointing=False,
+        max_epochs=epochs, accelerator="cpu", precision="64-true", logger=False, enable_checkpointing=False,
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, datamodule=Batches())
@@ -136,8 +147,17 @@ def fitted(module):
         {"sn": False},
         {"weight_clip": 0.1},
         {"weight_clip": None},
-        {"weight_clip": 1.0, "includes_arch": True},
+        {"weight_clip": 1.0, "includes_arch": True, "epochs": 3},
+        {"weight_clip": 1.0, "includes_arch": True, "sn": False, "epochs": 2},
         {"weight_clip": 1.0, "includes_arch": True, "order": "arch_first"},
+        {"weight_clip": 1.0, "includes_arch": True, "arch_clip": ArchClip("norm", 1e-3)},
+        {
+            "weight_clip": 1.0,
+            "includes_arch": True,
+            "epochs": 2,
+            "arch_start": 1,
+        },  # steps add up until alpha is trained
+        {"weight_clip": None, "includes_arch": True},
         {"arch_clip": ArchClip("norm", 1e-3)},
         {"arch_clip": ArchClip("value", 1e-4)},
     ],

@@ -50,6 +50,11 @@ class Relaxation(ABC):
         """What relaxes the edges into a node, at temperature 1 and without a draw, where edges have weights of their own."""
         return self
 
+    def of_weight_step(self) -> "Relaxation":
+        """The same beta where the weights' loss reaches alpha (`model.weight_clip_includes_arch`), with what belongs to
+        alpha's own step alone left out of its gradient."""
+        return self
+
     def initial(self, mask_EO: Tensor, generator: torch.Generator) -> Tensor:
         """alpha_EO at the start of a search: 1e-3 * N(0, 1), as the code of arXiv 1806.09055."""
         return 1e-3 * torch.randn(mask_EO.shape, generator=generator)

@@ -106,6 +106,10 @@ class SnSoftmax(Logits):
     def of_cell(self, cell: str) -> Relaxation:
         return Softmax() if self.cells == "normal" and cell == "reduce" else self
 
+    def of_weight_step(self) -> Relaxation:
+        """The ordinary one: the authors' programs add the second term in the architecture step."""
+        return Softmax()
+
     def of_edges(self) -> Relaxation:
         """The ordinary one: the second term is a device of the operations."""
         return Softmax()

@@ -160,12 +160,13 @@ class Architecture(nn.Module):
         auxiliary = {name: spec.auxiliary_skip for name, spec in self.cells.items()}
         return some(auxiliary), some({name: spec.drop_path for name, spec in self.cells.items()})
 
-    def beta(self, drawn: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """beta_EO of each cell type, attached to alpha. drawn: cell type -> what its relaxation drew."""
+    def beta(self, drawn: Mapping[str, Tensor] | None = None, weight_step: bool = False) -> dict[str, Tensor]:
+        """beta_EO of each cell type, attached to alpha. drawn: cell type -> what its relaxation drew. weight_step: with the
+        gradient that alpha has of the weights' loss, see `Relaxation.of_weight_step`."""
         betas = {}
         for name, alpha_EO in self.alpha.items():
             arguments = alpha_EO, self.mask(name), self.temperature, (drawn or {}).get(name)
-            relaxation = self.relaxations[name]
+            relaxation = self.relaxations[name].of_weight_step() if weight_step else self.relaxations[name]
             betas[name] = relaxed(relaxation, *arguments) if self._has_dropped[name] else relaxation(*arguments)
         return betas
 

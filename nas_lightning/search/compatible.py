@@ -9,6 +9,7 @@ from torch import nn
 from nas_lightning.bilevel.base import Bilevel
 from nas_lightning.derive.base import DeriveRule, derived
 from nas_lightning.errors import UserError
+from nas_lightning.schedules.base import whole_epochs
 from nas_lightning.search.architecture import Architecture
 from nas_lightning.search.halves import HalfSteps
 from nas_lightning.spaces.base import SearchSpace
@@ -71,6 +72,15 @@ def check_derive(space: SearchSpace, rule: DeriveRule, halves: HalfSteps) -> Non
             f"derive: the rule {type(rule).__name__} does not fit space {space.name} ({str(error).rstrip('.')}); leave "
             f"derive=null for the space's own rule, {type(space.rule).__name__}."
         ) from error
+
+
+def check_arch_start(arch_start: int | float, epochs: int, bilevel: Bilevel) -> None:
+    """UserError where a run of `epochs` ends before alpha's first step, unless it has none on purpose."""
+    if bilevel.batches and whole_epochs(arch_start, epochs) >= epochs:
+        raise UserError(
+            f"model.arch_start={arch_start} leaves none of the {epochs} epochs of trainer.max_epochs to train alpha in, so its "
+            "random start would be what is found; give fewer epochs or a smaller fraction, or bilevel=fixed for that."
+        )
 
 
 def check_widening(supernet: nn.Module, stages: Stages | None) -> None:

@@ -69,10 +69,13 @@ class HalfSteps:
         logits = self.supernet(x, weights)
         return F.cross_entropy(logits, y), logits
 
-    def loss(self, batch: Batch, drawn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """(cross entropy, logits) at beta attached to alpha: what the architecture step differentiates."""
+    def loss(self, batch: Batch, drawn: Mapping[str, Tensor], weight_step: bool = False) -> tuple[Tensor, Tensor]:
+        """(cross entropy, logits) at beta attached to alpha: what the architecture step differentiates.
+
+        weight_step: with the gradient that a weight step leads to alpha, see `Architecture.beta`.
+        """
         architecture = self.architecture
-        betas, active = architecture.beta(drawn), self.skipping.alpha_step(drawn)
+        betas, active = architecture.beta(drawn, weight_step), self.skipping.alpha_step(drawn)
         kept = architecture.kept(drawn, len(batch[0]))
         return self.loss_at(batch, architecture.weights(betas, active, architecture.offsets(drawn), kept))
 
@@ -115,15 +118,15 @@ class HalfSteps:
     def weight_gradients(self, batch: Batch, drawn: Mapping[str, Tensor], with_alpha: bool = False) -> Outputs:
         """(loss, logits, each weight's gradient, None where nothing led to it).
 
-        with_alpha: what alpha's gradients hold grows by the weight loss', at beta unperturbed and with nothing left out.
+        with_alpha: then alpha's of the same loss, at beta unperturbed and with nothing left out.
         """
-        weights = list(self.supernet.parameters())
-        for weight in weights:
-            weight.grad = None
-        loss, logits = self.loss(batch, drawn) if with_alpha else self.weight_loss(batch, drawn)
+        wanted = [*self.supernet.parameters(), *(self.alphas() if with_alpha else [])]
+        for parameter in wanted:
+            parameter.grad = None
+        loss, logits = self.loss(batch, drawn, weight_step=True) if with_alpha else self.weight_loss(batch, drawn)
         # backward, not autograd.grad: that gives gradients in another memory layout, whose norm rounds differently.
         loss.backward()
-        return loss.detach(), logits.detach(), *(weight.grad for weight in weights)
+        return loss.detach(), logits.detach(), *(parameter.grad for parameter in wanted)
 
 
 def _shapes(betas: Betas) -> dict[str, torch.Size]:

@@ -15,7 +15,7 @@ from nas_lightning.errors import UserError, brief, check_flag, is_number
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.meters import Means
 from nas_lightning.optimizers.base import ArchOptimizerFactory, OptimizerFactory, SchedulerFactory
-from nas_lightning.optimizers.clip import ArchClip
+from nas_lightning.optimizers.clip import ArchClip, JointClip
 from nas_lightning.optimizers.lookahead import SgdLookahead
 from nas_lightning.penalties.base import Penalty
 from nas_lightning.perturbations.base import Perturbation
@@ -46,7 +46,8 @@ class SupernetModule(pl.LightningModule):
         architectures are derived, the space's own unless given.
     weight_clip: largest L2 norm of the weights' gradient, None for no clipping.
     weight_clip_includes_arch: count alpha's gradient in that norm (the last architecture step's plus what the weight
-        loss adds), as NAS-Bench-201's programs do; at small temperatures it can dominate and shrink the weight step.
+        loss adds, see `JointClip`), as NAS-Bench-201's programs do; at small temperatures it dominates and shrinks the
+        weight step.
     arch_start: epochs (int) or fraction of the run (float) in which only the weights are trained: alpha's first step comes
         after them (PC-DARTS: 15 of 50).
     discretise: what the discretised accuracy is measured on: `derived`, or as programs of others do, `cold` and
@@ -95,7 +96,6 @@ class SupernetModule(pl.LightningModule):
         self.rule = derive or space.rule
         self.bilevel: Bilevel = bilevel or FirstOrder()
         self.weight_clip = weight_clip
-        self.weight_clip_includes_arch = weight_clip_includes_arch
         self.arch_clip = arch_clip or ArchClip()
         self.arch_start = arch_start
         self.discretise = discretisation(discretise)
@@ -104,7 +104,9 @@ class SupernetModule(pl.LightningModule):
         self.architecture = Architecture(space.cells, relaxation, torch.Generator().manual_seed(seed))
         self.supernet = space.supernet(num_classes)
         self.halves = HalfSteps(self.architecture, self.supernet, penalty, perturbation)
-        self.halves.skipping.dense |= weight_clip_includes_arch
+        joint = weight_clip_includes_arch and weight_clip is not None
+        self.joint_clip = JointClip(self.halves.alphas()) if joint else None
+        self.halves.skipping.dense |= joint
         self.runner = StepRunner(self.halves, graphs, compile)
         self.alpha_rests = False  # in a stage, see `callbacks.Decisions`
         self.partial: int | None = None  # since operations got wider
@@ -201,14 +203,16 @@ class SupernetModule(pl.LightningModule):
     def _weight_step(self, batch: Batch, step: int) -> None:
         drawn = self.draw(step, for_weights=True) | self.draw_drop_path(step, "weights", len(batch[0]))
         weights = list(self.supernet.parameters())
-        alphas = self.halves.alphas() if self.weight_clip_includes_arch else []
         loss, logits, *gradients = self.half_step("weights", {"train": batch}, drawn)
-        mean_over_ranks_([*gradients, *(alpha.grad for alpha in alphas)])
-        for weight, gradient in zip(weights, gradients, strict=True):
+        mean_over_ranks_(gradients)
+        of_weights, of_alpha = gradients[: len(weights)], gradients[len(weights) :]
+        for weight, gradient in zip(weights, of_weights, strict=True):
             # Left out: the gradient is 0, and momentum and weight decay still act.
             weight.grad = torch.zeros_like(weight) if gradient is None else gradient
-        if self.weight_clip is not None:
-            nn.utils.clip_grad_norm_(weights + alphas, self.weight_clip)
+        if self.joint_clip is not None:
+            self.joint_clip(weights, self.halves.alphas(), of_alpha, self.weight_clip)
+        elif self.weight_clip is not None:
+            nn.utils.clip_grad_norm_(weights, self.weight_clip)
         self.optimizers()[0].step()  # type: ignore[index]
         self.halves.skipping.count(drawn)
         self.train_means.update(loss, logits, batch[1])
@@ -223,6 +227,8 @@ class SupernetModule(pl.LightningModule):
         for alpha, gradient in zip(alphas, gradients, strict=True):
             alpha.grad = gradient
         self.arch_clip(alphas)
+        if self.joint_clip is not None:
+            self.joint_clip.keep(alphas)
         with self.architecture.decided_at_rest():
             self.optimizers()[1].step()  # type: ignore[index]
         self.halves.skipping.follow(step_bound(self._arch_optimizer()))
@@ -231,7 +237,7 @@ class SupernetModule(pl.LightningModule):
     def gradients(self, half: str, batches: dict[str, Batch], drawn: dict[str, Tensor]) -> Outputs:
         """(loss, logits, the gradients) of the half step "weights" or "alpha" on this rank's batch."""
         if half == "weights":
-            return self.halves.weight_gradients(batches["train"], drawn, self.weight_clip_includes_arch)
+            return self.halves.weight_gradients(batches["train"], drawn, self.joint_clip is not None)
         outputs = self.bilevel.alpha_gradients(self.halves, batches, drawn, SgdLookahead(self._weight_optimizer))
         wanted = 2 + len(self.halves.alphas())
         if not isinstance(outputs, tuple) or len(outputs) != wanted:

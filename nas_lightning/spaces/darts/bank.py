@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import grad
 
-from nas_lightning.spaces.kernels import ChannelsLastGradient, EdgeScale, average_pool_3x3
+from nas_lightning.spaces.kernels import ChannelsLastGradient, EdgeScale, average_pool_3x3, batch_norm
 from nas_lightning.spaces.weights import EdgeWeights
 from nas_lightning.spaces.widening import Widening
 
@@ -86,11 +86,6 @@ def _gradient_columns(
     return [left, right[..., 1:]]
 
 
-def _normalise(x: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Batch norm by batch statistics, with `weight` (beta) as its scale."""
-    return F.batch_norm(x, None, None, weight=weight, training=True)
-
-
 def _rows(stacked: Tensor, positions: tuple[int, ...], rows: int) -> Tensor:
     """The parameters of the edges at `positions`, of `rows` rows each."""
     if len(positions) * rows == stacked.shape[0]:
@@ -144,8 +139,8 @@ class StackedSeparable(nn.Module):
         self.second.widen(channels, widening)
 
     def forward(self, rectified: Tensor, positions: tuple[int, ...], beta_KC: Tensor) -> Tensor:
-        middle = F.relu(_normalise(self.first(rectified, positions, self.stride)), inplace=True)
-        return _normalise(self.second(middle, positions), beta_KC)
+        middle = F.relu(batch_norm(self.first(rectified, positions, self.stride)), inplace=True)
+        return batch_norm(self.second(middle, positions), beta_KC)
 
 
 class StackedFactorizedReduce(nn.Module):
@@ -177,7 +172,7 @@ class StackedFactorizedReduce(nn.Module):
         both = torch.cat([rectified[:, :, ::2, ::2], F.pad(rectified, (-1, 1, -1, 1))[:, :, ::2, ::2]], 1)
         wide = F.conv2d(both.contiguous(memory_format=torch.channels_last), halves, groups=2)
         by_edge = wide.permute(0, 2, 3, 1).unflatten(-1, (2, edges, half)).transpose(3, 4).flatten(3)
-        return _normalise(by_edge.permute(0, 3, 1, 2), beta_KC)
+        return batch_norm(by_edge.permute(0, 3, 1, 2), beta_KC)
 
 
 def _to_subgrids(x: Tensor) -> Tensor:
@@ -272,7 +267,7 @@ class DartsBank(nn.Module):
             kind = self.kinds[name]
             beta_KC = weights.per_channel(edges, self.columns[name], self.channels)
             if name in DILATED:
-                wide = _normalise(kind(_copies(grid, len(edges), grid_copies), positions, dilation=dilation), beta_KC)
+                wide = batch_norm(kind(_copies(grid, len(edges), grid_copies), positions, dilation=dilation), beta_KC)
                 _add(dilated, edges, wide)
             else:
                 source = _copies(rectified, len(edges), copies) if name in SEPARABLE else rectified
@@ -321,10 +316,10 @@ class DartsBank(nn.Module):
 
     def _features(self, name: str, x: Tensor) -> Tensor:
         if name == "max_pool_3x3":
-            return _normalise(F.max_pool2d(x, 3, self.stride, 1))
+            return batch_norm(F.max_pool2d(x, 3, self.stride, 1))
         if name == "avg_pool_3x3":
             pooled = average_pool_3x3(x) if self.stride == 1 else F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
-            return _normalise(pooled)
+            return batch_norm(pooled)
         return noise_like(x, self.stride)
 
 

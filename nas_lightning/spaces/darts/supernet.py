@@ -10,13 +10,9 @@ from torch import Tensor, nn
 
 from nas_lightning.cells import CellSpec
 from nas_lightning.spaces.darts.bank import DartsBank, StackedFactorizedReduce
+from nas_lightning.spaces.kernels import BatchStatisticsNorm
 from nas_lightning.spaces.relaxed import RelaxedNodes
 from nas_lightning.spaces.weights import EdgeWeights
-
-
-def _batch_norm(channels: int, affine: bool) -> nn.BatchNorm2d:
-    """By batch statistics always: a relaxed and a discretised supernet differ too much to share running ones."""
-    return nn.BatchNorm2d(channels, affine=affine, track_running_stats=False)
 
 
 class _Reduce(nn.Module):
@@ -36,7 +32,7 @@ def _preprocess(in_channels: int, channels: int, reduce: bool) -> nn.Module:
     if reduce:
         return _Reduce(in_channels, channels)
     convolution = nn.Conv2d(in_channels, channels, 1, bias=False)
-    return nn.Sequential(nn.ReLU(), convolution, _batch_norm(channels, affine=False))
+    return nn.Sequential(nn.ReLU(), convolution, BatchStatisticsNorm(channels, affine=False))
 
 
 class DartsCell(RelaxedNodes):
@@ -88,7 +84,7 @@ class DartsSupernet(nn.Module):
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(3, 3 * channels, 3, padding=1, bias=False), _batch_norm(3 * channels, affine=True)
+            nn.Conv2d(3, 3 * channels, 3, padding=1, bias=False), BatchStatisticsNorm(3 * channels)
         )
         reductions = {num_cells // 3, 2 * num_cells // 3}
         self.cell_types = ["reduce" if index in reductions else "normal" for index in range(num_cells)]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_lightning.spaces.kernels import ChannelsLastGradient, EdgeScale, average_pool_3x3
+from nas_lightning.spaces.kernels import ChannelsLastGradient, EdgeScale, average_pool_3x3, batch_norm
 from nas_lightning.spaces.weights import EdgeWeights
 from nas_lightning.spaces.widening import Widening
 
@@ -54,7 +54,7 @@ class StackedConv(nn.Module):
             weight = torch.cat([weight.split(self.channels)[p] for p in positions])
             bias = None if bias is None else torch.cat([bias.split(self.channels)[p] for p in positions])
         wide = F.conv2d(rectified, weight, bias, padding=self.padding)
-        return F.batch_norm(wide, None, None, weight=beta_KC, training=True)
+        return batch_norm(wide, beta_KC)
 
 
 class SourceBank(nn.Module):

@@ -8,25 +8,30 @@ from torch import Tensor, nn
 
 from nas_lightning.spaces.weights import EdgeWeights
 
+Norm = Callable[[int], nn.Module]
+"""A batch norm of so many channels."""
+
 
 class ReluConvBn(nn.Sequential):
     """ReLU, convolution k x k without bias, batch norm."""
 
-    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, norm: Norm = nn.BatchNorm2d
+    ) -> None:
         super().__init__(
             nn.ReLU(),
             nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False),
-            nn.BatchNorm2d(out_channels),
+            norm(out_channels),
         )
 
 
 class _Reduction(nn.Module):
     """The residual block between stages: stride 2, channels doubled. The shortcut's convolution has no batch norm."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm: Norm) -> None:
         super().__init__()
-        self.first = ReluConvBn(in_channels, out_channels, 3, stride=2)
-        self.second = ReluConvBn(out_channels, out_channels, 3)
+        self.first = ReluConvBn(in_channels, out_channels, 3, stride=2, norm=norm)
+        self.second = ReluConvBn(out_channels, out_channels, 3, norm=norm)
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,13 +41,20 @@ class _Reduction(nn.Module):
 class Skeleton(nn.Module):
     """Stem, three stages of cells with reductions between them, head. `cell(channels)` makes one cell."""
 
-    def __init__(self, channels: int, cells_per_stage: int, num_classes: int, cell: Callable[[int], nn.Module]) -> None:
+    def __init__(
+        self,
+        channels: int,
+        cells_per_stage: int,
+        num_classes: int,
+        cell: Callable[[int], nn.Module],
+        norm: Norm = nn.BatchNorm2d,
+    ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels))
+        self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), norm(channels))
         widths = (channels, 2 * channels, 4 * channels)
         self.stages = nn.ModuleList(nn.ModuleList(cell(width) for _ in range(cells_per_stage)) for width in widths)
-        self.reductions = nn.ModuleList(_Reduction(a, b) for a, b in pairwise(widths))
-        self.head = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU())
+        self.reductions = nn.ModuleList(_Reduction(a, b, norm) for a, b in pairwise(widths))
+        self.head = nn.Sequential(norm(widths[-1]), nn.ReLU())
         self.classifier = nn.Linear(widths[-1], num_classes)
 
     def run(self, x: Tensor, *relaxed: EdgeWeights) -> Tensor:

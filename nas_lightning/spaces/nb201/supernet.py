@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from nas_lightning.cells import CellSpec
+from nas_lightning.spaces.kernels import BatchStatisticsNorm
 from nas_lightning.spaces.nb201.bank import SourceBank
 from nas_lightning.spaces.nb201.skeleton import Skeleton
 from nas_lightning.spaces.relaxed import RelaxedNodes
@@ -30,8 +31,7 @@ class RelaxedCell(RelaxedNodes):
 
 
 class NB201Supernet(Skeleton):
-    """All 15,625 networks in one. Batch norms use batch statistics always: the activations of a relaxed and of a
-    discretised supernet differ too much for shared running statistics."""
+    """All 15,625 networks in one."""
 
     def __init__(
         self, spec: CellSpec, channels: int, cells_per_stage: int, num_classes: int, conv_bias: bool, partial: int
@@ -39,11 +39,7 @@ class NB201Supernet(Skeleton):
         def cell(width: int) -> RelaxedCell:
             return RelaxedCell(spec, width, conv_bias, partial)
 
-        super().__init__(channels, cells_per_stage, num_classes, cell)
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.track_running_stats = False
-                module.running_mean = module.running_var = module.num_batches_tracked = None
+        super().__init__(channels, cells_per_stage, num_classes, cell, BatchStatisticsNorm)
         self.to(memory_format=torch.channels_last)
 
     def cells(self) -> Iterator[nn.Module]:
