@@ -17,6 +17,9 @@ ROOT = Path(__file__).parent.parent
 OmegaConf.register_new_resolver("run_folder", folder_name, replace=True)
 torch.set_num_threads(1)
 
+PATIENCE = 1_800
+"""Seconds to wait for another process, which takes three on an idle machine and minutes on one with a load of 20."""
+
 TOY = (
     "dataset=fake", "benchmark=none", "space.C=4", "space.N=1", "data.batch_size=16", "data.train_images=48",
     "data.valid_images=48", "dataset.image_size=8", "trainer.max_epochs=4", "trainer.accelerator=cpu",

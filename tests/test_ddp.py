@@ -20,7 +20,7 @@ from nas_lightning.app.job import Job
 from nas_lightning.build import build
 from nas_lightning.errors import UserError
 from speed.reference import ReferenceSupernet
-from tests.conftest import ROOT, TOY, composed
+from tests.conftest import PATIENCE, ROOT, TOY, composed
 from tests.ddp_searches import SETTINGS
 
 STEPS = 8  # 4 epochs of two steps: 32 images on both ranks together, then 16
@@ -34,7 +34,7 @@ def place(tmp_path_factory):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(
         [sys.executable, "-m", "tests.ddp_searches", str(folder)],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240,
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     return folder

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.conftest import ROOT, TOY
+from tests.conftest import PATIENCE, ROOT, TOY
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
 
@@ -30,7 +30,7 @@ def start(folder, *arguments, program="train.py", **environment):
 
 def finish(folder, *arguments, program="train.py", **environment):
     process = start(folder, *arguments, program=program, **environment)
-    out, err = process.communicate(timeout=240)
+    out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out, err
 
 
@@ -41,7 +41,7 @@ def rows(folder):
 
 def wait_for_epoch(folder, epoch, process):
     """Until the checkpoint of `epoch` is there: it follows the row."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         checkpoint = folder / "checkpoints" / "last.ckpt"
         if checkpoint.exists() and len(rows(folder)) > epoch:
@@ -58,7 +58,7 @@ def test_search_survives_ctrl_c_sigterm_and_a_kill(tmp_path):
         process = start(tmp_path, *long, "run_dir=runs/stopped/default")
         wait_for_epoch(stopped, epoch, process)
         process.send_signal(number)
-        sayings.append(process.communicate(timeout=120)[1])
+        sayings.append(process.communicate(timeout=PATIENCE)[1])
         assert process.returncode != 0
         assert not (stopped / "report.json").exists()
     for saying in sayings[:2]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TOY
+from tests.conftest import PATIENCE, TOY
 from tests.test_launch import finish, rows, start
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ def test_a_launchers_jobs_run_in_processes_of_their_own_and_failures_are_listed(
 
 
 def wait(condition):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -64,7 +64,7 @@ def test_submitit_queues_a_preempted_job_again_and_a_killed_one_goes_on_at_the_n
     assert 2 <= done < 20
     wait(lambda: epochs() >= done + 2)
     os.kill(running_job(sweep), signal.SIGKILL)
-    out, _ = launch.communicate(timeout=120)
+    out, _ = launch.communicate(timeout=PATIENCE)
     assert launch.returncode == 1
     assert out.count("unfinished: runs/sweep/") == 1
     code, out, err = finish(tmp_path, *arguments)

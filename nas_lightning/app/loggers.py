@@ -4,6 +4,7 @@ metrics.csv is the record, and a run that goes on is logged from its first epoch
 that are kept before the new ones. So every epoch is there once, also after a kill that lost what W&B had not yet written.
 """
 
+import gc
 import logging
 import os
 import re
@@ -106,8 +107,8 @@ class WandbLogger(loggers.WandbLogger):
     decide otherwise. It never asks for anything. Trouble with W&B after this constructor, a wrong key or a lost network
     included, is a warning and costs no epoch of the search.
 
-    Beside the numbers of every epoch it shows, of a search, the derived cell and the heat map of beta each `cell_every`
-    epochs (0 for never); at the end the last epoch as a table, the genotype and the checkpoint as artifacts.
+    Beside the numbers of every epoch it shows, of a search, the derived cell and the heat map of beta of the first epoch and of
+    each `cell_every` epochs (0 for never); at the end the last epoch as a table, the genotype and the checkpoint as artifacts.
 
     project, entity: where on W&B; entity None is W&B's own default.
     """
@@ -190,16 +191,20 @@ class WandbLogger(loggers.WandbLogger):
             log.info("W&B recorded this run offline; to upload it: wandb sync %s", quote(str(folder)))
 
     def _drawings(self, epoch: int | None) -> dict[str, Any]:
-        """The cell and beta as images, where this epoch is one of each `cell_every`."""
+        """The cell and beta as images, where this epoch is the first or one of each `cell_every`."""
         file = self._run.folder / "architecture.csv"
-        if self._mode == "disabled" or epoch is None or not self._cell_every or (epoch + 1) % self._cell_every:
+        if self._mode == "disabled" or epoch is None or not self._cell_every:
+            return {}
+        if epoch and (epoch + 1) % self._cell_every:
             return {}
         if not file.exists():  # a network that is trained has none
             return {}
         with tempfile.TemporaryDirectory() as place:
             draw_cell(_genotype(file, epoch), Path(place) / "cell")
             plot_beta(read_metrics(file), epoch, Path(place) / "beta")
-            return {name: self._wandb.Image(_opened(Path(place) / f"{name}.png")) for name in ("cell", "beta")}
+            images = {name: self._wandb.Image(_opened(Path(place) / f"{name}.png")) for name in ("cell", "beta")}
+        gc.collect()  # figures are circles of large objects, which would lie about for many epochs
+        return images
 
     def _log_results(self, run: Any) -> None:
         """The last epoch as a table; the genotype and the checkpoint as artifacts named by the run."""

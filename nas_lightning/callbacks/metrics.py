@@ -40,7 +40,7 @@ class MetricsFile(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._sent = True
-        for row in self.file.rows:
+        for row in self.file.rows():
             _send(row, trainer)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

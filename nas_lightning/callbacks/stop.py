@@ -5,7 +5,7 @@ import pytorch_lightning as pl
 from nas_lightning.callbacks.architecture import ArchitectureLog
 from nas_lightning.callbacks.metrics import MetricsFile
 from nas_lightning.errors import UserError, brief
-from nas_lightning.records.epochs import epoch_records
+from nas_lightning.records.epochs import EpochRecord, epoch_records
 from nas_lightning.stop.base import Stop
 
 
@@ -19,6 +19,7 @@ class EarlyStop(pl.Callback):
         self.stop = stop
         self.metrics = metrics
         self.architectures = architectures
+        self._records: list[EpochRecord] = []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._ask(trainer)
@@ -27,10 +28,11 @@ class EarlyStop(pl.Callback):
         self._ask(trainer)
 
     def _ask(self, trainer: pl.Trainer) -> None:
-        records = epoch_records(self.metrics.file.rows, self.architectures.file.rows)
-        if not records:
+        done = len(self._records)
+        self._records += epoch_records(self.metrics.file.rows(done), self.architectures.file.rows(done))
+        if not self._records:
             return
-        verdict = self.stop(records)
+        verdict = self.stop(self._records)
         if not isinstance(verdict, bool):
             raise UserError(
                 f"stop: {type(self.stop).__name__} answers {brief(verdict)}, not True or False; see docs/extending.md."

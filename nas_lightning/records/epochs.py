@@ -47,12 +47,11 @@ class EpochFile:
     """A CSV file with one row an epoch, to which a row is appended; text is only in the column `architecture`.
 
     The file is a copy: a checkpoint keeps `text`, and a run that goes on begins with `write_whole`, whatever has become of the
-    file meanwhile.
+    file meanwhile. Rows are kept as text, a tenth of what they take as numbers by name.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rows: list[Row] = []
         self._columns: dict[str, None] = {}
         self._lines: list[str] = []
         self._written = -1  # bytes; -1 where the file is not as it was left
@@ -60,24 +59,30 @@ class EpochFile:
     @property
     def text(self) -> str:
         """Of the whole file, "" without rows."""
-        return "".join([_line([*self._columns]), *self._lines]) if self.rows else ""
+        return "".join([_line([*self._columns]), *self._lines]) if self._lines else ""
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def rows(self, first: int = 0) -> list[Row]:
+        """Those from the number `first` on, counted from 0."""
+        return _rows([[*self._columns], *parsed_table("".join(self._lines[first:]))])
 
     def restore(self, text: str) -> None:
         """Go on with the rows of `text`, and nothing else."""
-        self.rows, self._columns, self._lines, self._written = [], {}, [], -1
+        self._columns, self._lines, self._written = {}, [], -1
         for row in _rows(parsed_table(text)):
             self.add(row)
 
     def add(self, row: Row) -> None:
         """Add an epoch, which `append` then writes. A column that is new is blank in the rows before."""
-        self.rows.append(row)
-        if all(name in self._columns for name in row):
-            self._lines.append(self._cells(row))
-            return
-        names = dict.fromkeys(name for each in self.rows for name in each)
-        self._columns = dict.fromkeys(sorted(names, key="architecture".__eq__))  # it comes last, where it is
-        self._lines = [self._cells(each) for each in self.rows]
-        self._written = -1
+        if not all(name in self._columns for name in row):
+            before = self.rows()
+            # Text comes last, where it is.
+            self._columns = dict.fromkeys(sorted([*self._columns, *row], key="architecture".__eq__))
+            self._lines = [self._cells(each) for each in before]
+            self._written = -1
+        self._lines.append(self._cells(row))
 
     def append(self) -> None:
         """Write the row that was added last; all of them where the file is not what it was before."""
@@ -94,7 +99,7 @@ class EpochFile:
 
     def write_whole(self) -> None:
         """Replace the file by all rows; without rows there is none."""
-        if self.rows:
+        if self._lines:
             write_text_atomically(self.path, self.text)
         else:
             self.path.unlink(missing_ok=True)
