@@ -83,9 +83,11 @@ def _parameters(target: str) -> Iterator[tuple[str, Any, bool]]:
         hints, parameters = get_type_hints(made), inspect.signature(made).parameters
     except Exception:  # what cannot be found or has no signature is said when it is built
         return
-    for name, kind in hints.items():
-        if name in parameters and is_plain(kind):
-            yield name, kind, parameters[name].default is None
+    for name, parameter in parameters.items():
+        # A flag is known by its default where it has no annotation, as in PyTorch 2.4.
+        kind = hints.get(name, bool if isinstance(parameter.default, bool) else None)
+        if is_plain(kind):
+            yield name, kind, parameter.default is None
 
 
 def _check_type(key: str, value: Any, kind: Any, has_none: bool) -> None:
