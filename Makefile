@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: install search test lint types wheel bench tables figures dashboard clean
+.PHONY: install search test test-lowest lint types audit lock wheel bench tables figures dashboard clean
 
 # Where `tables` and `figures` read runs, and where they write.
 RUNS ?= results
@@ -22,12 +22,30 @@ search: install
 test: install
 	$(BIN)/pytest -n 2 --dist loadfile
 
+# The suite on the lowest versions that pyproject.toml allows
+test-lowest: install
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-lowest
+	$(BIN)/uv pip install --quiet --python $(VENV)-lowest/bin/python --resolution lowest-direct -e '.[dev]'
+	$(VENV)-lowest/bin/python -m pytest -n 2 --dist loadfile
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: install
 	$(BIN)/mypy
+
+# Known vulnerabilities of the tested set, from PyPI's advisories
+audit: install
+	$(BIN)/pip install --quiet pip-audit
+	$(BIN)/pip-audit --requirement requirements-tested.txt --no-deps --disable-pip
+
+# After the suite has passed: the set that it passed with
+lock: install
+	sed -n 1p requirements-tested.txt > requirements-tested.new
+	$(BIN)/pip freeze --exclude-editable >> requirements-tested.new
+	mv requirements-tested.new requirements-tested.txt
 
 wheel: install
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
@@ -53,4 +71,4 @@ dashboard: install
 	$(BIN)/python -m nas_lightning.app.dashboard $(ARGS)
 
 clean:
-	rm -rf $(VENV) runs dist
+	rm -rf $(VENV) $(VENV)-lowest runs dist
