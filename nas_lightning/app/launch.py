@@ -13,10 +13,12 @@ from typing import Any
 import hydra
 import yaml
 from hydra._internal.utils import get_args
+from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from nas_lightning.app import misspelt
 from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.job import in_one_sentence
 from nas_lightning.app.stdout import outlive_reader
@@ -39,6 +41,7 @@ class Launch(Callback):
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        misspelt.leave_errors_to_hydra()
         try:
             folder = config.hydra.run.dir  # it has the overrides in it, resolved
         except OmegaConfBaseException as error:
@@ -46,6 +49,7 @@ class Launch(Callback):
         _make(Path(folder))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        misspelt.leave_errors_to_hydra()
         _check_sweep(config.hydra.overrides.task)
         folder = Path(config.hydra.sweep.dir)
         _make(folder)
@@ -71,8 +75,11 @@ def start(program: str) -> None:
     if own is not None:
         _check_names(Path(own))
     _check_groups([CONFIGS] if own is None else [CONFIGS, Path(own)], options.overrides, program)
+    misspelt.hand_over_errors()
     try:
         hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=program)(TASKS[program])()
+    except HydraException as error:
+        sys.exit(misspelt.in_one_sentence(error, program, options.overrides, own))
     except OmegaConfBaseException as error:  # of a job of a sweep
         sys.exit(in_one_sentence(error))
     except KeyboardInterrupt:

@@ -129,10 +129,20 @@ def _check_read(added: str, raw: Any, values: dict[str, Any], references: set[st
 
 
 def _unread(key: str, raw: Any) -> UserError:
-    """With the key that was probably meant: of a similar spelling, or of the same name elsewhere."""
+    return UserError(f"{key} is read by nothing; {nearest(key, raw)}")
+
+
+def nearest(key: str, raw: Any, groups: Sequence[str] = ()) -> str:
+    """The key that was probably meant instead of `key`, in words: of a similar spelling, or of the same name elsewhere.
+
+    raw: the config as it is written. groups: names of config groups, which may be meant too.
+    """
     known = [each for each, _ in _leaves(raw) if each != key and not each.startswith(f"{key}.")]
     name = key.rpartition(".")[2]
     namesakes = [_source(raw, each) for each in known if each.rpartition(".")[2] == name]
-    near = [*difflib.get_close_matches(key, known, 1, 0.8), *namesakes, *difflib.get_close_matches(key, known, 1)]
-    meant = f"did you mean {near[0]}?" if near else "correct the name, or drop it."
-    return UserError(f"{key} is read by nothing; {meant}")
+    near = (
+        difflib.get_close_matches(key, [*known, *groups], 1, 0.8)
+        or namesakes
+        or difflib.get_close_matches(key, known, 1)
+    )
+    return f"did you mean {near[0]}?" if near else "correct the name, or drop it."
