@@ -163,7 +163,10 @@ def test_an_output_folder_that_cannot_be_made_is_one_sentence(arguments, tmp_pat
         (("sched=eddd",), "sched=eddd: no such choice; did you mean edd? There is constant, cyclic, "),
         (("epochs=1", "dataset=fake"), "there is no epochs; did you mean trainer.max_epochs?"),
         (("methd=edd",), "there is no methd; did you mean method?"),
-        (("sched.lam",), "Error parsing override 'sched.lam' missing EQUAL at '<EOF>'; correct that on the command line"),
+        (
+            ("sched.lam",),
+            "Error parsing override 'sched.lam' missing EQUAL at '<EOF>'; correct that on the command line",
+        ),
     ],
 )
 def test_what_is_misspelt_is_one_sentence_with_what_was_meant(arguments, sentence, tmp_path):
