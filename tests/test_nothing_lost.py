@@ -149,6 +149,24 @@ def test_a_checkpoint_of_another_version_is_one_sentence(stopped, go_on):
         go_on()
 
 
+@pytest.mark.parametrize("lost", ["state_dict", "optimizer_states", "callbacks"])
+def test_a_checkpoint_that_does_not_fit_is_one_sentence(lost, stopped, go_on):
+    path = stopped / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    if lost == "state_dict":
+        checkpoint[lost] = {name: value.new_zeros(3) for name, value in checkpoint[lost].items()}
+    elif lost == "optimizer_states":
+        checkpoint[lost][0]["param_groups"] = []
+    else:
+        checkpoint[lost] = {name: {} for name in checkpoint[lost]}
+    torch.save(checkpoint, path)
+    with pytest.raises(
+        UserError, match=r"last.ckpt does not fit this program \(\w+: .*\); go on with the version that wrote it"
+    ):
+        go_on()
+    assert path.exists()
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", ["deleted", "short", "foreign", "torn", "binary", "folder of a link"])
 def test_a_runs_tables_are_those_of_its_checkpoint(name, damage, stopped, go_on, runs):

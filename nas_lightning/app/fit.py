@@ -89,10 +89,18 @@ def fit(
     try:
         with _hears_sigterm(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=last)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise _out_of_memory(trainer, data) from error
+    except UserError:
+        raise
+    except (MemoryError, RuntimeError, LookupError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise _out_of_memory(trainer, data) from error
+        if last is not None and not any(isinstance(each, Progress) and each.started for each in trainer.callbacks):  # type: ignore[attr-defined]
+            reason = " ".join(str(error).split())[:150]
+            raise UserError(
+                f"{last} does not fit this program ({type(error).__name__}: {reason}); go on with the version that wrote it, "
+                f"delete the folder {folder} to start anew, or give name=<another name>."
+            ) from error
+        raise
     except ProcessRaisedException as error:
         raise _of_rank(error) from error
     except SystemExit as stop:  # Lightning's answer to Ctrl-C and SIGTERM, a launcher's to its own signal

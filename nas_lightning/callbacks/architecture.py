@@ -51,6 +51,9 @@ class ArchitectureLog(pl.Callback):
         if trainer.is_global_zero:
             self.file.write_whole()
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.file.check(trainer.current_epoch)
+
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SupernetModule)
         genotype = pl_module.genotype()

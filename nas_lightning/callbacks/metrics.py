@@ -39,6 +39,7 @@ class MetricsFile(pl.Callback):
             self.file.write_whole()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.file.check(trainer.current_epoch)
         self._sent = True
         for row in self.file.rows():
             _send(row, trainer)

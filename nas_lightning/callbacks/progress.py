@@ -32,6 +32,11 @@ class Progress(pl.Callback):
     def console(self) -> Console:
         return Console(stderr=True)  # in the process that prints: a console cannot be copied to it
 
+    @property
+    def started(self) -> bool:
+        """Whether what a checkpoint holds is restored and the first epoch has begun."""
+        return self._start > 0
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._start, self._first_epoch = time.monotonic(), trainer.current_epoch
         if not (self.console.is_terminal and trainer.is_global_zero):

@@ -74,6 +74,11 @@ class EpochFile:
         for row in _rows(parsed_table(text)):
             self.add(row)
 
+    def check(self, epochs: int) -> None:
+        """ValueError where the rows are not those of so many epochs: what was restored is no checkpoint of this program."""
+        if [row["epoch"] for row in self.rows()] != list(range(epochs)):
+            raise ValueError(f"it has {len(self)} rows of {self.path.name} for {epochs} epochs")
+
     def add(self, row: Row) -> None:
         """Add an epoch, which `append` then writes. A column that is new is blank in the rows before."""
         if not all(name in self._columns for name in row):
