@@ -8,6 +8,9 @@ import os
 import random
 import shutil
 import socket
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -259,6 +262,20 @@ def _aliases() -> bytes:
     return ("\n".join(lines) + "\ndataset: *a9\nspace: *a9\n").encode()
 
 
+def _zip_bomb() -> bytes:
+    """Four megabytes that say, and are, an archive of a part of four gigabytes."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    zeros = packer.compress(bytes(2**24)) + packer.flush(zlib.Z_FULL_FLUSH)
+    packed, size, name = zeros * 255 + packer.flush(), 255 * 2**24, b"archive/data.pkl"
+    sizes = (0, len(packed), size)  # after a checksum
+    local = struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, 0, zipfile.ZIP_DEFLATED, 0, 33, *sizes, len(name), 0) + name
+    entry = struct.pack(
+        "<4s6H3L5H2L", b"PK\x01\x02", 20, 20, 0, zipfile.ZIP_DEFLATED, 0, 33, *sizes, len(name), *[0] * 6
+    )
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, len(entry + name), len(local) + len(packed), 0)
+    return local + packed + entry + name + end
+
+
 CONTENTS: dict[str, Callable[[], bytes]] = {
     "empty": bytes,
     "binary": lambda: random.Random(0).randbytes(4_000),
@@ -276,6 +293,7 @@ CONTENTS: dict[str, Callable[[], bytes]] = {
     "long number": lambda: b'{"schema": ' + b"9" * 5_000 + b"}",
     "python tag": lambda: b"dataset: !!python/object/apply:os.system ['touch escaped']\n",
     "timestamp": lambda: b"dataset: 2001-01-01\nspace: !!binary aGk=\nname: !!set {a, b}\n",
+    "zip bomb": _zip_bomb,
     "packed": lambda: b"PK\x03\x04" + b"\0" * 100,
 }
 

@@ -16,12 +16,16 @@ import torch
 import yaml
 
 from nas_lightning.app.checkpoints import Checkpoints
+from nas_lightning.app.evaluate import evaluate
+from nas_lightning.app.job import Job
 from nas_lightning.errors import UserError
 from nas_lightning.records import files
 from nas_lightning.records.epochs import EpochFile, read_rows
 from nas_lightning.records.files import remove_temporary
+from nas_lightning.records.folder import RunFolder, quote_values
 from nas_lightning.records.lock import FolderInUse, FolderLock
-from tests.conftest import ROOT
+from tests.conftest import ROOT, composed
+from tests.hostile import CONTENTS
 from tests.test_search import interrupt, rows, weights
 
 SHORT = ("space.C=2", "data.train_images=16", "data.valid_images=16", "data.batch_size=8")
@@ -79,6 +83,30 @@ def test_the_checkpoint_before_is_kept_until_the_next_is_whole(tmp_path, monkeyp
     assert kept["last.ckpt"]["nas_lightning"]["settings"] == {"seed": 1}
     checkpoints.drop_previous()
     assert [path.name for path in place.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("program", ["train", "evaluate"])
+def test_nothing_is_left_where_a_process_is_killed_after_its_report(program, tmp_path, toy, monkeypatch):
+    write = RunFolder.write_report
+
+    def killed(self, report):
+        write(self, report)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunFolder, "write_report", killed)
+
+    def trained():
+        arguments = quote_values(["genotype=|none~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|", "train=true"])
+        images = ("dataset=fake", "dataset.image_size=8", "dataset.train_images=16", "dataset.test_images=8")
+        small = ("space.C=2", "space.N=1", "trainer.max_epochs=2", "trainer.accelerator=cpu", "benchmark=none")
+        place = ("baselines=false", f"run_dir={tmp_path / 'run'}")
+        evaluate(composed(*arguments, *images, *small, *place, config="evaluate"), Job({"space": "nb201"}, []))
+
+    run = {"train": lambda: toy("run", *SHORT, "trainer.max_epochs=2"), "evaluate": trained}[program]
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert (tmp_path / "run" / "report.json").exists()
+    assert [path.name for path in (tmp_path / "run").rglob("*.ckpt")] == ["last.ckpt"]
 
 
 def newest(folder):
@@ -139,6 +167,16 @@ def test_two_damaged_checkpoints_are_one_sentence(stopped, go_on):
         (stopped / "checkpoints" / f"{name}.ckpt").write_bytes(b"half")
     with pytest.raises(UserError, match=r"last.ckpt is damaged .*; delete the folder .*run to start the run anew"):
         go_on()
+
+
+def test_a_packed_checkpoint_is_damaged_and_not_unpacked(stopped):
+    """It would take minutes, or all memory."""
+    (stopped / "checkpoints" / "previous.ckpt").unlink()
+    (stopped / "checkpoints" / "last.ckpt").write_bytes(CONTENTS["zip bomb"]())
+    start = time.process_time()
+    with pytest.raises(UserError, match=r"last.ckpt is damaged \(ValueError: it is packed, as no checkpoint is\)"):
+        newest(stopped)
+    assert time.process_time() - start < 1
 
 
 def test_a_checkpoint_of_another_version_is_one_sentence(stopped, go_on):

@@ -74,6 +74,32 @@ def test_a_study_whose_last_line_a_kill_has_cut_goes_on(tune, tmp_path):
     assert journal.read_text().startswith(before)
 
 
+@pytest.mark.parametrize("drawn", range(3))
+def test_a_trial_that_a_kill_has_left_without_some_of_its_values_goes_on(drawn, tune, monkeypatch):
+    from optuna.trial import Trial
+
+    suggest, count = Trial.suggest_float, iter(range(9))
+
+    def killed(self, *arguments, **settings):
+        if next(count) == drawn:
+            raise KeyboardInterrupt
+        return suggest(self, *arguments, **settings)
+
+    monkeypatch.setattr(Trial, "suggest_float", killed)
+    with pytest.raises(KeyboardInterrupt):
+        tune("tune.trials=1")
+    monkeypatch.setattr(Trial, "suggest_float", suggest)
+    (trial,) = tune("tune.trials=1").trials
+    assert (trial.state.name, len(trial.params)) == ("COMPLETE", 3)
+
+
+def test_a_study_does_not_wait_for_the_lock_of_a_killed_process(tune, tmp_path):
+    """Optuna's is a link, beside the file that it names."""
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.log.lock").symlink_to("study/study.log")
+    assert len(tune("tune.trials=1").trials) == 1
+
+
 @pytest.mark.parametrize(
     "line", ['{"op_code": 4, "work', "\0\0", "[1]", '{"op_code": 4}', '{"op_code": 99, "worker_id": "x"}']
 )

@@ -102,6 +102,8 @@ class Checkpoints(TorchCheckpointIO):
 def _read(path: Path) -> dict[str, Any]:
     check_regular(path)
     with zipfile.ZipFile(path) as archive:
+        if any(part.compress_type != zipfile.ZIP_STORED for part in archive.infolist()):
+            raise ValueError("it is packed, as no checkpoint is")  # a few bytes can unpack to any size
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"the checksum of its part {damaged} is wrong")

@@ -101,9 +101,9 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     job.lock.check()
     if config.train:
         write_text_atomically(folder.path / "MODEL_CARD.md", model_card(report, str(folder.path)))
-    folder.write_report(report)
     for previous in folder.path.glob("*/checkpoints/previous.ckpt"):
-        previous.unlink()
+        previous.unlink()  # before the report, after which nobody looks into the folder again
+    folder.write_report(report)
     _print(report, folder.report, config.mac_limit)
     if config.export:
         _export(config, space, folder.path)

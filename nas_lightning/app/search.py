@@ -93,8 +93,8 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         "config": folder.config,
     }
     job.lock.check()
+    checkpoints.drop_previous()  # before the report, after which nobody looks into the folder again
     _write_results(folder, genotype, report)
-    checkpoints.drop_previous()
     return report
 
 

@@ -38,23 +38,43 @@ def tune(config: DictConfig, job: Job) -> Any:
     study = _open_study(folder / "study.log", optuna)
     # Another seed for every launch: the sampler's random numbers would begin anew, and with them the first trials.
     study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
-    running = optuna.trial.TrialState.RUNNING
-    for trial in study.get_trials(states=(running,)):
-        if trial.params.keys() != spans.keys() or not all(is_number(value) for value in trial.params.values()):
+    for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        if not (trial.params.keys() <= spans.keys() and all(map(is_number, trial.params.values()))):
             raise UserError(f"{folder} was begun with another tune.space; set it back or give name=<another>.")
-        _finish(study, trial.number, trial.params, config, job)
+        # As Optuna's own ask makes it: a kill between its values leaves some that are still to be drawn.
+        values = _suggested(optuna.trial.Trial(study, trial._trial_id), spans, folder)
+        _finish(study, trial.number, values, config, job)
     while len(study.trials) < config.tune.trials:
         trial = study.ask()
         try:
-            values = {key: trial.suggest_float(key, **span) for key, span in spans.items()}
-        except ValueError as error:
+            values = _suggested(trial, spans, folder)
+        except UserError:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
-            raise UserError(
-                f"{folder} was begun with another tune.space ({error}); set it back or give name=<another>."
-            ) from error
+            raise
         _finish(study, trial.number, values, config, job)
     _print(study, folder)
     return study
+
+
+def _suggested(trial: Any, spans: dict[str, dict[str, Any]], folder: Path) -> dict[str, float]:
+    """The trial's values by the dotted key, those that it has and new ones."""
+    try:
+        return {key: trial.suggest_float(key, **span) for key, span in spans.items()}
+    except ValueError as error:
+        raise UserError(
+            f"{folder} was begun with another tune.space ({error}); set it back or give name=<another>."
+        ) from error
+
+
+class _FolderIsOurs:
+    """In place of the lock of Optuna's file, which a killed process leaves behind and the next one waits for without an end:
+    the folder's own lock keeps others out, and ends with its process."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
 
 
 def _check_study(file: Path) -> None:
@@ -87,7 +107,8 @@ def _check_study(file: Path) -> None:
 
 def _open_study(file: Path, optuna: Any) -> Any:
     try:
-        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+        journal = optuna.storages.journal.JournalFileBackend(str(file), _FolderIsOurs())
+        storage = optuna.storages.JournalStorage(journal)
         return optuna.create_study(storage=storage, study_name="tune", direction="maximize", load_if_exists=True)
     except (LookupError, TypeError, ValueError, AssertionError) as error:  # entries that are none of Optuna's
         raise UserError(
