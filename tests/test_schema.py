@@ -95,6 +95,9 @@ def test_no_number_is_infinite(key, value):
         ("model.arch_clip.value", "high", "model.arch_clip.value must be a number"),
         ("dataset.root", 2024, "quote it twice: dataset.root=\"'2024'\""),
         ("name", ["a"], "name must be "),
+        ("trainer._partial_", True, "trainer._partial_=true makes no object where one is needed; drop it"),
+        ("model.weight_optimizer._partial_", "x", "model.weight_optimizer._partial_ must be true or false, got 'x'"),
+        ("sched._convert_", 3, "sched._convert_ must be one of none, partial, object, all, got 3"),
     ],
 )  # fmt: skip
 def test_a_value_of_another_type_is_named_where_it_is_written(key, value, sentence):

@@ -2,7 +2,6 @@
 
 import atexit
 import os
-import re
 import sys
 import tempfile
 import warnings
@@ -13,6 +12,7 @@ from typing import Any
 import hydra
 import yaml
 from hydra._internal.utils import get_args
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
@@ -100,13 +100,23 @@ def _check_groups(folders: Sequence[Path], overrides: Sequence[str], program: st
         key, _, value = override.lstrip("+").partition("=")
         if not key or not any((folder / key).is_dir() for folder in folders):
             continue
-        if value == "null" or re.fullmatch(r"[-+.\d]+|true|false", value):
+        if not _names_options(override):
             options = ", ".join(sorted({path.stem for folder in folders for path in (folder / key).glob("*.yaml")}))
             none = f", or ~{key} for none" if value == "null" and {key: None} in _defaults(program) else ""
             sys.exit(f"{override}: {key} is a group of configs; give one of {options}{none}.")
         for path in (folder / key / f"{value}.yaml" for folder in folders):
             if os.path.isfile(path):  # False for a text longer than any name, where Path.is_file raises
                 _check_yaml(path, override)
+
+
+def _names_options(override: str) -> bool:
+    """Whether the value of a group's override is a name, names, or what Hydra refuses itself."""
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except HydraException:
+        return True
+    value = [] if parsed.is_sweep_override() or parsed.is_delete() else parsed.value()
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
 
 
 def _check_yaml(path: Path, override: str) -> None:

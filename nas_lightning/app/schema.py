@@ -10,7 +10,7 @@ import math
 import pkgutil
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,6 +21,14 @@ _PROGRAMS_OWN: dict[str, Any] = {"name": str | int, "run_dir": str, "normalisati
 """Key -> type, of what no constructor takes and no program checks itself."""
 
 _RECIPE = ("optimizer", "scheduler", "label_smoothing", "auxiliary_weight", "drop_path")
+_HYDRAS: dict[str, Any] = {
+    "_partial_": bool,
+    "_recursive_": bool,
+    "_convert_": Literal["none", "partial", "object", "all"],
+}
+_FACTORIES = ("lr", "logger", "optimizer", "scheduler", "arch_optimizer", "weight_optimizer", "weight_scheduler")
+"""Names of what is made later, of what is known by then: `_partial_: true` in its yaml."""
+
 _READ_AS_THEY_ARE = ("tune", "hydra", "callbacks")  # sections whose keys the user names
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)")
 
@@ -38,6 +46,10 @@ def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
     for key, kind in _PROGRAMS_OWN.items():
         _check_type(key, values.get(key), kind, values.get(key) is None)
     for key, node in _constructed(values):
+        for name in (name for name in _HYDRAS if name in node):
+            _check_type(f"{key}.{name}", node[name], _HYDRAS[name], False)
+        if node.get("_partial_") and key.rpartition(".")[2] not in _FACTORIES:
+            raise UserError(f"{key}._partial_=true makes no object where one is needed; drop it.")
         for name, kind, has_none in _parameters(node["_target_"]):
             if name in node:
                 _check_type(_source(raw, f"{key}.{name}"), node[name], kind, has_none)
