@@ -124,6 +124,17 @@ def test_an_experiment_names_its_grid_the_command_line_wins_and_a_failed_job_is_
     assert not list(tmp_path.rglob("failed.txt"))
 
 
+def test_a_sweep_of_evaluations_ends_with_its_own_jobs(tmp_path):
+    """Those that fail and those that were there before the launch among them, but nothing of the launch before."""
+    code, _, err = finish(tmp_path, "-m", "genotype=1,2", program="evaluate.py")
+    assert code == 0, err
+    code, out, _ = finish(tmp_path, "-m", "genotype=2,3,20000", program="evaluate.py")
+    assert code == 1
+    table = out[out.rindex("genotype  n") :].splitlines()
+    assert [line.split()[:2] for line in table if re.match(r" \d", line)] == [["2", "1"], ["3", "1"]]
+    assert [line.partition(":")[0] for line in table if "20000" in line] == ["failed"]
+
+
 def test_two_experiments_in_one_launch_are_refused(tmp_path):
     code, _, err = finish(tmp_path, "-m", "experiment=table1,table5")
     assert code == 1

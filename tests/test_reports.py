@@ -34,7 +34,7 @@ from nas_lightning.reports.__main__ import main
 from nas_lightning.reports.architecture import plot_beta, plot_trajectories
 from nas_lightning.reports.cells import _bezier, _layout
 from nas_lightning.reports.figures import LOOKS, plot_cost
-from nas_lightning.reports.grid import markdown, terminal
+from nas_lightning.reports.grid import Grid, fitted, listed, markdown, terminal
 from nas_lightning.reports.tables import as_csv, grid, group_names, notes
 
 ARCHITECTURE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|"
@@ -329,6 +329,68 @@ def test_the_terminal_table_fits_100_columns_unabridged(tmp_path):
     assert "94.37 ± 0.00" in text
     assert "ImageNet16-120" in text
     assert "…" not in text
+
+
+def printed(form, width):
+    console = Console(width=width, file=io.StringIO())
+    console.print(terminal(form, width))
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [20, 30, 40, 60, 80, 100, 160])
+def test_no_number_is_broken_and_no_line_too_long_at_any_width(width):
+    headings = ("sched.lam", "relaxation", "n", "entropy (nats)", "ImageNet16-120 test (%)", "multiply-adds (M)")
+    rows = (
+        ("0.06", "edd with relaxation=softmax and more", "3", "0.120 ± 0.121", "31.93 ± 12.12 (n=2)", "1946.3 ± 0.1"),
+        ("0.12", "sn_st1", "3", "0.031 ± 0.012", "35.38 ± 4.62", ""),
+    )
+    form = Grid(headings, rows, labels=2)
+    shown, hidden = fitted(form, width)
+    assert (*shown.headings, *hidden) == headings
+    if len(shown.headings) == shown.labels:  # not even the first measure fits
+        text, shown = listed(form, width), form
+        assert width <= 30
+        assert all(len(line) <= width or line in headings or line[:2] == "  " for line in text.splitlines())
+    else:
+        text = printed(shown, width)
+        assert all(len(line) <= width for line in text.splitlines())
+    for row in shown.rows:
+        assert all(any(cell in line for line in text.splitlines()) for cell in row[2:])
+    assert (hidden == ()) == (width >= 80)
+
+
+def test_the_narrower_terminal_shows_the_first_columns_of_the_wider():
+    form = Grid(("method", "n", *(f"m{i} (%)" for i in range(9))), (("edd", "3", *["93.21 ± 0.12"] * 9),), labels=1)
+    shown = [len(fitted(form, width)[0].headings) for width in range(20, 200)]
+    assert shown == sorted(shown)
+    assert (shown[0], shown[-1]) == (1, 11)
+    assert (
+        len(fitted(form, 80)[0].headings) == 2 + 4
+    )  # 1 + (6 + 2) + (1 + 2) + 4 * (12 + 2) = 68; a fifth would need 82
+
+
+def test_every_experiment_has_a_table_with_the_settings_that_differ_in_it_alone(tmp_path, capsys):
+    for seed, lam in enumerate((0.06, 0.12)):
+        config = {"sched": {"lam": lam}, "space": {"C": 8}}
+        write_run(tmp_path / f"a{lam}", seed, overrides=[f"sched.lam={lam}"], config=config, experiment="lams")
+        other = {"sched": {"lam": 0.5}, "space": {"C": 16 + seed}}
+        write_run(tmp_path / f"b{seed}", 0, overrides=[f"space.C={16 + seed}"], config=other, experiment="sizes")
+    write_run(tmp_path / "c", finished=False)
+    assert main(["summary", str(tmp_path), "--format", "markdown"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    heads = [line for line in lines if line.startswith("| s")]
+    assert [head.split(" | ")[:2] for head in heads] == [["| sched.lam", "n"], ["| space.C", "n"]]
+    assert [line for line in lines if "searches" in line] == ["lams (2 searches)", "sizes (2 searches)"]
+    assert [line for line in lines if line.startswith("- unfinished")] == [
+        f"- unfinished: {tmp_path / 'c'}: 6 epochs done"
+    ]
+    assert main(["summary", str(tmp_path), "--format", "csv"]) == 0  # programs read one table
+    assert len(list(csv.DictReader(io.StringIO(capsys.readouterr().out)))) == 4
+
+
+def test_measures_that_no_run_has_take_no_column(tmp_path):
+    write_run(tmp_path / "a", scores={}, final={"entropy": 0.1})
+    assert grid(summary(find_runs(tmp_path))).headings == ("n", "entropy (nats)", "seconds")
 
 
 def test_more_than_five_failures_of_one_cause_share_a_line(tmp_path):

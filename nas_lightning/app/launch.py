@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 import yaml
@@ -23,8 +23,11 @@ from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.job import in_one_sentence
 from nas_lightning.app.stdout import outlive_reader
 from nas_lightning.app.tasks import TASKS
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, exit_status
 from nas_lightning.records.folder import folder_name, quote_values
+
+if TYPE_CHECKING:
+    from nas_lightning.reports.runs import Run
 
 # Here and not beside the tasks: a launcher's other processes import this module with the callback below.
 OmegaConf.register_new_resolver("run_folder", folder_name, replace=True)
@@ -38,7 +41,13 @@ class Launch(Callback):
 
     The table comes when the program ends, so also after a failed job or an interrupt: Hydra calls on_multirun_end only
     where no job has failed. A failed job is listed below it with its cause.
+
+    own_jobs: the table has this launch's jobs alone, also those that were finished before, and not what else is in the
+    sweep's folder.
     """
+
+    def __init__(self, own_jobs: bool = False) -> None:
+        self._own_jobs = own_jobs
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         misspelt.leave_errors_to_hydra()
@@ -53,7 +62,11 @@ class Launch(Callback):
         _check_sweep(config.hydra.overrides.task)
         folder = Path(config.hydra.sweep.dir)
         _make(folder)
-        atexit.register(_print_summary, folder)
+        if self._own_jobs:
+            os.utime(folder)  # by the clock of its disk, which may be another host's
+            atexit.register(_print_own, folder, folder.stat().st_mtime_ns)
+        else:
+            atexit.register(_print_summary, folder)
 
 
 def start(program: str) -> None:
@@ -162,3 +175,19 @@ def _print_summary(folder: Path) -> None:
     from nas_lightning.reports.__main__ import main
 
     main(["summary", str(folder)])
+
+
+def _print_own(folder: Path, since: int) -> None:
+    """The evaluations among the launch's jobs: each has made and removed the lock of its folder, a finished one too."""
+    from nas_lightning.reports.__main__ import print_summary
+    from nas_lightning.reports.runs import find_evaluations, find_runs
+
+    def own(runs: "Sequence[Run]") -> "list[Run]":
+        return [run for run in runs if run.folder.stat().st_mtime_ns >= since]
+
+    def show() -> None:
+        # What is no evaluation has ended without a report: it failed, or was stopped.
+        unreported = [run for run in find_runs(folder) if run.report is None]
+        print_summary([], own([*find_evaluations(folder), *unreported]))
+
+    exit_status(show)

@@ -23,9 +23,11 @@ from nas_lightning.reports.figures import COMPARISONS, plot_comparison, plot_cos
 from nas_lightning.reports.grid import Grid
 from nas_lightning.reports.page import write_page
 from nas_lightning.reports.runs import Run, find_evaluations, find_runs, read_metrics
+from nas_lightning.reports.statistic import count
 
 _PAPER_ONLY = ("fig2a", "fig2b", "fig3")  # computed, no run needed
 _FORMATS = ("table", "markdown", "latex", "csv")
+_ANY_WIDTH = 1000
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m nas_lightning.reports") -> int:
@@ -70,12 +72,30 @@ def _parser(program: str) -> argparse.ArgumentParser:
 
 def _summary(options: argparse.Namespace) -> None:
     evaluations = find_evaluations(*options.runs)
-    for found in (find_runs(*options.runs) if evaluations else _runs(options.runs), evaluations):
-        if found:
-            table = tables.summary(found)
-            _print(
-                tables.grid(table) if table.rows else None, tables.as_csv(table), tables.notes(table), options.format
-            )
+    searches = find_runs(*options.runs) if evaluations else _runs(options.runs)
+    print_summary(searches, evaluations, options.format)
+
+
+def print_summary(searches: Sequence[Run], evaluations: Sequence[Run], chosen: str = "table") -> None:
+    """A table for every experiment of the searches, then of the evaluations; CSV has one for each of the two kinds."""
+    for kind, runs in (("search", searches), ("evaluation", evaluations)):
+        if not runs:
+            continue
+        whole = tables.summary(runs)
+        apart = tables.by_experiment(runs) if chosen != "csv" else {}
+        if len(apart) < 2:
+            _print(tables.grid(whole) if whole.rows else None, tables.as_csv(whole), tables.notes(whole), chosen)
+            continue
+        for experiment, members in apart.items():
+            table = tables.summary(members)
+            print(_title(f"{experiment} ({count(len(members), kind)})", chosen))
+            _print(tables.grid(table), "", tables.notes(table), chosen)
+        _print(None, "", tables.notes(tables.summary([run for run in runs if run.report is None])), chosen)
+
+
+def _title(text: str, chosen: str) -> str:
+    marked = {"markdown": escapes.markdown, "latex": lambda text: f"% {escapes.visible(text)}"}
+    return f"{marked.get(chosen, escapes.visible)(text)}\n"
 
 
 def _table(options: argparse.Namespace) -> None:
@@ -100,7 +120,7 @@ def _table(options: argparse.Namespace) -> None:
         raise UserError("none of these runs stands in a table of the paper; give the name of one to see it.")
     for title, form, text, notes in shown:
         if options.format != "csv":
-            print(f"{'% ' * (options.format == 'latex')}{title}\n")
+            print(_title(title, options.format))
         _print(form, text, notes, options.format)
 
 
@@ -196,9 +216,9 @@ def _print(form: Grid | None, csv_text: str, notes: Sequence[str], chosen: str) 
         console = Console()
         # A pipe or file has no width of its own: as wide as the table needs.
         if not console.is_terminal:
-            console = Console(width=1000)
-        if form:
-            console.print(grid.terminal(form))
+            console = Console(width=_ANY_WIDTH)
+        if form and form.rows:
+            _print_fitted(console, form)
         for note in notes:
             console.print(Text(escapes.visible(note)), soft_wrap=True)
         return
@@ -208,6 +228,17 @@ def _print(form: Grid | None, csv_text: str, notes: Sequence[str], chosen: str) 
         return
     print(csv_text if chosen == "csv" else grid.latex(form) if form else "", end="")
     _to_stderr(notes)
+
+
+def _print_fitted(console: Console, form: Grid) -> None:
+    shown, hidden = grid.fitted(form, console.width)
+    if len(shown.headings) == shown.labels < len(form.headings):
+        print(grid.listed(form, console.width))
+        return
+    console.print(grid.terminal(shown, console.width))
+    if hidden:
+        left_out = f"not in {console.width} columns: {', '.join(hidden)}; a wider terminal or --format csv shows them"
+        console.print(Text(escapes.visible(left_out)), soft_wrap=True)
 
 
 def _to_stderr(lines: Sequence[str]) -> None:

@@ -1,9 +1,11 @@
 """A table of text, and its form in a terminal, in Markdown and in LaTeX."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
@@ -23,17 +25,82 @@ class Grid:
     groups: frozenset[int] = frozenset()
 
 
-def terminal(grid: Grid) -> Table:
-    """Print it on a Rich console."""
+_NARROWEST_LABEL = 10
+
+
+def fitted(grid: Grid, width: int) -> tuple[Grid, tuple[str, ...]]:
+    """The grid with as many columns of numbers, from the left, as fit into `width` characters, and the others' headings.
+
+    Labels may be folded, to no less than ten characters, numbers are not. No column of numbers is left where the first two
+    (the count and the first measure) do not fit.
+    """
+    for columns in range(len(grid.headings), grid.labels, -1):
+        if _widths(grid, columns, width) is not None and (columns >= grid.labels + 2 or columns == len(grid.headings)):
+            break
+    else:
+        columns = grid.labels
+    rows = tuple(row[:columns] for row in grid.rows)
+    return replace(grid, headings=grid.headings[:columns], rows=rows), grid.headings[columns:]
+
+
+def terminal(grid: Grid, width: int = 1000) -> Table:
+    """Print it on a Rich console of at least `width` characters, into which the grid fits (`fitted`)."""
+    widths = _widths(grid, len(grid.headings), width)
+    assert widths is not None
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for index, heading in enumerate(grid.headings):
-        if index < grid.labels:
-            table.add_column(Text(escapes.visible(heading)), overflow="fold")
-        else:
-            table.add_column(Text(escapes.visible(heading).replace(" ", "\n")), justify="right", overflow="fold")
+    for index, (heading, characters) in enumerate(zip(grid.headings, widths, strict=True)):
+        shown = Text("\n".join(_lines(heading, index < grid.labels, characters)))
+        table.add_column(shown, justify="left" if index < grid.labels else "right", overflow="fold", width=characters)
     for index, row in enumerate(grid.rows):
         table.add_row(*(Text(escapes.visible(cell)) for cell in row), end_section=index + 1 in grid.groups)
     return table
+
+
+def listed(grid: Grid, width: int) -> str:
+    """For a terminal too narrow for columns: a block of lines for every row, no number broken over two of them."""
+    blocks = []
+    for row in grid.rows:
+        pairs = [
+            (escapes.visible(h), escapes.visible(cell)) for h, cell in zip(grid.headings, row, strict=True) if cell
+        ]
+        fits = [cell_len(heading) + cell_len(cell) < width for heading, cell in pairs]
+        blocks.append(
+            "".join(f"{h} {cell}\n" if fit else f"{h}\n  {cell}\n" for (h, cell), fit in zip(pairs, fits, strict=True))
+        )
+    return "\n".join(blocks)
+
+
+def _widths(grid: Grid, columns: int, width: int) -> list[int] | None:
+    """Of the first `columns`; None where they do not fit. First headings are broken at - and ., then labels are folded."""
+    room = width - 2 * columns - 1
+    cells = [[*map(cell_len, (escapes.visible(row[index]) for row in grid.rows))] for index in range(columns)]
+    longest = [max(lengths, default=0) for lengths in cells]
+    for narrow in (False, True):
+        heads = [_pieces(grid.headings[index], index < grid.labels, narrow) for index in range(columns)]
+        widths = [
+            max(most, *map(cell_len, pieces), 1) if pieces else max(most, 1)
+            for most, pieces in zip(longest, heads, strict=True)
+        ]
+        if sum(widths) <= room:
+            return widths
+    least = [max(min(each, _NARROWEST_LABEL), 1) if index < grid.labels else each for index, each in enumerate(widths)]
+    if sum(least) > room:
+        return None
+    while sum(widths) > room:
+        widest = max((index for index in range(columns) if widths[index] > least[index]), key=widths.__getitem__)
+        widths[widest] -= 1
+    return widths
+
+
+def _pieces(heading: str, is_label: bool, narrow: bool) -> list[str]:
+    """What of a heading stays on one line: of a number the words, where it must be narrow also what ends in - or a dot."""
+    words = [escapes.visible(heading)] if is_label else escapes.visible(heading).split(" ")
+    return [piece for word in words for piece in re.findall(r"[^-.]+[-.]*|[-.]+", word)] if narrow else words
+
+
+def _lines(heading: str, is_label: bool, width: int) -> list[str]:
+    whole = _pieces(heading, is_label, narrow=False)
+    return whole if all(cell_len(each) <= width for each in whole) else _pieces(heading, is_label, narrow=True)
 
 
 def markdown(grid: Grid) -> str:

@@ -18,7 +18,7 @@ from nas_lightning.errors import UserError, is_number
 from nas_lightning.escapes import csv_cell
 from nas_lightning.reports.grid import Grid
 from nas_lightning.reports.runs import Run, config_value
-from nas_lightning.reports.statistic import Statistic, finite
+from nas_lightning.reports.statistic import Statistic, count, finite
 from nas_lightning.reports.tables import is_setting
 
 _FOLDER = Path(__file__).parent / "paper"
@@ -183,19 +183,13 @@ def paper_notes(table: PaperTable, lines: Sequence[Line], runs: Sequence[Run]) -
     used: dict[str, set[Path]] = defaultdict(set)
     for line in lines:
         used[line.protocol] |= {run.folder for run in line.runs}
-    notes = [
-        f"ours{mark}: {protocol}: {_count(len(used[protocol]), 'run')}" for protocol, mark in _marks(lines).items()
-    ]
+    notes = [f"ours{mark}: {protocol}: {count(len(used[protocol]), 'run')}" for protocol, mark in _marks(lines).items()]
     left_out = sum(run.report is not None for run in runs) - len(set().union(*used.values()))
     if left_out:
-        notes.append(f"not in {table.name}: {_count(left_out, 'finished run')}")
+        notes.append(f"not in {table.name}: {count(left_out, 'finished run')}")
     if missing := sum(run.report is None for run in runs):
-        notes.append(f"left out: {_count(missing, 'run')} unfinished, failed or broken; the command summary says which")
+        notes.append(f"left out: {count(missing, 'run')} unfinished, failed or broken; the command summary says which")
     return notes
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _protocol(report: Report, selection: str) -> str:

@@ -1,4 +1,4 @@
-"""Mean and spread of a few values, and how they are written."""
+"""Mean and spread of a few values, counts, and how they are written."""
 
 import math
 from collections.abc import Iterable
@@ -41,3 +41,9 @@ class Statistic:
 def finite(value: Any) -> float | None:
     """`value` as a float, None where it is no finite number."""
     return float(value) if is_number(value) and math.isfinite(value) else None
+
+
+def count(number: int, what: str) -> str:
+    """`1 run`, `2 runs`, `2 searches`."""
+    plural = "es" if what.endswith("ch") else "s"
+    return f"{number} {what}{'' if number == 1 else plural}"

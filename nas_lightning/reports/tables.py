@@ -81,6 +81,15 @@ def summary(runs: Sequence[Run]) -> Summary:
     )
 
 
+def by_experiment(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """The finished runs of each experiment, in the order of their names."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.report is not None:
+            groups.setdefault(run.report["experiment"], []).append(run)
+    return dict(sorted(groups.items()))
+
+
 def group_names(table: Summary) -> dict[str, tuple[Run, ...]]:
     """A short name for every row, for a figure's legend: `edd, lam=0.06` (method, space, ... without their key).
 
@@ -107,9 +116,13 @@ def _short_keys(settings: Sequence[str]) -> list[str]:
 
 
 def grid(table: Summary) -> Grid:
-    """Settings, n, and `mean ± std` of every measure."""
-    headings = (*table.settings, "n", *(measure.heading for measure in table.measures))
-    return Grid(headings, tuple(tuple(_cells(row, table.measures)) for row in table.rows), labels=len(table.settings))
+    """Settings, n, and `mean ± std` of every measure that any run has."""
+    known = [index for index in range(len(table.measures)) if any(row.statistics[index].n for row in table.rows)]
+    headings = (*table.settings, "n", *(table.measures[index].heading for index in known))
+    rows = tuple(
+        (*row.settings, str(len(row.runs)), *(_cell(row, table, index) for index in known)) for row in table.rows
+    )
+    return Grid(headings, rows, labels=len(table.settings))
 
 
 def as_csv(table: Summary) -> str:
@@ -216,10 +229,8 @@ def _statistics(runs: Sequence[Run], measures: Sequence[Measure]) -> tuple[Stati
     return tuple(Statistic.of([finite(measure.value(report)) for report in reports]) for measure in measures)
 
 
-def _cells(row: Row, measures: Sequence[Measure]) -> list[str]:
-    runs = len(row.runs)
-    shown = (each.shown(measure.decimals, runs) for each, measure in zip(row.statistics, measures, strict=True))
-    return [*row.settings, str(runs), *shown]
+def _cell(row: Row, table: Summary, index: int) -> str:
+    return row.statistics[index].shown(table.measures[index].decimals, len(row.runs))
 
 
 def _natural(value: str) -> tuple[int, float, str]:
