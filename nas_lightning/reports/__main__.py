@@ -19,10 +19,13 @@ from nas_lightning.records.folder import folder_name
 from nas_lightning.reports import grid, paper_tables, tables
 from nas_lightning.reports.architecture import plot_trajectories
 from nas_lightning.reports.cells import draw_cell
-from nas_lightning.reports.figures import COMPARISONS, plot_comparison, plot_cost
+from nas_lightning.reports.comparison import Metric, choose_metric, clock_of
+from nas_lightning.reports.comparison_tables import Table, anytime_csv, comparison_tables
+from nas_lightning.reports.figures import COMPARISONS, plot_anytime, plot_comparison, plot_cost
 from nas_lightning.reports.grid import Grid
+from nas_lightning.reports.groups import Comparison, comparisons, find_groups, keys_asked
 from nas_lightning.reports.page import write_page
-from nas_lightning.reports.runs import Run, find_evaluations, find_runs, read_metrics
+from nas_lightning.reports.runs import Kind, Run, find_evaluations, find_runs, read_metrics
 from nas_lightning.reports.statistic import count
 
 _PAPER_ONLY = ("fig2a", "fig2b", "fig3")  # computed, no run needed
@@ -65,9 +68,92 @@ def _parser(program: str) -> argparse.ArgumentParser:
         "-o", "--output", type=Path, required=True, metavar="PATH",
         help="PATH.svg and PATH.png; of alpha, beta and cells a folder with a drawing of every run",
     )  # fmt: skip
+    _add_compare(commands.add_parser("compare", help="groups of runs against each other: tests, intervals, curves"))
     page = add("html", _html, "one self-contained HTML page: table, curves, cells and configs of a few runs")
     page.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     return parser
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Groups of runs against each other: intervals, paired and unpaired tests, probability of improvement, regret, best "
+        "epoch against last, rank correlation, anytime curves. Runs of different protocols are not compared."
+    )
+    parser.set_defaults(command=_compare)
+    parser.add_argument(
+        "groups",
+        nargs="*",
+        metavar="GROUP",
+        help="a folder, a pattern of folders, or conditions on --runs: KEY=VALUE,...",
+    )
+    parser.add_argument(
+        "--runs", type=Path, nargs="+", default=[], metavar="FOLDER", help="what conditions select from"
+    )
+    parser.add_argument("--by", metavar="KEY", help="a group for each value of KEY: method, sched.lam, space, ...")
+    parser.add_argument(
+        "--metric", metavar="NAME", help="table/cifar10_test_200, discrete_accuracy, entropy, seconds, ..."
+    )
+    parser.add_argument(
+        "--predictor",
+        default="discrete_accuracy",
+        metavar="NAME",
+        help="what is correlated with it (discrete_accuracy)",
+    )
+    parser.add_argument(
+        "--over",
+        nargs="+",
+        default=[],
+        metavar="KEY",
+        help="of the protocol, what the comparison is over and may differ",
+    )
+    parser.add_argument("--format", choices=_FORMATS, default="table")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="also every table as Markdown, LaTeX and CSV, and the curves",
+    )
+
+
+def _compare(options: argparse.Namespace) -> None:
+    kind: Kind = "evaluation" if options.metric in ("test_accuracy", "params", "macs") else "search"
+    groups, left_out = find_groups(options.groups, options.runs, options.by, kind)
+    found, notes = comparisons(groups, {*options.over, *keys_asked(options.groups, options.by)})
+    for number, each in enumerate(found, start=1):
+        metric = choose_metric(options.metric, each.groups)
+        predictor = Metric("discrete_accuracy")
+        if options.predictor:
+            predictor = choose_metric(options.predictor, each.groups, "--predictor")
+        made = comparison_tables(each, metric, predictor)
+        folder = options.output / str(number) if options.output and len(found) > 1 else options.output
+        if folder:
+            _write_comparison(each, made, metric, folder)
+        if each.protocol and options.format != "csv":
+            print(_title(each.protocol, options.format))
+        for place, table in enumerate(made):
+            if (place or number > 1) and options.format in ("csv", "table"):
+                print()
+            if options.format != "csv":
+                print(_title(table.title, options.format))
+            _print(table.grid, table.csv, table.notes, options.format)
+    _print(None, "", [*left_out, *notes], options.format)
+
+
+def _write_comparison(comparison: Comparison, made: Sequence[Table], metric: Metric, folder: Path) -> None:
+    for table in made:
+        listed = "".join(f"- {escapes.markdown(note)}\n" for note in table.notes)
+        title = f"{table.title}: {comparison.protocol}" if comparison.protocol else table.title
+        text = f"{escapes.markdown(title)}\n\n{grid.markdown(table.grid)}\n{listed}"
+        write_text_atomically(folder / f"{table.name}.md", text)
+        write_text_atomically(folder / f"{table.name}.tex", grid.latex(table.grid))
+        write_text_atomically(folder / f"{table.name}.csv", table.csv)
+    runs = [run for group in comparison.groups for run in group.runs]
+    if not any("final" in (run.report or {}) and metric.curve(run) for run in runs):
+        return
+    clock = clock_of(runs)
+    write_text_atomically(folder / "anytime.csv", anytime_csv(comparison.groups, metric, clock))
+    plot_anytime({group.name: group.runs for group in comparison.groups}, folder / "anytime", metric, clock)
 
 
 def _summary(options: argparse.Namespace) -> None:

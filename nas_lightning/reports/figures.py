@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from nas_lightning.errors import UserError
+from nas_lightning.reports.comparison import Metric, elapsed
 from nas_lightning.reports.drawing import (
     BLACK,
     BLUE,
@@ -177,6 +178,36 @@ def plot_cost(groups: Mapping[str, Sequence[Run]], path_without_suffix: str | Pa
         save_figure(figure, path_without_suffix, title)
 
 
+def plot_anytime(
+    groups: Mapping[str, Sequence[Run]], path_without_suffix: str | Path, metric: Metric, clock: str | None
+) -> None:
+    """Write `<path>.svg` and `<path>.png`: the metric of every epoch's architecture over epochs and over seconds so far.
+
+    Lines and bands as in `plot_comparison`; the second panel has an epoch's mean at its mean seconds by the column `clock`,
+    and is left out where that is None. UserError when no run has the metric over its epochs.
+    """
+    from matplotlib.figure import Figure
+
+    curves = {name: [(run, curve) for run in runs if (curve := metric.curve(run))] for name, runs in groups.items()}
+    if not any(curves.values()):
+        raise UserError(f"no run for {path_without_suffix} has {metric.name} over its epochs; give another --metric.")
+    with drawing_style():
+        figure = Figure(figsize=(9.6 if clock else 5.8, 4.2), layout="constrained")
+        panels = figure.subplots(1, 2 if clock else 1, squeeze=False)[0]
+        for index, (name, pairs) in enumerate(curves.items()):
+            if not pairs:
+                continue
+            look, offset = LOOKS[index % len(LOOKS)], index / len(curves)
+            _draw_group(panels[0], [curve for _, curve in pairs], f"{name} (n={len(pairs)})", look, offset)
+            if clock:
+                times = [elapsed(run, clock) for run, _ in pairs]
+                _draw_group(panels[1], [curve for _, curve in pairs], "", look, offset, times)
+        for axes, label in zip(panels, ("epoch", f"{clock or ''} of the search".replace("_", " ")), strict=False):
+            axes.set(xlabel=label, ylabel=metric.heading)
+        legend_below(figure)
+        save_figure(figure, path_without_suffix, metric.heading)
+
+
 def _cost(run: Run, score: str | None) -> tuple[float, float] | None:
     if run.report is None:
         return None
@@ -270,17 +301,30 @@ def _draw_panel(axes: "Axes", title: str, panel: _Panel, groups: Mapping[str, Se
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _draw_group(axes: "Axes", curves: Sequence[Curve], label: str, look: Look, offset: float) -> None:
-    """`offset` in [0, 1) shifts the markers, so that groups do not hide each other's where lines coincide."""
+def _draw_group(
+    axes: "Axes",
+    curves: Sequence[Curve],
+    label: str,
+    look: Look,
+    offset: float,
+    times: Sequence[Mapping[int, float]] | None = None,
+) -> None:
+    """`offset` in [0, 1) shifts the markers, so that groups do not hide each other's where lines coincide.
+
+    times: where an epoch of each curve is drawn, at its own number unless given; a group's mean is at their mean.
+    """
     shared = sorted(set.intersection(*map(set, curves)))
     values = [[curve[epoch] for curve in curves] for epoch in shared]
+    places = [{epoch: float(epoch) for epoch in curve} for curve in curves] if times is None else times
+    means = [fmean(place[epoch] for place in places) for epoch in shared]
     if len(curves) > 1:
-        for curve in curves:
-            axes.plot(list(curve), list(curve.values()), look.dashes, color=look.colour, linewidth=0.6, alpha=0.6)
-        axes.fill_between(shared, [*map(min, values)], [*map(max, values)], color=look.colour, alpha=0.13, lw=0)
+        for curve, place in zip(curves, places, strict=True):
+            drawn = [place[epoch] for epoch in curve]
+            axes.plot(drawn, list(curve.values()), look.dashes, color=look.colour, linewidth=0.6, alpha=0.6)
+        axes.fill_between(means, [*map(min, values)], [*map(max, values)], color=look.colour, alpha=0.13, lw=0)
     step = max(1, len(shared) // 6)
     axes.plot(
-        shared,
+        means,
         [fmean(column) for column in values],
         look.dashes,
         color=look.colour,

@@ -49,7 +49,7 @@ def terminal(grid: Grid, width: int = 1000) -> Table:
     assert widths is not None
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, (heading, characters) in enumerate(zip(grid.headings, widths, strict=True)):
-        shown = Text("\n".join(_lines(heading, index < grid.labels, characters)))
+        shown = Text(_broken(heading, index < grid.labels, characters))
         table.add_column(shown, justify="left" if index < grid.labels else "right", overflow="fold", width=characters)
     for index, row in enumerate(grid.rows):
         table.add_row(*(Text(escapes.visible(cell)) for cell in row), end_section=index + 1 in grid.groups)
@@ -98,9 +98,11 @@ def _pieces(heading: str, is_label: bool, narrow: bool) -> list[str]:
     return [piece for word in words for piece in re.findall(r"[^-.]+[-.]*|[-.]+", word)] if narrow else words
 
 
-def _lines(heading: str, is_label: bool, width: int) -> list[str]:
-    whole = _pieces(heading, is_label, narrow=False)
-    return whole if all(cell_len(each) <= width for each in whole) else _pieces(heading, is_label, narrow=True)
+def _broken(heading: str, is_label: bool, width: int) -> str:
+    """The heading with a line's end after each - and dot of a word that is wider; Rich breaks it at blanks."""
+    words = escapes.visible(heading).split(" ")
+    pieces = (_pieces(word, is_label, narrow=cell_len(word) > width) for word in words)
+    return " ".join("\n".join(each) for each in pieces)
 
 
 def markdown(grid: Grid) -> str:

@@ -64,7 +64,7 @@ def summary(runs: Sequence[Run]) -> Summary:
             f"these runs set {len(candidates):,} keys of their configs, of which {_MOST_SETTINGS} fit in a table; give fewer "
             "folders."
         )
-    values = {key: [_setting(report, key) for report in reports] for key in candidates}
+    values = {key: [setting(report, key) for report in reports] for key in candidates}
     settings = tuple(key for key, column in values.items() if len(set(column)) > 1)
     measures = _measures(reports)
     groups: dict[tuple[str, ...], list[Run]] = {}
@@ -74,7 +74,7 @@ def summary(runs: Sequence[Run]) -> Summary:
     return Summary(
         settings=settings,
         measures=measures,
-        rows=tuple(sorted(rows, key=lambda row: [_natural(value) for value in row.settings])),
+        rows=tuple(sorted(rows, key=lambda row: [natural(value) for value in row.settings])),
         unfinished=tuple(run for run in runs if run.report is None and not run.cause),
         failed=tuple(run for run in runs if run.failed),
         broken=tuple(run for run in runs if run.cause and not run.failed),
@@ -175,7 +175,7 @@ def is_setting(key: str) -> bool:
     return key not in ("seed", "name", "logger", "run_dir") and not key.startswith(("hydra.", "hydra/", "logger."))
 
 
-def _setting(report: Mapping[str, Any], key: str) -> str:
+def setting(report: Mapping[str, Any], key: str) -> str:
     """The config's value where it is a single one, so that 0.060 and an untouched default of 0.06 are the same."""
     if key in _FIELDS:
         return str(report.get(key, ""))
@@ -233,7 +233,7 @@ def _cell(row: Row, table: Summary, index: int) -> str:
     return row.statistics[index].shown(table.measures[index].decimals, len(row.runs))
 
 
-def _natural(value: str) -> tuple[int, float, str]:
+def natural(value: str) -> tuple[int, float, str]:
     """Sorts numbers by size and before words."""
     try:
         return 0, float(value), value

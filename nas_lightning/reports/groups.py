@@ -1,0 +1,214 @@
+"""Which runs a comparison is of: groups named by folders, patterns or conditions, split where their protocols differ."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+from nas_lightning.errors import UserError
+from nas_lightning.records.folder import flat
+from nas_lightning.reports import tables
+from nas_lightning.reports.runs import Kind, Run, find_evaluations, find_runs
+from nas_lightning.reports.statistic import count
+
+PROTOCOL = (
+    "space", "dataset", "recipe", "space.C", "space.N", "space.num_cells", "space.none", "dataset.image_size",
+    "data.train_images", "data.valid_images", "data.train_fraction", "data.alpha_images", "data.batch_size", "data.cutout",
+    "trainer.max_epochs", "protocol.adam.lr", "protocol.adam.weight_decay", "protocol.order",
+)  # fmt: skip
+"""What runs must share to be compared, unless the comparison is over it; the first three of the report, the others of configs.
+
+A method's own choices (relaxation, schedule, partial channels, ...) are none of it.
+"""
+
+_FIELDS = ("experiment", "method", "space", "dataset", "recipe", "relaxation", "sched", "seed", "selection")
+_NO_SETTINGS = ("experiment", "run", "genotype", "baselines", "train", "dataset.root", "dataset.test_root")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Finished runs that are compared as one, by the name they were asked for by."""
+
+    name: str
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two or more groups of one protocol. `protocol` says what of it differs from the other comparisons, or is empty."""
+
+    protocol: str
+    groups: tuple[Group, ...]
+
+
+def find_groups(
+    texts: Sequence[str], folders: Sequence[Path], by: str | None, kind: Kind
+) -> tuple[list[Group], list[str]]:
+    """The groups of the command line, and a note for every run that is left out: unfinished, failed or broken.
+
+    Each of `texts` is a folder, a pattern of folders, or conditions `KEY=VALUE,KEY=VALUE` on the runs in `folders`; none stands
+    for all these runs. With `by` the runs of all texts are one group for each value of that key. UserError for fewer than two
+    groups, an empty one, and a run in two of them.
+    """
+    selected = (
+        [_selected(text, folders, kind) for text in texts] if texts else [Group("all", tuple(_found(folders, kind)))]
+    )
+    notes = [
+        note for group in selected for note in tables.notes(tables.summary([r for r in group.runs if not r.report]))
+    ]
+    for group in selected:
+        if not any(run.report for run in group.runs):
+            raise UserError(
+                f"{group.name} holds no finished {kind}; give a folder or pattern of finished ones"
+                f"{', or --metric test_accuracy for evaluations' if kind == 'search' else ''}."
+            )
+    groups = [Group(group.name, tuple(run for run in group.runs if run.report)) for group in selected]
+    if by:
+        groups = _split(groups, by)
+    if len(groups) < 2:
+        raise UserError(
+            f"{groups[0].name} is one group ({count(len(groups[0].runs), 'run')}), a comparison needs two; name another, or "
+            "split it with --by KEY, such as --by method."
+        )
+    _check_apart(groups)
+    return groups, list(dict.fromkeys(notes))
+
+
+def keys_asked(texts: Sequence[str], by: str | None) -> set[str]:
+    """Those that a comparison of these groups is over: of --by and of conditions with several values."""
+    conditions = [pair for text in texts if _is_conditions(text) for pair in _conditions(text)]
+    values: dict[str, set[str]] = {}
+    for key, value in conditions:
+        values.setdefault(key, set()).add(value)
+    return {key for key, found in values.items() if len(found) > 1} | ({by} if by else set())
+
+
+def comparisons(groups: Sequence[Group], over: set[str]) -> tuple[list[Comparison], list[str]]:
+    """The groups apart by protocol, and a note where there are several or some stand alone.
+
+    over: keys that may differ, since the comparison is over them; a key of PROTOCOL or what is before its dot. UserError where
+    no two groups share a protocol.
+    """
+    keys = [key for key in PROTOCOL if not any(key == each or key.startswith(f"{each}.") for each in over)]
+    flats = {run.folder: flat(run.report["config"]) for group in groups for run in group.runs if run.report}
+    # Configs of other versions may lack a key: what they did by default is not known, so it tells nothing apart.
+    keys = [key for key in keys if key in _FIELDS or all(key in config for config in flats.values())]
+    protocols = {
+        run.folder: tuple(str((run.report if key in _FIELDS else flats[run.folder]).get(key)) for key in keys)
+        for group in groups
+        for run in group.runs
+        if run.report
+    }
+    distinct = list(dict.fromkeys(protocols.values()))
+    differing = [index for index in range(len(keys)) if len({protocol[index] for protocol in distinct}) > 1]
+    found, alone = [], []
+    for protocol in distinct:
+        words = ", ".join(f"{keys[index]}={protocol[index]}" for index in differing)
+        apart = [Group(g.name, tuple(run for run in g.runs if protocols[run.folder] == protocol)) for g in groups]
+        present = tuple(group for group in apart if group.runs)
+        if len(present) > 1:
+            found.append(Comparison(words, present))
+        else:
+            alone.append(f"{present[0].name}: {count(len(present[0].runs), 'run')} with {words}")
+    if not found:
+        differ = " ".join(keys[index] for index in differing)
+        raise UserError(
+            f"no two groups share a protocol ({'; '.join(alone)}); compare runs that do, or say --over {differ} where the "
+            "difference is what you compare."
+        )
+    notes = [f"split: {len(found)} comparisons, of runs of one protocol each"] if len(found) > 1 else []
+    return found, [*notes, *(f"left out, no other group has its protocol: {each}" for each in alone)]
+
+
+def varying(runs: Sequence[Run]) -> tuple[str, ...]:
+    """The settings, the seed apart, that differ among the runs."""
+    return tuple(key for key in tables.summary(runs).settings if key not in _NO_SETTINGS)
+
+
+def value_of(run: Run, key: str) -> str:
+    """A field of the report, the choice of a config group, the config's value, or the override; blank where there is none."""
+    assert run.report is not None
+    if key in _FIELDS and run.report.get(key) is not None:
+        return str(run.report[key])
+    choices: Any = run.report.get("choices")
+    if isinstance(choices, Mapping) and choices.get(key) is not None:
+        return str(choices[key])
+    return tables.setting(run.report, key)
+
+
+def _selected(text: str, folders: Sequence[Path], kind: Kind) -> Group:
+    if os.path.isdir(text):
+        return Group(text, tuple(_found([Path(text)], kind)))
+    if any(character in text for character in "*?[") and (
+        matches := [p for p in sorted(glob(text)) if os.path.isdir(p)]
+    ):
+        return Group(text, tuple(_found([Path(match) for match in matches], kind)))
+    if not _is_conditions(text):
+        raise UserError(
+            f"{text} is no folder, no pattern of one and no condition such as method=edd; correct the group."
+        )
+    conditions = _conditions(text)
+    found = _found(folders, kind, text)
+    runs = [run for run in found if run.report]
+    for key, wanted in conditions:
+        present = {value_of(run, key) for run in runs}
+        if not any(present):
+            raise UserError(f"{text}: no run in {_named(folders)} has a setting {key}; give one that they have.")
+        runs = [run for run in runs if _same(value_of(run, key), wanted)]
+        if not runs:
+            raise UserError(
+                f"{text}: no run in {_named(folders)} has {key}={wanted}; they have {', '.join(sorted(filter(None, present)))}."
+            )
+    return Group(text, (*runs, *(run for run in found if not run.report)))
+
+
+def _is_conditions(text: str) -> bool:
+    return not os.path.isdir(text) and all(
+        key and equals for key, equals, _ in (p.partition("=") for p in text.split(","))
+    )
+
+
+def _conditions(text: str) -> list[tuple[str, str]]:
+    return [(key, value) for key, _, value in (pair.partition("=") for pair in text.split(","))]
+
+
+def _named(folders: Sequence[Path]) -> str:
+    return " ".join(map(str, folders))
+
+
+def _found(folders: Sequence[Path], kind: Kind, text: str = "no group") -> list[Run]:
+    if not folders:
+        raise UserError(f"{text}: of which runs? Give a folder as a group, or --runs FOLDER.")
+    return find_runs(*folders) if kind == "search" else find_evaluations(*folders)
+
+
+def _split(groups: Sequence[Group], by: str) -> list[Group]:
+    runs = list({run.folder.resolve(): run for group in groups for run in group.runs}.values())
+    values: dict[str, list[Run]] = {}
+    for run in runs:
+        values.setdefault(value_of(run, by), []).append(run)
+    if set(values) == {""}:
+        raise UserError(f"none of these runs has a setting {by}; give --by one that they have.")
+    ordered = sorted(values.items(), key=lambda pair: tables.natural(pair[0]))
+    key = "" if by in _FIELDS and by != "seed" else f"{by.rpartition('.')[2]}="
+    return [Group(f"{key}{value}" if value else f"without {by}", tuple(members)) for value, members in ordered]
+
+
+def _check_apart(groups: Sequence[Group]) -> None:
+    owner: dict[Path, str] = {}
+    for group in groups:
+        for run in group.runs:
+            place = run.folder.resolve()
+            if owner.setdefault(place, group.name) != group.name:
+                raise UserError(f"{run.folder} is in {owner[place]} and in {group.name}; make the groups disjoint.")
+        if sum(each.name == group.name for each in groups) > 1:
+            raise UserError(f"{group.name} is named twice; give another group.")
+
+
+def _same(value: str, wanted: str) -> bool:
+    try:
+        return float(value) == float(wanted)
+    except ValueError:
+        return value.lower() == wanted.lower()
