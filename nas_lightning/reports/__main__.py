@@ -94,10 +94,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         "--metric", metavar="NAME", help="table/cifar10_test_200, discrete_accuracy, entropy, seconds, ..."
     )
     parser.add_argument(
-        "--predictor",
-        default="discrete_accuracy",
-        metavar="NAME",
-        help="what is correlated with it (discrete_accuracy)",
+        "--predictor", metavar="NAME", help="what is correlated with it; discrete_accuracy unless named"
     )
     parser.add_argument(
         "--over",

@@ -112,7 +112,7 @@ class Difference:
     """Of two groups, `first` minus `second`. p values are two-sided, None where a test cannot be made.
 
     improvement: P(first > second) + P(equal) / 2 over all pairs of runs, the mean over the settings (strata) that both groups
-    have; None where a group has a single run. pairs: runs of the same seed and settings; won: of them, those where `first` has more.
+    have; None for a single run. pairs: runs of the same seed and settings; won: of them, those where `first` has more.
     """
 
     first: str

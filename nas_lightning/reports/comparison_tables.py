@@ -151,13 +151,17 @@ def _differences(pairs: Sequence[Difference], metric: Metric) -> Table:
         names = [csv_cell(p.first), csv_cell(p.second)]
         chances = [p.improvement, *_ends(p.improvement_interval)]
         lines.append([*names, p.mean, *_ends(p.interval), *chances, p.pairs, p.won, p.paired_mean])
-    notes = (
-        "A - B: of the means, with Welch's interval",
-        "P(A > B): that a run of A has more than one of B, equal ones half; percentile bootstrap, "
-        f"{numbers.RESAMPLES:,} resamples within each group and setting; [1.00, 1.00] says only that no run overlaps",
-        "pairs won: of the runs of one seed (and of one setting, where these differ within a group) those where A has more",
-    )
-    return Table("differences", "differences", _grid(headings, cells, labels=2), _csv(columns, lines), notes)
+    notes = ["A - B: of the means, with Welch's interval" if any(p.interval for p in pairs) else "A - B: of the means"]
+    if any(p.improvement_interval for p in pairs):
+        notes.append(
+            "P(A > B): that a run of A has more than one of B, equal ones half; percentile bootstrap, "
+            f"{numbers.RESAMPLES:,} resamples within each group and setting; [1.00, 1.00] says only that no run overlaps"
+        )
+    if any(p.pairs for p in pairs):
+        notes.append(
+            "pairs won: of the runs of one seed (and of one setting, where these differ within a group) those where A has more"
+        )
+    return Table("differences", "differences", _grid(headings, cells, labels=2), _csv(columns, lines), tuple(notes))
 
 
 _TESTS = {"welch": "Welch t", "mann_whitney": "Mann-Whitney", "paired_t": "paired t", "wilcoxon": "Wilcoxon"}

@@ -49,8 +49,8 @@ def find_groups(
     """The groups of the command line, and a note for every run that is left out: unfinished, failed or broken.
 
     Each of `texts` is a folder, a pattern of folders, or conditions `KEY=VALUE,KEY=VALUE` on the runs in `folders`; none stands
-    for all these runs. With `by` the runs of all texts are one group for each value of that key. UserError for fewer than two
-    groups, an empty one, and a run in two of them.
+    for all these runs. Folders are named without what all are in. With `by` the runs of all texts are one group for each value of
+    that key. UserError for fewer than two groups, an empty one, and a run in two of them.
     """
     selected = (
         [_selected(text, folders, kind) for text in texts] if texts else [Group("all", tuple(_found(folders, kind)))]
@@ -64,7 +64,8 @@ def find_groups(
                 f"{group.name} holds no finished {kind}; give a folder or pattern of finished ones"
                 f"{', or --metric test_accuracy for evaluations' if kind == 'search' else ''}."
             )
-    groups = [Group(group.name, tuple(run for run in group.runs if run.report)) for group in selected]
+    names = _short_names([group.name for group in selected])
+    groups = [Group(n, tuple(run for run in g.runs if run.report)) for n, g in zip(names, selected, strict=True)]
     if by:
         groups = _split(groups, by)
     if len(groups) < 2:
@@ -182,6 +183,14 @@ def _found(folders: Sequence[Path], kind: Kind, text: str = "no group") -> list[
     if not folders:
         raise UserError(f"{text}: of which runs? Give a folder as a group, or --runs FOLDER.")
     return find_runs(*folders) if kind == "search" else find_evaluations(*folders)
+
+
+def _short_names(names: Sequence[str]) -> list[str]:
+    try:
+        shared = os.path.commonpath(names) if len(names) > 1 else ""
+    except ValueError:  # absolute and relative ones
+        shared = ""
+    return [name.removeprefix(shared).strip("/") or name for name in names]
 
 
 def _split(groups: Sequence[Group], by: str) -> list[Group]:
