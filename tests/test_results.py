@@ -1,7 +1,11 @@
 """What the documents say of committed results is what the committed reports say."""
 
+import re
+import shlex
+
 import pytest
 
+from nas_lightning.reports.__main__ import main
 from nas_lightning.reports.grid import markdown
 from nas_lightning.reports.runs import find_runs
 from nas_lightning.reports.tables import grid, summary
@@ -38,3 +42,25 @@ def test_the_readmes_table_is_that_of_the_reduced_figure_4():
 def test_every_committed_run_is_finished_and_came_from_a_clean_checkout(folder):
     runs = find_runs(folder)
     assert all(run.report is not None and run.report["commit"] and not run.report["dirty"] for run in runs)
+
+
+FINDINGS = re.findall(
+    r"^(\d+)\. `([^`]+)`:\s+(.*)$", (ROOT / "docs" / "findings.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+)
+
+
+def test_the_findings_name_only_commands_that_they_list():
+    text = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+    named = {int(number) for group in re.findall(r"\[(\d+(?:, \d+)*)\]", text) for number in group.split(", ")}
+    assert named == {int(number) for number, _, _ in FINDINGS} == set(range(1, len(FINDINGS) + 1))
+
+
+@pytest.mark.parametrize(
+    ("command", "numbers"), [found[1:] for found in FINDINGS], ids=[found[0] for found in FINDINGS]
+)
+def test_the_numbers_of_the_findings_are_printed_by_their_commands(command, numbers, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    arguments = [str(tmp_path) if argument == "readings" else argument for argument in shlex.split(command)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out + "".join(path.read_text() for path in tmp_path.glob("*.csv"))
+    assert [number for number in numbers.split("; ") if number not in printed] == []

@@ -300,11 +300,11 @@ def _rank(statistic: Statistic) -> str:
 
 
 def _signed(value: float, metric: Metric) -> str:
-    return f"{value:+.{metric.decimals}f}".replace("-", "−")
+    return f"{value:+z.{metric.decimals}f}".replace("-", "−")
 
 
 def _interval(interval: Interval | None, decimals: int) -> str:
-    return "" if interval is None else f"[{interval[0]:.{decimals}f}, {interval[1]:.{decimals}f}]".replace("-", "−")
+    return "" if interval is None else f"[{interval[0]:z.{decimals}f}, {interval[1]:z.{decimals}f}]".replace("-", "−")
 
 
 def _ends(interval: Interval | None) -> tuple[float | None, float | None]:

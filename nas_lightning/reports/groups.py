@@ -49,7 +49,7 @@ def find_groups(
     """The groups of the command line, and a note for every run that is left out: unfinished, failed or broken.
 
     Each of `texts` is a folder, a pattern of folders, or conditions `KEY=VALUE,KEY=VALUE` on the runs in `folders`; none stands
-    for all these runs. Folders are named without what all are in. With `by` the runs of all texts are one group for each value of
+    for all these runs. Folders are named without what all are in. With `by` the runs of all texts are one group a value of
     that key. UserError for fewer than two groups, an empty one, and a run in two of them.
     """
     selected = (
