@@ -117,19 +117,22 @@ def _compare(options: argparse.Namespace) -> None:
     kind: Kind = "evaluation" if options.metric in ("test_accuracy", "params", "macs") else "search"
     groups, left_out = find_groups(options.groups, options.runs, options.by, kind)
     found, notes = comparisons(groups, {*options.over, *keys_asked(options.groups, options.by)})
+    made = []
     for number, each in enumerate(found, start=1):
         metric = choose_metric(options.metric, each.groups)
         predictor = Metric("discrete_accuracy")
         if options.predictor:
             predictor = choose_metric(options.predictor, each.groups, "--predictor")
-        made = comparison_tables(each, metric, predictor)
-        folder = options.output / str(number) if options.output and len(found) > 1 else options.output
-        if folder:
-            _write_comparison(each, made, metric, folder)
+        made.append(comparison_tables(each, metric, predictor))
+        if options.output:
+            _write_comparison(
+                each, made[-1], metric, options.output / str(number) if len(found) > 1 else options.output
+            )
+    for number, (each, shown) in enumerate(zip(found, made, strict=True)):
         if each.protocol and options.format != "csv":
             print(_title(each.protocol, options.format))
-        for place, table in enumerate(made):
-            if (place or number > 1) and options.format in ("csv", "table"):
+        for place, table in enumerate(shown):
+            if (place or number) and options.format in ("csv", "table"):
                 print()
             if options.format != "csv":
                 print(_title(table.title, options.format))
