@@ -204,7 +204,7 @@ def test_metrics_come_back_by_column_with_blanks_as_nan(tmp_path):
     [
         ("", "no `epoch` column"),
         ("entropy\n1\n", "no `epoch` column"),
-        ("epoch,entropy\n0,1.6\n1", r"line 3 .* has 1 cells where its first line has 2"),
+        ("epoch,entropy\n0,1.6\n1\n", r"line 3 .* has 1 cells where its first line has 2"),
         ("epoch,entropy\n0,high\n", r"'high' in column entropy, line 2 "),
     ],
 )
