@@ -113,6 +113,13 @@ def test_a_study_with_lines_that_are_none_of_it_is_one_sentence(line, tune, tmp_
     assert journal.read_text() == content
 
 
+@pytest.mark.parametrize("override", ["seed=1.5", "seed=-1", "model.seed=true", "trainer.max_epochs=0"])
+def test_a_setting_that_every_trial_would_refuse_begins_no_study(override, tune, tmp_path):
+    with pytest.raises(UserError, match=override.partition("=")[0].removeprefix("model.")):
+        tune("tune.trials=1", override)
+    assert not (tmp_path / "study").exists()
+
+
 def test_a_full_disk_ends_the_study_and_not_only_its_trial(tune, tmp_path, monkeypatch):
     monkeypatch.setattr("nas_lightning.records.files.os.replace", _no_room)
     with pytest.raises(MachineError, match=r"No space left on device; make room there and run the same command again"):

@@ -15,7 +15,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app.job import Job
+from nas_lightning.app.schema import check_settings
 from nas_lightning.app.search import search
+from nas_lightning.app.trainer_settings import check_search_settings
 from nas_lightning.errors import MachineError, UserError, check_whole, is_number
 from nas_lightning.records.folder import folder_name
 from nas_lightning.records.received import check_regular, received_json
@@ -30,6 +32,8 @@ def tune(config: DictConfig, job: Job) -> Any:
     study goes on.
     """
     optuna = _import_optuna()
+    check_settings(config, job.overrides)
+    check_search_settings(config)
     spans = _spans(config.tune.get("space"))
     _check(config, spans, optuna)
     folder = Path(config.run_dir)
