@@ -35,19 +35,26 @@ def fits(value: Any, kind: Any) -> bool:
 
 
 def is_plain(kind: Any) -> bool:
-    """Whether values of the type can be written in a yaml at all, some of them if it is a union."""
+    """Whether values of the type can be written in a yaml, some of them if it is a union.
+
+    What a mapping holds is for its reader to judge.
+    """
     origin, parts = get_origin(kind), get_args(kind)
     if origin in _UNIONS:
         return any(is_plain(part) for part in parts if part is not types.NoneType)
     if origin in _LISTS:
         return all(is_plain(part) for part in parts if part is not ...)
-    return origin in (Literal, Mapping, dict) or kind in _WORDS
+    return origin is Literal or kind in _WORDS
 
 
 def in_words(kind: Any) -> str:
     """What values of the type are, for a sentence: "a number or null"."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in _UNIONS:
+        literals = [value for part in parts if get_origin(part) is Literal for value in get_args(part)]
+        others = [part for part in parts if get_origin(part) is not Literal]
+        if literals and len(others) < len(parts) - 1:
+            return in_words(Union[(Literal[tuple(literals)], *others)])
         words = dict.fromkeys(in_words(part) for part in parts if part is types.NoneType or is_plain(part))
         if "a number" in words:
             words.pop("a whole number", None)

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from nas_lightning.app.axes import build_module
+from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.fit import fit, make_trainer
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.bilevel.base import Batch
@@ -25,7 +26,7 @@ from nas_lightning.build import build
 from nas_lightning.callbacks import ArchitectureLog, TemperatureUpdate
 from nas_lightning.data import SearchData
 from nas_lightning.records.epochs import Row
-from nas_lightning.records.folder import folder_name
+from nas_lightning.records.folder import RunFolder, folder_name
 from nas_lightning.search.module import SupernetModule
 from nas_lightning.search.skipping import step_bound
 from speed.half_steps import ARCHITECTURE, MeasuredSteps, Size
@@ -41,9 +42,10 @@ class Search(NamedTuple):
     module: SupernetModule
     data: SearchData
     trainer: pl.Trainer
+    checkpoints: Checkpoints
 
     def fit(self) -> list[Row]:
-        return fit(self.trainer, self.folder, self.module, self.data)
+        return fit(self.trainer, self.folder, self.checkpoints.newest(), self.module, self.data)
 
 
 def composed(folder: Path, *overrides: str) -> DictConfig:
@@ -61,11 +63,13 @@ def build_search(folder: Path, *overrides: str, callbacks: Sequence[pl.Callback]
     record = ArchitectureLog(build(config.benchmark), folder / "architecture.csv")
     own = [TemperatureUpdate(build(config.sched)), record]
     run = LoggedRun.of(folder, OmegaConf.to_container(config, resolve=True), "search", {})  # type: ignore[arg-type]
-    trainer = make_trainer(config, run, [*callbacks, *own])
+    kept = RunFolder.of(config, overrides)
+    checkpoints = Checkpoints(folder / "checkpoints", kept.settings, kept.check_same)
+    trainer = make_trainer(config, run, checkpoints, [*callbacks, *own])
     for own_callback in trainer.callbacks:  # type: ignore[attr-defined]
         if hasattr(own_callback, "console"):
             own_callback.console.quiet = True  # it does its work but the output is this benchmark's
-    return Search(folder, config, module, data, trainer)
+    return Search(folder, config, module, data, trainer, checkpoints)
 
 
 def fake_search(size: Size, batches: int, epochs: int) -> list[str]:

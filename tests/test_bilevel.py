@@ -241,11 +241,11 @@ class SecondOrderTextbook(TextbookSearch):
         self.arch_step(*batch["valid"])
         self.weight_step(*batch["train"])
 
-    def alpha_gradient(self, x, y):
+    def alpha_gradient(self, x, y, sn):
         return self.second_order
 
     def gradient(self, batch):
-        first_order = functools.partial(TextbookSearch.alpha_gradient, self)
+        first_order = functools.partial(TextbookSearch.alpha_gradient, self, sn=False)
         weights = list(self.reference.parameters())
         kept = [w.detach().clone() for w in weights]
 

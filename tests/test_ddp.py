@@ -242,7 +242,7 @@ def test_another_number_of_devices_does_not_go_on(place):
         (("+trainer.strategy=ddp", "trainer.devices=2"), "trainer.strategy=ddp is not offered; use trainer=ddp"),
         (("trainer=ddp", "trainer.devices=auto"), "trainer.devices must be a whole number of at least 2"),
         (("trainer=ddp", "trainer.devices=1"), "trainer.devices must be a whole number of at least 2"),
-        (("trainer=ddp", "+trainer.num_nodes=2"), "trainer.num_nodes is not offered"),
+        (("trainer=ddp", "+trainer.num_nodes=2"), "trainer.num_nodes=2 is not offered"),
         (("trainer=ddp", "trainer.graphs=true"), "trainer.graphs=true is offered on one device only"),
         (("trainer=ddp", "trainer.compile=true"), "trainer.compile=true is offered on one device only"),
         (("trainer=ddp", "trainer.devices=16", "data.valid_images=24"), "trainer.devices=16 need 32 images"),

@@ -270,7 +270,7 @@ def test_what_cannot_be_loaded_is_one_sentence(finished, tmp_path):
             ("genotype=DARTS_V2", "train=true", *TINY, "trainer.gradient_clip_val=-5"),
             "trainer.gradient_clip_val must be",
         ),
-        (("genotype=DARTS_V2", "data.cutout=big"), "data.cutout=big"),
+        (("genotype=DARTS_V2", "data.cutout=big"), "data.cutout must be a whole number"),
     ],
 )
 def test_nonsense_is_one_sentence_and_writes_nothing(overrides, sentence, tmp_path):

@@ -209,7 +209,7 @@ def test_out_of_memory_names_the_batch(monkeypatch, tmp_path):
 
     trainer = pl.Trainer(max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False)
     with pytest.raises(UserError, match=r"out of memory on cpu at data.batch_size=6 .* give a smaller data.batch_size"):
-        fit(trainer, tmp_path, search, Data())
+        fit(trainer, tmp_path, None, search, Data())
 
 
 SPACES = {

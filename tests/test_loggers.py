@@ -61,10 +61,15 @@ def offline_runs(folder: Path) -> list[list[Record]]:
     return [list(records(file)) for file in sorted(folder.glob("wandb/offline-run-*/*.wandb"))]
 
 
+_DRAWN = ("cell", "beta")  # images, in the first epoch too
+
+
 def logged(run: list[Record]) -> list[dict]:
     """The rows of a W&B run, without W&B's own columns but for the step."""
     history = [{item.nested_key[0]: json.loads(item.value_json) for item in r.history.item} for r in run]
-    return [{k: v for k, v in row.items() if k in ("_step",) or k[0] != "_"} for row in history if row]
+    return [
+        {k: v for k, v in row.items() if k == "_step" or (k[0] != "_" and k not in _DRAWN)} for row in history if row
+    ]
 
 
 def header(run: list[Record]):

@@ -77,7 +77,7 @@ class TextbookSearch:
         corrected = self.m / (1 - 0.5**self.steps), self.v / (1 - 0.999**self.steps)
         self.alpha = self.alpha - 3e-4 * corrected[0] / (corrected[1].sqrt() + 1e-8)
 
-    def step(self, batch, trains_alpha):
+    def step(self, batch, trains_alpha=True):
         halves = [lambda: self.weight_step(*batch["train"])]
         if trains_alpha:
             halves.append(lambda: self.arch_step(*batch["valid"]))

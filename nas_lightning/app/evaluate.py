@@ -33,7 +33,7 @@ from nas_lightning.genotypes.base import Genotype
 from nas_lightning.genotypes.texts import read_genotype
 from nas_lightning.records.files import write_text_atomically
 from nas_lightning.records.folder import RunFolder
-from nas_lightning.records.received import received_log, received_table, received_yaml
+from nas_lightning.records.received import parsed_table, received_log, received_yaml
 from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.model_card import model_card
 from nas_lightning.reports.runs import SCORE_NAMES
@@ -202,7 +202,7 @@ def _from_file(path: Path, space: SearchSpace) -> tuple[Genotype, str]:
     """The architecture of a file, the last of several, and where it is."""
     real = Path(os.path.realpath(path))  # named by the user, so a link is meant
     try:
-        cell = _last_cell(received_table(real)) if path.suffix == ".csv" else None
+        cell = _last_cell(parsed_table(received_log(real))) if path.suffix == ".csv" else None
         text = received_log(real) if cell is None else cell
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); give a text of at most 32 MiB, or the end of it.") from error
