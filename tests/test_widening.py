@@ -201,6 +201,8 @@ def test_alpha_rests_and_operations_widen_within_a_search_that_is_interrupted_wh
     assert all(alphas[1][key] == alphas[2][key] for key in kept[0])
     assert any(alphas[2][key] != alphas[3][key] for key in kept[1])
     assert any(alphas[0][key] != alphas[1][key] for key in alphas[0])
+    # What an epoch does not measure is blank, not what was measured before.
+    assert [row["valid_loss"] != "" for row in rows(tmp_path / "whole", "metrics.csv")] == [False, True, False, True]
 
 
 def checkpoint(folder):

@@ -49,6 +49,7 @@ class MetricsFile(pl.Callback):
             self.on_train_start(trainer, pl_module)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        trainer.callback_metrics.clear()  # else what an epoch does not log stands as of the last that did
         self._start, self._processor_start = time.perf_counter(), time.process_time()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
