@@ -95,6 +95,8 @@ def test_no_number_is_infinite(key, value):
         ("model.arch_clip.value", "high", "model.arch_clip.value must be a number"),
         ("dataset.root", 2024, "quote it twice: dataset.root=\"'2024'\""),
         ("name", ["a"], "name must be "),
+        ("data", {"batch_size": 3}, "data names no class; choose a yaml of the group data, or give it a _target_"),
+        ("model.unknown", {}, "model: SupernetModule has no setting unknown; correct or drop model.unknown"),
         ("trainer._partial_", True, "trainer._partial_=true makes no object where one is needed; drop it"),
         ("model.weight_optimizer._partial_", "x", "model.weight_optimizer._partial_ must be true or false, got 'x'"),
         ("sched._convert_", 3, "sched._convert_ must be one of none, partial, object, all, got 3"),

@@ -29,6 +29,7 @@ _HYDRAS: dict[str, Any] = {
 _FACTORIES = ("lr", "logger", "optimizer", "scheduler", "arch_optimizer", "weight_optimizer", "weight_scheduler")
 """Names of what is made later, of what is known by then: `_partial_: true` in its yaml."""
 
+_MADE = ("model", "data", "trainer", "benchmark", "logger")
 _READ_AS_THEY_ARE = ("tune", "hydra", "callbacks")  # sections whose keys the user names
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)")
 
@@ -45,11 +46,16 @@ def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
             raise UserError(f"{_source(raw, key)}={value} is no number that can be used; give a finite one.")
     for key, kind in _PROGRAMS_OWN.items():
         _check_type(key, values.get(key), kind, values.get(key) is None)
+    for key in _MADE:
+        if isinstance(values.get(key), dict) and "_target_" not in values[key]:
+            raise UserError(f"{key} names no class; choose a yaml of the group {key}, or give it a _target_.")
     for key, node in _constructed(values):
         for name in (name for name in _HYDRAS if name in node):
             _check_type(f"{key}.{name}", node[name], _HYDRAS[name], False)
         if node.get("_partial_") and key.rpartition(".")[2] not in _FACTORIES:
             raise UserError(f"{key}._partial_=true makes no object where one is needed; drop it.")
+        if key == "model":  # others are made by Hydra, whose refusal is made a sentence
+            _check_names(key, node)
         for name, kind, has_none in _parameters(node["_target_"]):
             if name in node:
                 _check_type(_source(raw, f"{key}.{name}"), node[name], kind, has_none)
@@ -85,6 +91,21 @@ def _constructed(values: Any, key: str = "") -> Iterator[tuple[str, dict[str, An
     elif isinstance(values, list):
         for number, value in enumerate(values):
             yield from _constructed(value, f"{key}[{number}]")
+
+
+def _check_names(key: str, node: dict[str, Any]) -> None:
+    """UserError for a setting that the class or function does not have."""
+    try:
+        parameters = inspect.signature(pkgutil.resolve_name(node["_target_"])).parameters
+    except Exception:  # said when it is built
+        return
+    if any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+        return
+    for name in node:
+        if name[0] != "_" and name not in parameters:
+            raise UserError(
+                f"{key}: {node['_target_'].rpartition('.')[2]} has no setting {name}; correct or drop {key}.{name}."
+            )
 
 
 def _parameters(target: str) -> Iterator[tuple[str, Any, bool]]:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app.job import Job
 from nas_lightning.app.schema import check_settings
@@ -174,7 +173,7 @@ def _finish(study: Any, number: int, values: dict[str, float], config: DictConfi
         search(trial, replace(job, overrides=[*job.overrides, *overrides], in_sweep=True))
     except MachineError:
         raise  # the other trials would fail by it too
-    except (UserError, OmegaConfBaseException) as error:
+    except UserError as error:
         log.warning("Trial %d (%s) failed: %s", number, ", ".join(overrides), error)
         study.tell(number, state=_import_optuna().trial.TrialState.FAIL)
     else:

@@ -62,7 +62,7 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
         train_images=report["split"]["train_images"],
         side=report["image_size"],
         recipe=markdown(report["recipe"]),
-        batch=config["data"]["batch_size"],
+        batch=config["data"].get("batch_size", "the default"),
         torch=report["versions"]["torch"],
         version=report["versions"]["nas-lightning"],
         source="installed from a wheel" if report["source"] == "wheel" else markdown(commit),
