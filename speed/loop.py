@@ -63,8 +63,7 @@ def build_search(folder: Path, *overrides: str, callbacks: Sequence[pl.Callback]
     record = ArchitectureLog(build(config.benchmark), folder / "architecture.csv")
     own = [TemperatureUpdate(build(config.sched)), record]
     run = LoggedRun.of(folder, OmegaConf.to_container(config, resolve=True), "search", {})  # type: ignore[arg-type]
-    kept = RunFolder.of(config, overrides)
-    checkpoints = Checkpoints(folder / "checkpoints", kept.settings, kept.check_same)
+    checkpoints = Checkpoints.of(RunFolder.of(config, overrides), folder)
     trainer = make_trainer(config, run, checkpoints, [*callbacks, *own])
     for own_callback in trainer.callbacks:  # type: ignore[attr-defined]
         if hasattr(own_callback, "console"):

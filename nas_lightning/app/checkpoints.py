@@ -6,13 +6,14 @@ import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from nas_lightning.errors import UserError
 from nas_lightning.records.files import not_written, replace_atomically
+from nas_lightning.records.folder import RunFolder
 from nas_lightning.records.received import check_regular
 
 log = logging.getLogger("nas_lightning")
@@ -35,6 +36,11 @@ class Checkpoints(TorchCheckpointIO):
         self.folder = folder
         self._settings = dict(settings)
         self._check = check
+
+    @classmethod
+    def of(cls, run: RunFolder, place: Path) -> Self:
+        """Those of the fit in `place`, the run's folder or one in it."""
+        return cls(place / "checkpoints", run.settings, run.check_same)
 
     @property
     def last(self) -> Path:

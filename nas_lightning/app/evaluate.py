@@ -101,8 +101,6 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     job.lock.check()
     if config.train:
         write_text_atomically(folder.path / "MODEL_CARD.md", model_card(report, str(folder.path)))
-    for previous in folder.path.glob("*/checkpoints/previous.ckpt"):
-        previous.unlink()  # before the report, after which nobody looks into the folder again
     folder.write_report(report)
     _print(report, folder.report, config.mac_limit)
     if config.export:
@@ -202,15 +200,15 @@ def _from_file(path: Path, space: SearchSpace) -> tuple[Genotype, str]:
     """The architecture of a file, the last of several, and where it is."""
     real = Path(os.path.realpath(path))  # named by the user, so a link is meant
     try:
-        cell = _last_cell(parsed_table(received_log(real))) if path.suffix == ".csv" else None
-        text = received_log(real) if cell is None else cell
+        text = received_log(real)
+        cell = _last_cell(parsed_table(text)) if path.suffix == ".csv" else None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}); give a text of at most 32 MiB, or the end of it.") from error
     if path.suffix == ".py":
         text = re.sub(r"(?m)^[ \t]*#.*$", "", text)
     place = str(path) if cell is None else f"the last epoch in {path}"
     try:
-        genotype, where = read_genotype(text, space, place)
+        genotype, where = read_genotype(text if cell is None else cell, space, place)
     except UserError as error:
         if str(path) in str(error):
             raise
@@ -250,9 +248,7 @@ def _train_all(
     # Everything that may refuse its settings is built, and the data read, before anything is written.
     modules = {name: _module(config, space, genotype, data) for name, genotype in candidates.items()}
     runs = {name: LoggedRun.of(folder.path / name, folder.config, "train", job.choices) for name in candidates}
-    checkpoints = {
-        name: Checkpoints(folder.path / name / "checkpoints", folder.settings, folder.check_same) for name in candidates
-    }
+    checkpoints = {name: Checkpoints.of(folder, folder.path / name) for name in candidates}
     trainers = {name: make_trainer(config, run, checkpoints[name], [Owned(job.lock)]) for name, run in runs.items()}
     split = data.split_record()
     last = {name: each.newest() for name, each in checkpoints.items()}
@@ -268,6 +264,8 @@ def _train_all(
             **totals(rows),
         }
     save_weights(modules["found"].network, folder.path)
+    for each in checkpoints.values():
+        each.drop_previous()  # before the report, after which nobody looks into the folder again
     return {
         "selection": "test accuracy of the last epoch",
         "split": split,

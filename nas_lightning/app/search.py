@@ -67,7 +67,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     measured = measures(axes, own, config.trainer.compile)
     callbacks = [Owned(job.lock), TemperatureUpdate(axes["sched"]), *decisions(axes), architectures, *measured, *own]
     stop = [] if axes["stop"] is None else [EarlyStop(axes["stop"], metrics, architectures)]
-    checkpoints = Checkpoints(folder.path / "checkpoints", folder.settings, folder.check_same)
+    checkpoints = Checkpoints.of(folder, folder.path)
     trainer = make_trainer(config, logged, checkpoints, callbacks, metrics, stop)
     split = data.split_record()
     data.check_devices(trainer.num_devices)

@@ -4,14 +4,14 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
 
+from nas_lightning.callbacks.epoch_file import EpochFileCallback
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.records.epochs import EpochFile, Row
+from nas_lightning.records.epochs import Row
 from nas_lightning.search.architecture import Architecture
 from nas_lightning.search.module import SupernetModule
 from nas_lightning.tabular import Benchmark
@@ -30,7 +30,7 @@ def look_up(benchmark: Benchmark | None, genotype: Genotype) -> dict[str, float]
         return {}
 
 
-class ArchitectureLog(pl.Callback):
+class ArchitectureLog(EpochFileCallback):
     """Logs each epoch's derived architecture: `skip_connects`, and `table/<key>` (percent) where a benchmark is given.
 
     Writes to `path`, one row an epoch, what the figures of a search need: `alpha/<cell>/<edge>/<operation>` and
@@ -38,21 +38,8 @@ class ArchitectureLog(pl.Callback):
     """
 
     def __init__(self, benchmark: Benchmark | None, path: Path) -> None:
+        super().__init__(path)
         self.benchmark = benchmark
-        self.file = EpochFile(path)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.file.text}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.file.restore(state_dict["rows"])
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero:
-            self.file.write_whole()
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.file.check(trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SupernetModule)
@@ -66,9 +53,7 @@ class ArchitectureLog(pl.Callback):
         row |= _entries("alpha", {name: view.alpha_EO for name, view in views.items()}, architecture)
         row |= _entries("beta", {name: view.probabilities_EO for name, view in views.items()}, architecture)
         row["architecture"] = json.dumps(json.loads(genotype.to_json()), separators=(",", ":"))
-        self.file.add(row)
-        if trainer.is_global_zero:
-            self.file.append()
+        self.write(row, trainer)
 
 
 def _entries(kind: str, values: Mapping[str, Tensor], architecture: Architecture) -> Row:

@@ -3,16 +3,16 @@
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 
+from nas_lightning.callbacks.epoch_file import EpochFileCallback
 from nas_lightning.errors import UserError
-from nas_lightning.records.epochs import EpochFile, Row
+from nas_lightning.records.epochs import Row
 from nas_lightning.search.module import SupernetModule
 
 
-class MetricsFile(pl.Callback):
+class MetricsFile(EpochFileCallback):
     """Writes what was logged in an epoch to `path` and to every logger, with the epoch as the step.
 
     `seconds` are those of a clock, `processor_seconds` those of all cores in this process: what a search costs on a machine
@@ -24,22 +24,12 @@ class MetricsFile(pl.Callback):
     """
 
     def __init__(self, path: Path) -> None:
-        self.file = EpochFile(path)
+        super().__init__(path)
         self._start = self._processor_start = 0.0
         self._sent = False
 
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.file.text}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.file.restore(state_dict["rows"])
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero:
-            self.file.write_whole()
-
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.file.check(trainer.current_epoch)
+        super().on_train_start(trainer, pl_module)
         self._sent = True
         for row in self.file.rows():
             _send(row, trainer)
@@ -63,9 +53,8 @@ class MetricsFile(pl.Callback):
         }
         if isinstance(pl_module, SupernetModule):
             row["architecture"] = str(pl_module.genotype())
-        self.file.add(row)
+        self.write(row, trainer)
         if trainer.is_global_zero:
-            self.file.append()
             _send(row, trainer)
 
     def _check_finite(self, epoch: int, logged: dict[str, float]) -> None:
