@@ -61,7 +61,7 @@ def test_submitit_queues_a_preempted_job_again_and_a_killed_one_goes_on_at_the_n
     os.kill(running_job(sweep), signal.SIGUSR2)
     wait(lambda: "Going on with the interrupted run" in log())
     done = epochs()
-    assert 2 <= done < 20
+    assert 1 <= done < 20  # a row is written before its checkpoint: the one of a kill between them is cut
     wait(lambda: epochs() >= done + 2)
     os.kill(running_job(sweep), signal.SIGKILL)
     out, _ = launch.communicate(timeout=PATIENCE)

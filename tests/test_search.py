@@ -208,6 +208,12 @@ def test_nonsense_is_one_sentence_and_writes_nothing(override, sentence, toy, tm
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("limit", ["trainer.limit_val_batches=1e-320", "+trainer.limit_train_batches=0.001"])
+def test_what_lightning_finds_wrong_only_when_it_starts_is_one_sentence(limit, toy):
+    with pytest.raises(UserError, match=r"^Lightning's trainer refuses its settings: [^\n]+ Try at least `limit"):
+        toy("run", limit)
+
+
 def test_a_diverged_search_is_no_result(toy, tmp_path):
     with pytest.raises(UserError, match="has diverged"):
         toy("run", "model.weight_optimizer.lr=1e30")

@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities.exceptions import SIGTERMException
+from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch.multiprocessing import ProcessRaisedException
 
 from nas_lightning.app.checkpoints import Checkpoints
@@ -22,6 +22,7 @@ from nas_lightning.app.trainer_settings import OURS
 from nas_lightning.build import build
 from nas_lightning.callbacks import MetricsFile, Progress
 from nas_lightning.errors import UserError, is_out_of_memory
+from nas_lightning.escapes import shortened
 from nas_lightning.records.epochs import Row, read_rows
 
 log = logging.getLogger("nas_lightning")
@@ -91,6 +92,10 @@ def fit(
             trainer.fit(module, datamodule=data, ckpt_path=last)
     except UserError:
         raise
+    except MisconfigurationException as error:  # of what it counts only when it starts, such as the batches of a part
+        raise UserError(
+            f"Lightning's trainer refuses its settings: {shortened(' '.join(str(error).split()), 400)}"
+        ) from error
     except (MemoryError, RuntimeError, LookupError, TypeError, ValueError) as error:
         if is_out_of_memory(error):
             raise _out_of_memory(trainer, data) from error

@@ -5,6 +5,7 @@ each kill.
 """
 
 import csv
+import fcntl
 import json
 import random
 import shutil
@@ -184,13 +185,23 @@ def _strike(plan: Moment, child: Child, task: Task, home: Path, seconds: float, 
         return 0
     child.signal(plan.number)
     if plan.number == signal.SIGSTOP:
-        held = any((home / "run").rglob(".lock"))
+        held = any(map(_is_held, (home / "run").rglob(".lock")))
         second = Child(partial(_run, task, None, home), home, home / "said-second").begin().wait(SECONDS)
         _check_said(case, second)
         if held and (second.status in (0, None) or "is in use by process" not in second.error):
             case.add("unequal", f"the second process was not refused: {second.status}")
         child.signal(plan.then)
     return 1
+
+
+def _is_held(lock: Path) -> bool:
+    """By a living process: the file of one that was killed stays."""
+    with lock.open("r+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def _check_said(case: Case, ended: Ended) -> None:
