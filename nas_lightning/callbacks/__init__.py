@@ -3,6 +3,7 @@
 from nas_lightning.callbacks.architecture import ArchitectureLog, look_up
 from nas_lightning.callbacks.decisions import Decisions
 from nas_lightning.callbacks.eigenvalue import HessianEigenvalue
+from nas_lightning.callbacks.gradients import AlphaGradients
 from nas_lightning.callbacks.metrics import MetricsFile
 from nas_lightning.callbacks.owned import Owned
 from nas_lightning.callbacks.progress import Progress
@@ -10,6 +11,7 @@ from nas_lightning.callbacks.stop import EarlyStop
 from nas_lightning.callbacks.temperature import TemperatureUpdate
 
 __all__ = [
+    "AlphaGradients",
     "ArchitectureLog",
     "Decisions",
     "EarlyStop",

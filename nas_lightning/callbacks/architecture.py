@@ -50,14 +50,14 @@ class ArchitectureLog(EpochFileCallback):
         architecture = pl_module.architecture
         row: Row = {"epoch": trainer.current_epoch}
         views = architecture.snapshot()
-        row |= _entries("alpha", {name: view.alpha_EO for name, view in views.items()}, architecture)
-        row |= _entries("beta", {name: view.probabilities_EO for name, view in views.items()}, architecture)
+        row |= by_entry("alpha", {name: view.alpha_EO for name, view in views.items()}, architecture)
+        row |= by_entry("beta", {name: view.probabilities_EO for name, view in views.items()}, architecture)
         row["architecture"] = json.dumps(json.loads(genotype.to_json()), separators=(",", ":"))
         self.write(row, trainer)
 
 
-def _entries(kind: str, values: Mapping[str, Tensor], architecture: Architecture) -> Row:
-    """values_EO of every cell type, by name; what the space has as no candidate is left out."""
+def by_entry(kind: str, values: Mapping[str, Tensor], architecture: Architecture) -> dict[str, float]:
+    """`<kind>/<cell>/<edge>/<operation>` -> values_EO of every cell type; what the space has as no candidate is left out."""
     return {
         f"{kind}/{cell}/{edge}/{operation}": float(f"{value:.6g}")
         for cell, values_EO in values.items()
