@@ -26,7 +26,8 @@ class MachineError(UserError):
 
 
 def exit_status(program: Callable[[], None]) -> int:
-    """Run `program`: 0; 1 with the sentence of a UserError on stderr; 1 where the reader of stdout has gone (`| head`)."""
+    """Run `program`: 0; 1 with the sentence of a UserError on stderr; 1 where the reader of stdout has gone (`| head`); 130
+    after Ctrl-C, as shells know it."""
     try:
         program()
         sys.stdout.flush()
@@ -36,6 +37,8 @@ def exit_status(program: Callable[[], None]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

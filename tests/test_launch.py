@@ -73,6 +73,12 @@ def test_search_survives_ctrl_c_sigterm_and_a_kill(tmp_path):
 
 
 @pytest.mark.parametrize("program", ["train.py", "evaluate.py", "tune.py"])
+def test_ctrl_c_while_libraries_are_loaded_is_no_traceback(program, tmp_path):
+    (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt")
+    assert finish(tmp_path, program=program, PYTHONPATH=str(tmp_path)) == (130, "", "")
+
+
+@pytest.mark.parametrize("program", ["train.py", "evaluate.py", "tune.py"])
 def test_a_config_group_set_to_null_is_one_sentence(program, tmp_path):
     code, out, err = finish(tmp_path, "dataset=null", program=program)
     assert (code, out) == (1, "")
@@ -147,6 +153,8 @@ def test_two_experiments_in_one_launch_are_refused(tmp_path):
     [
         ("train.py", ("sched.lam=0",), "sched.lam must be"),
         ("train.py", ("sched.lam=${nope}",), "Interpolation key 'nope' not found"),
+        ("train.py", ("sched.lam=${nope}", "run_dir=run"), "Interpolation key 'nope' not found"),
+        ("train.py", ("run_dir=inf",), "run_dir=inf is no number that can be used"),
         ("train.py", ("dataset=folder", "dataset.root=nowhere.zip"), "nowhere.zip"),
         ("evaluate.py", ("genotype=|skip~0|",), "NAS-Bench-201"),
     ],

@@ -333,6 +333,10 @@ def reference_edd(options, update_epochs, observations):
             if options.get("entropy_cells") != "normal":
                 edges += entropies["reduce"]
             h = sum(edges) if options.get("entropy_reduce") == "sum" else sum(edges) / len(edges)
+            if epoch < 40 and h < options.get("reheat_below", 0):
+                d, k, t = 0.0, 0, 1.0
+                states.append((t, d, k))
+                continue
             lam = options.get("lam", 0.06)
             if epoch >= 40:
                 lam = lam * options.get("late_lambda_mult", 2)
@@ -360,6 +364,7 @@ def reference_edd(options, update_epochs, observations):
         {"e_a_value": 4e-4},
         {"t0exp": "one"},
         {"k_counts": "epochs"},
+        {"reheat_below": 1.0},
         {"e_a": "reestimate", "t0exp": "one", "entropy_cells": "normal", "entropy_reduce": "sum", "k_counts": "epochs"},
     ],
     ids=str,
@@ -444,6 +449,7 @@ BAD = [
     (EntropyDynamicDecay, {"rho": math.nan}, "sched.rho must be a number in [0, 1), got nan."),
     (EntropyDynamicDecay, {"rho": "half"}, "sched.rho must be a number in [0, 1), got 'half'."),
     (EntropyDynamicDecay, {"e_a_value": 0}, "sched.e_a_value must be a positive number, got 0."),
+    (EntropyDynamicDecay, {"reheat_below": 0}, "sched.reheat_below must be a positive number, got 0."),
     (EntropyDynamicDecay, {"late_lambda_mult": -1}, "sched.late_lambda_mult must be a positive number, got -1."),
     (EntropyDynamicDecay, {"warmup": -1}, "sched.warmup must be a number of epochs such as 5"),
     (EntropyDynamicDecay, {"warmup": math.nan}, "got nan"),

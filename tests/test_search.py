@@ -181,6 +181,7 @@ def test_bf16_runs_and_resumes(toy, tmp_path, monkeypatch):
         ("data.train_images=100000", "data.train_images"),
         ("trainer.max_epochs=0", "trainer.max_epochs must be"),
         ("trainer.devices=2", "trainer.devices=2 is not offered"),
+        ("trainer.devices='1'", "trainer.devices=1 is not offered"),
         ("+trainer.fast_dev_run=true", "trainer.fast_dev_run"),
         ("+trainer.gradient_clip_val=1", "trainer.gradient_clip_val"),
         ("trainer.limit_val_batches=0", "trainer.limit_val_batches must be"),

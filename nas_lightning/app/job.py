@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app.configs import CONFIGS
@@ -47,7 +48,7 @@ def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> No
     settings = HydraConfig.get()
     job = Job(
         dict(settings.runtime.choices),
-        list(settings.overrides.task),
+        as_typed(settings.overrides.task),
         settings.mode == RunMode.MULTIRUN,
         tuple(Path(source.path) for source in settings.runtime.config_sources if source.schema == "file"),
     )
@@ -99,6 +100,12 @@ def _environment_explained(folder: Path) -> Iterator[None]:
             f"out of memory in {folder} ({' '.join(str(error).split())[:200]}); give a smaller space.C, data.batch_size or "
             "number of images, or a machine with more."
         ) from error
+
+
+def as_typed(overrides: Any) -> list[str]:
+    """Hydra's list of a command's overrides, whose ${...} would be resolved when it is read."""
+    typed: Any = OmegaConf.to_container(overrides, resolve=False)
+    return typed
 
 
 def in_one_sentence(error: OmegaConfBaseException) -> str:

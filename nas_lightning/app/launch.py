@@ -1,6 +1,7 @@
 """What happens around the jobs of a launch: arguments and output folder at its start, a sweep's table at its end."""
 
 import atexit
+import math
 import os
 import sys
 import tempfile
@@ -20,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app import misspelt
 from nas_lightning.app.configs import CONFIGS
-from nas_lightning.app.job import in_one_sentence
+from nas_lightning.app.job import as_typed, in_one_sentence
 from nas_lightning.app.stdout import outlive_reader
 from nas_lightning.app.tasks import TASKS
 from nas_lightning.errors import UserError, exit_status
@@ -51,6 +52,9 @@ class Launch(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         misspelt.leave_errors_to_hydra()
+        given = OmegaConf.select(config, "run_dir", throw_on_missing=False)
+        if isinstance(given, float) and not math.isfinite(given):
+            sys.exit(f"run_dir={given} is no number that can be used; give a folder.")
         try:
             folder = config.hydra.run.dir  # it has the overrides in it, resolved
         except OmegaConfBaseException as error:
@@ -59,7 +63,7 @@ class Launch(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         misspelt.leave_errors_to_hydra()
-        _check_sweep(config.hydra.overrides.task)
+        _check_sweep(as_typed(config.hydra.overrides.task))
         folder = Path(config.hydra.sweep.dir)
         _make(folder)
         if self._own_jobs:
@@ -95,8 +99,6 @@ def start(program: str) -> None:
         sys.exit(misspelt.in_one_sentence(error, program, options.overrides, own))
     except OmegaConfBaseException as error:  # of a job of a sweep
         sys.exit(in_one_sentence(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
 
 
 def _check_names(own: Path) -> None:

@@ -31,6 +31,7 @@ _FACTORIES = ("lr", "logger", "optimizer", "scheduler", "arch_optimizer", "weigh
 
 _MADE = ("model", "data", "trainer", "benchmark", "logger")
 _READ_AS_THEY_ARE = ("tune", "hydra", "callbacks")  # sections whose keys the user names
+_LARGEST = 2**63 - 1  # as PyTorch has whole numbers
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)")
 
 
@@ -44,6 +45,10 @@ def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
     for key, value in _leaves(values):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{_source(raw, key)}={value} is no number that can be used; give a finite one.")
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise UserError(
+                f"{_source(raw, key)}={value} is too large; give a number of 64 bits, or a decimal such as 1e20."
+            )
     for key, kind in _PROGRAMS_OWN.items():
         _check_type(key, values.get(key), kind, values.get(key) is None)
     for key in _MADE:
@@ -54,7 +59,7 @@ def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
             _check_type(f"{key}.{name}", node[name], _HYDRAS[name], False)
         if node.get("_partial_") and key.rpartition(".")[2] not in _FACTORIES:
             raise UserError(f"{key}._partial_=true makes no object where one is needed; drop it.")
-        if key == "model":  # others are made by Hydra, whose refusal is made a sentence
+        if key == "model" or node.get("_partial_"):  # others are made by Hydra, whose refusal is made a sentence
             _check_names(key, node)
         for name, kind, has_none in _parameters(node["_target_"]):
             if name in node:
@@ -136,8 +141,8 @@ def _source(raw: Any, key: str) -> str:
     """Where the value of `key` is written: interpolations such as ${trainer.graphs} are followed to their end."""
     node, at = raw, ""
     for number, part in enumerate(parts := re.findall(r"[^.\[\]]+", key)):
+        at = f"{at}[{part}]" if isinstance(node, list) else f"{at}.{part}".lstrip(".")
         node = node[int(part)] if isinstance(node, list) else node.get(part) if isinstance(node, dict) else None
-        at = f"{at}.{part}".lstrip(".")
         reference = re.fullmatch(r"\$\{([\w.]+)\}", node) if isinstance(node, str) else None
         if reference and not reference[1].startswith("."):
             return _source(raw, ".".join([reference[1], *parts[number + 1 :]]))

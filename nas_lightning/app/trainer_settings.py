@@ -103,7 +103,7 @@ def check_search_settings(config: DictConfig) -> None:
 def _check_devices(trainer: DictConfig) -> None:
     devices, strategy = trainer.devices, trainer.get("strategy")
     if strategy is None:
-        if devices not in (1, "1"):
+        if devices != 1 or isinstance(devices, bool):
             raise UserError(
                 f"trainer.devices={devices} is not offered: one run uses one device; run several seeds or settings side by "
                 "side, or one search on several devices with trainer=ddp."

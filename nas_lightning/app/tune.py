@@ -17,7 +17,8 @@ from nas_lightning.app.job import Job
 from nas_lightning.app.schema import check_settings
 from nas_lightning.app.search import search
 from nas_lightning.app.trainer_settings import check_search_settings
-from nas_lightning.errors import MachineError, UserError, check_whole, is_number
+from nas_lightning.errors import MachineError, UserError, brief, check_whole, is_number
+from nas_lightning.plain import fits, in_words
 from nas_lightning.records.folder import folder_name
 from nas_lightning.records.received import check_regular, received_json
 
@@ -148,6 +149,10 @@ def _check(config: DictConfig, spans: dict[str, dict[str, Any]], optuna: Any) ->
             raise UserError(
                 f"tune.space names {key}, which this configuration has not set; drop it with '~tune.space.{key}'."
             )
+        for name, value in span.items():
+            kind = {"log": bool, "step": float | None}.get(name, float)
+            if not fits(value, kind):
+                raise UserError(f"tune.space.{key}.{name} must be {in_words(kind)}, got {brief(value)}.")
         try:
             optuna.distributions.FloatDistribution(**span)
         except (TypeError, ValueError) as error:

@@ -31,6 +31,9 @@ class EntropyDynamicDecay:
         Updates happen at the start of epoch `warmup`, then at the multiples of `interval` (the epochs nearest to them),
         and from `late_start` on at every epoch, with lambda multiplied by `late_lambda_mult`. None: no late phase.
         Epoch 0 always runs at t0: nothing has been learned yet.
+    reheat_below: nats. At an update before the late phase that finds H below it the temperature starts again from t0 with
+        d = 0 and k = 0, so that undecided edges are looked at anew: PCD's cycles, closed by the entropy (ours, in no paper).
+        None: never.
     entropy_source: H of softmax(alpha / t) as it stands (closed loop) or of softmax(alpha) (eq. 13 to the letter).
     entropy_reduce, entropy_cells: mean or sum over the edges of all cell types, or of the cell type `normal` in a space
         that has one.
@@ -51,6 +54,7 @@ class EntropyDynamicDecay:
     interval: int | float = 0.1
     late_start: int | float | None = 0.8
     late_lambda_mult: float = 2.0
+    reheat_below: float | None = None
     entropy_source: Literal["tempered", "untempered"] = "tempered"
     entropy_reduce: Literal["mean", "sum"] = "mean"
     entropy_cells: Literal["all", "normal"] = "all"
@@ -69,6 +73,8 @@ class EntropyDynamicDecay:
             raise UserError(f"sched.interval={self.interval} is no distance; for an update every epoch write 1.")
         if self.late_start is not None:
             check_epoch_constants(self.epochs, late_start=self.late_start)
+        if self.reheat_below is not None:
+            check_positive(reheat_below=self.reheat_below)
         hints = get_type_hints(type(self))
         for name in ("entropy_source", "entropy_reduce", "entropy_cells", "e_a", "t0exp", "k_counts"):
             if getattr(self, name) not in get_args(hints[name]):
@@ -107,8 +113,11 @@ class EntropyDynamicDecay:
     def update(self, epoch: int, observed: Observation, previous: ScheduleState) -> ScheduleState:
         if not self.updates_at(epoch):
             return previous
-        lam = self.lam * (self.late_lambda_mult if self.is_late(epoch) else 1.0)
-        decay = lam * (1 - self.rho) * self.entropy(observed) + self.rho * previous.decay
+        late, entropy = self.is_late(epoch), self.entropy(observed)
+        if self.reheat_below is not None and not late and entropy < self.reheat_below:
+            return self.initial()
+        lam = self.lam * (self.late_lambda_mult if late else 1.0)
+        decay = lam * (1 - self.rho) * entropy + self.rho * previous.decay
         updates = previous.updates + 1
         k = updates if self.k_counts == "updates" else epoch
         scale = self.e_a_value if self.e_a == "fixed" else observed.positive_alpha

@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 
 from nas_lightning.app.launch import start
+from nas_lightning.errors import exit_status
 
 torch.set_num_threads(1)  # a process with threads cannot be forked safely
 _PR_SET_PDEATHSIG = 1
@@ -144,7 +145,7 @@ def launched(program: str, arguments: Sequence[str]) -> Callable[[], None]:
 
     def body() -> None:
         sys.argv = [f"{program}.py", *arguments]
-        start(program)
+        sys.exit(exit_status(lambda: start(program)))
 
     return body
 

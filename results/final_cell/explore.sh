@@ -1,0 +1,34 @@
+#!/bin/sh
+# The variants of the study, in the order of the README's list: results/final_cell/explore.sh dataset.root=<CIFAR-10 images>
+# [seed=0,1 ...]. What is finished is skipped, what was interrupted goes on; two of them side by side share the work where
+# their seeds differ.
+search() { python train.py -m experiment=final_cell "$@"; }
+each() {
+    search "$@"
+    # The authors' program against ours
+    search model.weight_clip_includes_arch=true "$@"
+    search model.weight_clip_includes_arch=true sched.lam=0.24 sched.e_a_value=0.000399 "$@"
+    search 'model.weight_scheduler={_target_: torch.optim.lr_scheduler.MultiStepLR, _partial_: true, milestones: [10], gamma: 0.125}' "$@"
+    # Counter-measures
+    search 'space.auxiliary_skip={start: 1, end: 1}' "$@"
+    search 'space.auxiliary_skip={start: 1, end: 0}' "$@"
+    search 'space.auxiliary_skip={start: 1, end: 1}' space.none=false "$@"
+    search space.none=false "$@"
+    search perturbation=random_ball "$@"
+    search penalty=beta_decay "$@"
+    search stages=darts_pt "$@"
+    search sched.interval=2 sched.reheat_below=0.5 "$@"
+    search sched.warmup=0.4 "$@"
+    search 'space.drop_path={start: 0, end: 0.2}' "$@"
+    search relaxation=dirichlet "$@"
+    search relaxation=gumbel_hard "$@"
+    # Beside other methods
+    for method in pcd darts drnas gaea random; do search method=$method "$@"; done
+    # Size
+    search trainer.max_epochs=100 "$@"
+    search space.N=2 "$@"
+    search space.N=3 "$@"
+    search trainer.max_epochs=200 "$@"
+    search data.batch_size=256 trainer.max_epochs=200 "$@"
+}
+each "$@"
