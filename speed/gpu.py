@@ -1,11 +1,13 @@
-"""The whole proof on a CUDA GPU in one command, within ten minutes; a JSON and a table.
+"""The whole proof on a CUDA GPU in one command, within ten minutes; a JSON and a table. Again: what is missing, and searches.
 
-    python -m speed.gpu --cifar cifar10.zip [--table data/nb201.npz] [--epochs 50]
+    python -m speed.gpu --cifar cifar10.zip [--table data/nb201.npz] [--epochs 50] [--runs runs/full_size]
     python -m speed.gpu --device cpu --quick    # no GPU: all of the logic at a tiny size, graphs stood in for
 
 Half steps eager, graphed and compiled; graphed gradients against eager ones; where the host waits for the GPU inside an
 epoch; exact resumption; a search on CIFAR-10 with its table scores; Lightning's overhead. A part that fails or finds no time
-left is a sentence in the record and does not end the others. float32 here is PyTorch's default: convolutions may use TF32.
+left is a sentence in the record and does not end the others; the next call of the same commit goes on with those. The
+seconds that are left go to full-size searches in the folder --runs, seeds in order, as many at a time as are fastest together:
+`reports table table1 runs/full_size` reads them. float32 here is PyTorch's default: convolutions may use TF32.
 """
 
 import argparse
@@ -33,10 +35,11 @@ from torch.profiler import ProfilerActivity, profile
 from nas_lightning.app.axes import build_module
 from nas_lightning.search.graphs import Capture, Outputs, StepGraphs, capture_on_cuda
 from nas_lightning.search.skipping import step_bound
+from speed import gpu_searches
 from speed.half_steps import PRECISIONS, Size
 from speed.loop import BareModule, build_search, composed, lightning_overhead, synchronise
 from speed.memory import profile_step
-from speed.record import RESULTS, Record, heading, write
+from speed.record import RESULTS, Record, heading, read, write
 from speed.statistics import Numbers, interleaved, spread
 from speed.tables import Table, between, number
 
@@ -59,6 +62,9 @@ class Plan:
     seconds: float = 570.0
     backend: str = "inductor"
     fit_batches: int = 20
+    runs: Path | None = None
+    methods: tuple[str, ...] = gpu_searches.METHODS
+    seeds: int = 10
 
     @property
     def accelerator(self) -> str:
@@ -324,20 +330,24 @@ def resumption(plan: Plan) -> Record:
     return {"epochs": len(rows), "tensors_that_differ": differ}
 
 
-def search(plan: Plan, batch: int) -> Record:
-    """One whole EDD search, as train.py runs it."""
+def full_size(plan: Plan, batch: int) -> tuple[str, ...]:
+    """Overrides of a whole search."""
     images = ["dataset=fake", f"dataset.image_size={plan.size.side}", "dataset.train_images=64"]
     if plan.root is not None:
-        images = ["dataset=folder", f"dataset.root={plan.root}", "dataset.name=cifar10"]
-    scores = ["benchmark=none"] if plan.table is None else ["benchmark=nb201", f"benchmark.path={plan.table}"]
-    precision = "bf16-mixed"
+        images = ["dataset=folder", f"dataset.root='{Path(plan.root).absolute()}'", "dataset.name=cifar10"]
+    scores = ["benchmark=nb201", *([] if plan.table is None else [f"benchmark.path='{Path(plan.table).absolute()}'"])]
+    return (
+        *plan.space(), plan.accelerator, *images, *scores, f"data.batch_size={batch}",
+        f"trainer.max_epochs={plan.epochs}", "trainer.graphs=true", "trainer.precision=bf16-mixed",
+    )  # fmt: skip
+
+
+def search(plan: Plan, batch: int) -> Record:
+    """One whole EDD search, as train.py runs it."""
     if plan.device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as scratch:
-        made = build_search(
-            Path(scratch) / "run", *plan.space(), plan.accelerator, *images, *scores, f"data.batch_size={batch}",
-            f"trainer.max_epochs={plan.epochs}", "trainer.graphs=true", f"trainer.precision={precision}",
-        )  # fmt: skip
+        made = build_search(Path(scratch) / "run", *full_size(plan, batch))
         start = time.perf_counter()
         made.data.prepare_data()
         loaded = time.perf_counter()
@@ -347,7 +357,7 @@ def search(plan: Plan, batch: int) -> Record:
     epochs = [float(row["seconds"]) for row in rows]
     wanted = ("entropy", "discrete_accuracy", "train_accuracy", "valid_accuracy", "operations_computed")
     return {
-        "batch": batch, "epochs": len(rows), "precision": precision, "images": made.data.split_record(),
+        "batch": batch, "epochs": len(rows), "precision": made.trainer.precision, "images": made.data.split_record(),
         "load_s": loaded - start, "seconds": fitted - loaded, "epoch_s": spread(epochs),
         "first_epoch_s": epochs[0], "last_epoch_s": epochs[-1],
         "operations_computed_at_start": rows[0]["operations_computed"],
@@ -399,20 +409,40 @@ def parts(plan: Plan, left: Callable[[], float]) -> dict[str, tuple[float, Calla
         "overhead": (40.0, lambda: overhead(plan)),
         "compiled": (30.0, lambda: compiled(plan, min(180.0, left() - 10))),
     }
-    return made | {f"search, batch {batch}": (150.0, lambda b=batch: search(plan, b)) for batch in more}
+    made |= {f"search, batch {batch}": (150.0, lambda b=batch: search(plan, b)) for batch in more}
+    if plan.runs is not None:
+        made["side_by_side"] = (90.0, lambda: side_by_side(plan))
+    return made
+
+
+def side_by_side(plan: Plan) -> Record:
+    return gpu_searches.side_by_side(plan.fake(plan.search_batches[0], 3), gpu_searches.AT_ONCE)
+
+
+def searches(plan: Plan, rates: Record, seconds: float) -> Record:
+    """The full-size searches, in what is left of the time."""
+    assert plan.runs is not None
+    asked = gpu_searches.Searches(
+        plan.runs.absolute(), full_size(plan, plan.search_batches[0]), plan.methods, plan.seeds
+    )
+    at_once = 1 if "failed" in rates else gpu_searches.best_number(rates)
+    return gpu_searches.run(asked, at_once, seconds)
 
 
 def run(plan: Plan, out: Path | None, say: Callable[[str], None] = print) -> Record:
-    """All parts; the record is written after each of them."""
-    record = heading(plan.torch_device) | {
-        "plan": {"epochs": plan.epochs, "rounds": plan.rounds, "batches": plan.batches}
-    }
+    """All parts that the record in `out` has not yet, then the searches; the record is written after each of them."""
     start = time.monotonic()
-    for name, (needs, measure) in parts(plan, lambda: plan.seconds - (time.monotonic() - start)).items():
-        left = plan.seconds - (time.monotonic() - start)
+
+    def left() -> float:
+        return plan.seconds - (time.monotonic() - start)
+
+    record = _begun(plan, out)
+    for name, (needs, measure) in parts(plan, left).items():
+        if "failed" not in record.get(name, {"failed": "not tried"}):
+            continue
         began = time.monotonic()
-        if left < min(needs, plan.seconds / 4):
-            record[name] = {"failed": f"left out: {left:.0f} s were left"}
+        if left() < min(needs, plan.seconds / 4):
+            record[name] = {"failed": f"left out: {left():.0f} s were left"}
         else:
             try:
                 with _graphs_stood_in(plan):
@@ -422,7 +452,22 @@ def run(plan: Plan, out: Path | None, say: Callable[[str], None] = print) -> Rec
         say(f"{name}: {time.monotonic() - began:.0f} s  {record[name].get('failed', '')}")
         if out is not None:
             write(record, out)
+    if plan.runs is not None:
+        record["searches"] = searches(plan, record["side_by_side"], left())
+        say(f"searches: {json.dumps(record['searches'])}")
+        if out is not None:
+            write(record, out)
     return record
+
+
+def _begun(plan: Plan, out: Path | None) -> Record:
+    """The record to go on with: the one in `out` where it is of this device, commit and plan, else a new one."""
+    fresh = heading(plan.torch_device) | {
+        "plan": {"epochs": plan.epochs, "rounds": plan.rounds, "batches": list(plan.batches)}
+    }
+    earlier = read(out) if out is not None and out.exists() else {}
+    is_same = all(earlier.get(key) == fresh[key] for key in ("hardware", "commit", "dirty", "plan", "versions"))
+    return earlier if is_same else fresh
 
 
 def _graphs_stood_in(plan: Plan) -> ExitStack:
@@ -456,9 +501,11 @@ def tables(record: Record) -> list[Table]:
     for mode, value in record["overhead"].items():
         facts.append((f"Lightning's overhead %, {mode}", between(value["share"], 100) if mode != "failed" else value))
     for name, value in record.items():
-        if name.startswith("search"):
+        if name.startswith("search,"):
             keys = ("failed", "epochs", "seconds", "peak_mb", "still_graphed", "captures", "architecture", "scores")
             facts.append((name, ", ".join(f"{key} {value[key]}" for key in keys if key in value)))
+    for name in ("side_by_side", "searches"):
+        facts += [(f"{name}, {key}", str(value)[:160]) for key, value in record.get(name, {}).items()]
     return [*made, Table("gpu-facts", "The rest", ("", ""), facts)]
 
 
@@ -478,6 +525,9 @@ def main() -> None:
     parser.add_argument("--table", help="NAS-Bench-201 table (.npz)")
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--runs", type=Path, help="folder for full-size searches")
+    parser.add_argument("--methods", default=",".join(gpu_searches.METHODS), help="of the searches")
+    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="for all of it")
     parser.add_argument("--compiled", help=argparse.SUPPRESS)
     args = parser.parse_args()
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
@@ -492,6 +542,7 @@ def main() -> None:
     if args.device == "cuda" and not args.quick and args.root is None:
         sys.exit("Give the CIFAR-10 images by --cifar ZIP, or --quick for made-up ones.")
     plan = _plan(args.device, args.quick, args.root, args.table, args.epochs)
+    plan = replace(plan, runs=args.runs, methods=tuple(args.methods.split(",")), seconds=args.seconds)
     _quiet()
     out = args.out or (None if args.quick else RESULTS / f"{heading(plan.torch_device)['hardware']}.json")
     record = run(plan, out)

@@ -2,12 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from speed import gpu, measure, methods, record, scaling, tables
+from nas_lightning.reports.__main__ import main
+from speed import gpu, gpu_searches, measure, methods, record, scaling, tables
 from speed.__main__ import documents
 from speed.half_steps import ARCHITECTURE, SIDES, SPACES, WEIGHT_STEPS, MeasuredSteps, Size
 from speed.loop import BareModule, build_search, fake_search, lightning_overhead
@@ -257,3 +259,83 @@ def test_a_part_measured_later_is_put_into_the_record(tmp_path, monkeypatch):
     assert kept["later"]["two"]["date"] >= kept["date"]
     with pytest.raises(SystemExit, match=r"is of .* at scale tiny; give another --out"):
         measure.run(measure.QUICK, ["two"], str, out)
+
+
+@pytest.fixture
+def full_size_searches(tmp_path):
+    overrides = (*PLAN.space(), PLAN.accelerator, "dataset=fake", "dataset.image_size=8", "dataset.train_images=64")
+    size = ("data.batch_size=8", "trainer.max_epochs=2", "trainer.precision=bf16-mixed")
+    return gpu_searches.Searches(tmp_path / "runs", (*overrides, *size), ("edd", "pcd"), 1)
+
+
+def test_searches_side_by_side_are_run_folders_that_tables_read(full_size_searches, tmp_path, capsys):
+    found = gpu_searches.run(full_size_searches, 2, 1_800)
+    assert found == {"at_once": 2, "finished": 2, "begun": {}, "failed": {}}
+    assert full_size_searches.unfinished() == []
+    assert main(["table", "table1", str(full_size_searches.folder)]) == 0
+    assert "EDD" in capsys.readouterr().out
+
+
+def test_searches_that_find_no_time_go_on_in_the_next_call(full_size_searches, monkeypatch):
+    commands = []
+
+    class Child:
+        """Ends when it is told to, having done an epoch more."""
+
+        def __init__(self, command, **kwargs):
+            commands.append(command)
+            self.folder = Path(command[-1].removeprefix("run_dir=").strip("'"))
+            self.returncode = None
+
+        def poll(self):
+            return None
+
+        def terminate(self):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / "metrics.csv").write_text("epoch,seconds\n0,2.0\n")
+
+        def wait(self, timeout=None):
+            return 143
+
+    monkeypatch.setattr(gpu_searches.subprocess, "Popen", Child)
+    found = gpu_searches.run(full_size_searches, 2, gpu_searches._TO_STOP + 0.3)
+    assert found == {
+        "at_once": 2,
+        "finished": 0,
+        "begun": {"method=edd,seed=0": 1, "method=pcd,seed=0": 1},
+        "failed": {},
+    }
+    gpu_searches.run(full_size_searches, 1, gpu_searches._TO_STOP + 0.3)
+    assert commands[2] == commands[0]
+    assert len(commands) == 3
+
+
+def test_a_search_that_fails_is_named_by_its_last_words_and_the_others_go_on(full_size_searches, monkeypatch):
+    monkeypatch.setattr(gpu_searches, "_TRAIN", Path("no_such_file.py"))
+    found = gpu_searches.run(full_size_searches, 1, 600)
+    assert found["failed"].keys() == {"method=edd,seed=0", "method=pcd,seed=0"}
+    assert all("no_such_file.py" in words for words in found["failed"].values())
+
+
+def test_more_searches_at_a_time_only_where_all_together_are_faster():
+    assert gpu_searches.best_number({"1": 1.0, "2": 1.9, "4": 2.1}) == 4
+    assert gpu_searches.best_number({"1": 1.0, "2": 1.9, "4": 1.95}) == 2
+    assert gpu_searches.best_number({"1": 1.0, "2": 0.9, "4": 1.04}) == 1
+
+
+def test_the_next_call_measures_what_is_missing_and_searches_in_the_time_that_is_left(monkeypatch, tmp_path):
+    made, names = [], ["a", "b"]
+    monkeypatch.setattr(
+        gpu, "parts", lambda plan, left: {name: (0.0, lambda n=name: made.append(n) or {"1": 1.0}) for name in names}
+    )
+    monkeypatch.setattr(gpu, "searches", lambda plan, rates, seconds: {"rates": rates, "in_time": 0 < seconds <= 120})
+    out = tmp_path / "gpu.json"
+    gpu.run(PLAN, out, lambda text: None)
+    record.write(json.loads(out.read_text()) | {"b": {"failed": "left out"}}, out)
+    names.append("side_by_side")
+    found = gpu.run(replace(PLAN, runs=tmp_path / "runs"), out, lambda text: None)
+    assert made == ["a", "b", "b", "side_by_side"]
+    assert found["searches"] == {"rates": {"1": 1.0}, "in_time": True}
+    record.write(json.loads(out.read_text()) | {"commit": "another"}, out)
+    gpu.run(PLAN, out, lambda text: None)
+    assert made[4:] == ["a", "b", "side_by_side"]
