@@ -368,6 +368,15 @@ def test_no_network_says_which_files_to_put_where(
         assert ("no route" in str(error.value)) == download
 
 
+@pytest.mark.parametrize("dataset", [Cifar10, Cifar100, Svhn])
+def test_a_named_folder_that_is_not_there_is_neither_made_nor_filled(dataset: Any, tmp_path: Path) -> None:
+    for download in (True, False):
+        with pytest.raises(UserError, match=r"dataset\.root=.*nowhere does not exist") as error:
+            dataset(root=str(tmp_path / "nowhere"), download=download).load(progress=False)
+        assert is_one_sentence(error)
+    assert not (tmp_path / "nowhere").exists()
+
+
 # --- folders and zips ---
 
 

@@ -50,6 +50,20 @@ def wait_for_epoch(folder, epoch, process):
     raise AssertionError(f"epoch {epoch} was not reached: {process.communicate()}")
 
 
+def test_a_report_names_the_options_that_there_are(tmp_path):
+    """A family has images of its own, and a space a table, for some data sets and spaces only."""
+    own = tmp_path / "own" / "relaxation"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("_target_: nas_lightning.relaxations.Softmax\n")
+    mine = ("--config-dir", "own", "relaxation=mine")
+    code, _, err = finish(tmp_path, *mine, *TOY, "benchmark=nb201", "trainer.max_epochs=1", "run_dir=run")
+    assert code == 0, err
+    choices = json.loads((tmp_path / "run" / "report.json").read_text())["choices"]
+    assert choices["images"] is None  # there is no nb201_fake
+    assert (choices["benchmark"], choices["relaxation"], choices["space"]) == ("nb201", "mine", "nb201")
+    assert choices["protocol@_global_"] == "nb201"
+
+
 def test_search_survives_ctrl_c_sigterm_and_a_kill(tmp_path):
     long = (*TOY, "trainer.max_epochs=40", "data.train_images=200", "dataset.train_images=512")
     stopped = tmp_path / "runs" / "stopped" / "default"

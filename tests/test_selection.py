@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from hydra.utils import instantiate
 
@@ -100,6 +101,30 @@ def test_a_column_that_is_nowhere_a_number_is_one_sentence(records):
     with pytest.raises(UserError, match=r"selection.metric=accuracy .*it has .*train_loss") as error:
         Best("accuracy")(records)
     assert "\n" not in str(error.value)
+
+
+def test_a_column_that_no_epoch_has_is_refused_after_the_first_and_the_search_goes_on(toy, tmp_path):
+    with pytest.raises(UserError, match=r"selection.metric=accuracy is no column .*it has "):
+        toy("run", "selection=best_discrete", "selection.metric=accuracy")
+    assert len(rows(tmp_path / "run")) == 1
+    report = toy("run", "selection=best_discrete", "selection.metric=valid_loss", "selection.mode=min")
+    assert len(rows(tmp_path / "run")) == report["epochs"] == 4
+
+
+def test_a_column_that_comes_with_alphas_first_step_is_waited_for(toy):
+    report = toy("run", "selection=best_discrete", "selection.metric=valid_loss", "model.arch_start=2")
+    assert "of valid_loss" in report["selection"]
+
+
+def test_a_column_that_a_callback_of_the_users_logs_late_is_waited_for(toy):
+    own = "callbacks={_target_: tests.test_selection.LateColumn}"
+    assert "the max of late" in toy("run", "selection=best_discrete", "selection.metric=late", f"+{own}")["selection"]
+
+
+class LateColumn(pl.Callback):
+    def on_train_epoch_end(self, trainer, pl_module):
+        if trainer.current_epoch == 2:
+            pl_module.log("late", 1.0, logger=False)
 
 
 def test_a_tables_column_is_refused():

@@ -3,12 +3,14 @@
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from hydra.conf import HydraConf
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
@@ -46,11 +48,12 @@ class Job:
 def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
     """Run `task` on a composed config. A UserError ends as its one sentence and exit status 1, not as a traceback."""
     settings = HydraConfig.get()
+    folders = tuple(Path(source.path) for source in settings.runtime.config_sources if source.schema == "file")
     job = Job(
-        dict(settings.runtime.choices),
+        _choices(settings, folders),
         as_typed(settings.overrides.task),
         settings.mode == RunMode.MULTIRUN,
-        tuple(Path(source.path) for source in settings.runtime.config_sources if source.schema == "file"),
+        folders,
     )
     quiet_libraries()
     config.run_dir = os.path.relpath(settings.runtime.output_dir)  # so that reports can be moved and compared
@@ -78,6 +81,25 @@ def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> No
     except KeyboardInterrupt:
         print("\nInterrupted; run the same command to go on.", file=sys.stderr)
         sys.exit(130)
+
+
+def _choices(settings: HydraConf, folders: Sequence[Path]) -> dict[str, str | None]:
+    """The option of every group; None for an optional one that there is not, which Hydra names all the same."""
+
+    def is_there(group: str, option: str) -> bool:
+        if any((folder / group / f"{option}.yaml").is_file() for folder in folders):
+            return True
+        loader = (
+            GlobalHydra.instance().config_loader()
+        )  # knows the other places too, such as hydra.searchpath=pkg://...
+        return option in loader.get_group_options(
+            group, config_name=settings.job.config_name, overrides=[*settings.overrides.hydra]
+        )
+
+    return {
+        group: option if option is None or is_there(group.partition("@")[0], option) else None
+        for group, option in settings.runtime.choices.items()
+    }
 
 
 @contextmanager

@@ -9,7 +9,15 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
-from nas_lightning.app.axes import build_data, build_epoch_axes, build_module, decisions, measures, user_callbacks
+from nas_lightning.app.axes import (
+    MEASURES,
+    build_data,
+    build_epoch_axes,
+    build_module,
+    decisions,
+    measures,
+    user_callbacks,
+)
 from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.fit import check_optimizers, fit, make_trainer
 from nas_lightning.app.job import Job
@@ -19,7 +27,15 @@ from nas_lightning.app.provenance import provenance
 from nas_lightning.app.schema import check_settings
 from nas_lightning.app.trainer_settings import check_search_settings
 from nas_lightning.build import build
-from nas_lightning.callbacks import ArchitectureLog, EarlyStop, MetricsFile, Owned, TemperatureUpdate, look_up
+from nas_lightning.callbacks import (
+    ArchitectureLog,
+    ColumnCheck,
+    EarlyStop,
+    MetricsFile,
+    Owned,
+    TemperatureUpdate,
+    look_up,
+)
 from nas_lightning.data import SearchData
 from nas_lightning.escapes import visible
 from nas_lightning.genotypes.base import Genotype
@@ -31,7 +47,7 @@ from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import PANEL_WIDTH, summary_panel
 from nas_lightning.reports.runs import read_metrics
 from nas_lightning.search.compatible import check_arch_start, check_batches, check_widening
-from nas_lightning.selection import Last, selected
+from nas_lightning.selection import Best, Last, selected
 from nas_lightning.tabular import Benchmark, sources_of
 
 log = logging.getLogger("nas_lightning")
@@ -66,9 +82,9 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     own = user_callbacks(config.callbacks)
     measured = measures(axes, own, config.trainer.compile)
     callbacks = [Owned(job.lock), TemperatureUpdate(axes["sched"]), *decisions(axes), architectures, *measured, *own]
-    stop = [] if axes["stop"] is None else [EarlyStop(axes["stop"], metrics, architectures)]
+    judges = _judges(axes, own, metrics, architectures)
     checkpoints = Checkpoints.of(folder, folder.path)
-    trainer = make_trainer(config, logged, checkpoints, callbacks, metrics, stop)
+    trainer = make_trainer(config, logged, checkpoints, callbacks, metrics, judges)
     split = data.split_record()
     data.check_devices(trainer.num_devices)
     if split["caution"]:
@@ -96,6 +112,18 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     checkpoints.drop_previous()  # before the report, after which nobody looks into the folder again
     _write_results(folder, genotype, report)
     return report
+
+
+def _judges(
+    axes: dict[str, Any], own: list[pl.Callback], metrics: MetricsFile, architectures: ArchitectureLog
+) -> list[pl.Callback]:
+    """What looks at the rows of the finished epochs while the search goes on."""
+    judges: list[pl.Callback] = []
+    if axes["stop"] is not None:
+        judges.append(EarlyStop(axes["stop"], metrics, architectures))
+    if isinstance(axes["selection"], Best) and {*map(type, own)} <= {*MEASURES.values()}:  # others may log in any epoch
+        judges.append(ColumnCheck(axes["selection"], metrics, architectures))
+    return judges
 
 
 def _asked_for(config: DictConfig, job: Job, method: str | None) -> dict[str, Any]:

@@ -7,12 +7,14 @@ from nas_lightning.callbacks.gradients import AlphaGradients
 from nas_lightning.callbacks.metrics import MetricsFile
 from nas_lightning.callbacks.owned import Owned
 from nas_lightning.callbacks.progress import Progress
+from nas_lightning.callbacks.selection import ColumnCheck
 from nas_lightning.callbacks.stop import EarlyStop
 from nas_lightning.callbacks.temperature import TemperatureUpdate
 
 __all__ = [
     "AlphaGradients",
     "ArchitectureLog",
+    "ColumnCheck",
     "Decisions",
     "EarlyStop",
     "HessianEigenvalue",

@@ -1,5 +1,6 @@
 """Labelled images as every data set hands them over. Letters: N images, B batch, S side in pixels."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +152,18 @@ def check_root(root: str) -> None:
     """Reject what names no folder: to YAML a number is none, and null would be looked for as a folder called None."""
     if not isinstance(root, str | Path) or root == "":
         raise UserError(f"dataset.root={root!r} is no folder; give the path of one, such as ./{root or 'data'}.")
+
+
+def check_download(root: str, place: str) -> None:
+    """UserError where `root` names a folder that is not there: misspelt, it would be made and filled.
+
+    place: where a data set is looked for, and made, unless another is named.
+    """
+    if Path(root) != Path(place) and not os.path.isdir(root):
+        raise UserError(
+            f"dataset.root={root} does not exist (looked for {Path(root).absolute()}); give the folder that has the data set, "
+            "or make this one to have it downloaded there."
+        )
 
 
 def resize(pixels: Tensor, side: int) -> Tensor:

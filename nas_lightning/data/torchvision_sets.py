@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torchvision.datasets import CIFAR10, CIFAR100, SVHN
 
-from nas_lightning.data.images import Colour, Images, Splits, check_root, check_settings, resize
+from nas_lightning.data.images import Colour, Images, Splits, check_download, check_root, check_settings, resize
 from nas_lightning.errors import UserError, check_flag
 
 _NATIVE_SIDE = 32
 _CONNECT_SECONDS = 30.0
+_PLACE = "data"
 
 Normalisation = Literal["nb201", "darts"]
 
@@ -32,7 +33,7 @@ _SVHN = ((0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970))
 class _Cifar:
     """50,000 training and 10,000 test images, 32x32, in the official order; `root` holds torchvision's files."""
 
-    root: str = "data"
+    root: str = _PLACE
     download: bool = True
     image_size: int | None = None
     padding: int | None = None
@@ -92,7 +93,7 @@ class Svhn:
     flip: on, as in every published program that has them (RobustDARTS, SmoothDARTS, DrNAS), though a mirrored 2 is none.
     """
 
-    root: str = "data"
+    root: str = _PLACE
     download: bool = True
     image_size: int | None = None
     padding: int | None = None
@@ -125,6 +126,7 @@ class Svhn:
 @contextmanager
 def _readable_failure(name: str, root: str, download: bool, files: str) -> Iterator[None]:
     """Turn torchvision's various failures into one sentence; `files` says what would have to lie in `root`."""
+    check_download(root, _PLACE)
     previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_CONNECT_SECONDS)  # torchvision waits without limit where packets vanish
     try:
