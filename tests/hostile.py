@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf import OmegaConf
 
 import nas_lightning
 from nas_lightning.app.checkpoints import Checkpoints
@@ -323,10 +322,9 @@ def _export(folder: Path, out: Path) -> None:
 def _go_on(folder: Path, out: Path) -> None:
     """The files that a program reads before it goes on with a run."""
     try:
-        RunFolder(folder, OmegaConf.to_container(OmegaConf.create({"seed": 1}))).check()
+        Checkpoints.of(RunFolder(folder, {"seed": 1}), folder).newest()
     finally:
         read_rows(folder / "metrics.csv")
-        Checkpoints(folder / "checkpoints", {}, lambda settings: None).newest()
 
 
 def _trial(folder: Path, out: Path) -> None:

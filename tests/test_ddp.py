@@ -15,10 +15,12 @@ import torch
 import torch.nn.functional as F
 
 from nas_lightning.app.axes import build_module
+from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.evaluate import evaluate
 from nas_lightning.app.job import Job
 from nas_lightning.build import build
 from nas_lightning.errors import UserError
+from nas_lightning.records.folder import RunFolder
 from speed.reference import ReferenceSupernet
 from tests.conftest import PATIENCE, ROOT, TOY, composed
 from tests.ddp_searches import SETTINGS
@@ -225,13 +227,11 @@ def test_ranks_that_come_apart_end_the_search_in_one_sentence(place):
 
 def test_another_number_of_devices_does_not_go_on(place):
     """They would share out the images in another way."""
-    from nas_lightning.records.folder import RunFolder
-
     saved = json.loads((place / "whole" / "report.json").read_text())["config"]
     folder = RunFolder(place / "stopped", saved | {"trainer": saved["trainer"] | {"devices": 4}})
     (place / "stopped" / "report.json").unlink()
     with pytest.raises(UserError, match=r"trainer.devices=2, now it is 4"):
-        folder.check()
+        Checkpoints.of(folder, folder.path).newest()
 
 
 @pytest.mark.parametrize(

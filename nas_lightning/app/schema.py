@@ -31,7 +31,7 @@ _FACTORIES = ("lr", "logger", "optimizer", "scheduler", "arch_optimizer", "weigh
 
 _MADE = ("model", "data", "trainer", "benchmark", "logger")
 _READ_AS_THEY_ARE = ("tune", "hydra", "callbacks")  # sections whose keys the user names
-_LARGEST = 2**63 - 1  # as PyTorch has whole numbers
+_LARGEST = {bool: 1.0, int: 2**63 - 1, float: 3.4e38}  # whole numbers of 64 bits, others of 32
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)")
 
 
@@ -45,9 +45,9 @@ def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
     for key, value in _leaves(values):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{_source(raw, key)}={value} is no number that can be used; give a finite one.")
-        if isinstance(value, int) and abs(value) > _LARGEST:
+        if isinstance(value, int | float) and abs(value) > _LARGEST[type(value)]:
             raise UserError(
-                f"{_source(raw, key)}={value} is too large; give a number of 64 bits, or a decimal such as 1e20."
+                f"{_source(raw, key)}={value} is larger than any number PyTorch computes with; give a smaller one."
             )
     for key, kind in _PROGRAMS_OWN.items():
         _check_type(key, values.get(key), kind, values.get(key) is None)

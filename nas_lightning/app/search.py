@@ -65,6 +65,8 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     folder.check()
     check_settings(config, job.overrides)
     check_search_settings(config)
+    checkpoints = Checkpoints.of(folder, folder.path)
+    last = checkpoints.newest()
     method = method_name(job.choices, folder.config, job.folders)
     # Everything that may refuse its settings is built, and the data read, before anything is written.
     pl.seed_everything(config.seed, workers=True, verbose=False)
@@ -83,13 +85,11 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     measured = measures(axes, own, config.trainer.compile)
     callbacks = [Owned(job.lock), TemperatureUpdate(axes["sched"]), *decisions(axes), architectures, *measured, *own]
     judges = _judges(axes, own, metrics, architectures)
-    checkpoints = Checkpoints.of(folder, folder.path)
     trainer = make_trainer(config, logged, checkpoints, callbacks, metrics, judges)
     split = data.split_record()
     data.check_devices(trainer.num_devices)
     if split["caution"]:
         log.warning(split["caution"])
-    last = checkpoints.newest()
     folder.write_config()
     rows = fit(trainer, folder.path, last, module, data)
     records = epoch_records(rows, read_rows(folder.path / "architecture.csv"))

@@ -68,10 +68,9 @@ def check_run_settings(config: DictConfig) -> None:
         if key in REFUSED:
             raise UserError(f"trainer.{key}={trainer[key]} is not offered: {REFUSED[str(key)]}.")
     if trainer.precision not in _PRECISIONS:
-        raise UserError(
-            f"trainer.precision={trainer.precision} is not offered (gradients that a loss scaler has scaled would be "
-            "clipped wrongly); use 32-true or bf16-mixed."
-        )
+        scaled = " (gradients that a loss scaler has scaled would be clipped wrongly)"
+        why = scaled if trainer.precision == "16-mixed" else ""
+        raise UserError(f"trainer.precision={trainer.precision} is not offered{why}; use 32-true or bf16-mixed.")
     if not is_whole(trainer.max_epochs, 1):
         raise UserError(f"trainer.max_epochs must be a whole number of at least 1, got {trainer.max_epochs}.")
     _check_devices(trainer)

@@ -15,6 +15,7 @@ _REMEDIES = {
     errno.ENOSPC: "make room there and run the same command again",
     errno.EDQUOT: "make room within your quota and run the same command again",
     errno.EFBIG: "allow larger files (ulimit -f) and run the same command again",
+    errno.EISDIR: "move the folder of that name away and run the same command again",
     errno.EIO: "the disk or its connection has failed; mend it and run the same command again",
 }
 

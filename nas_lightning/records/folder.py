@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from glob import glob
 from hashlib import sha1
 from pathlib import Path
@@ -18,7 +17,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from nas_lightning.errors import UserError
 from nas_lightning.records.files import write_text_atomically
-from nas_lightning.records.received import received_yaml
 
 FAILURE = "failed.txt"
 """In the folder of a sweep's failed job: its cause, one sentence. The next launch of the job removes it."""
@@ -144,20 +142,12 @@ class RunFolder:
         return self.report.exists()
 
     def check(self) -> None:
-        """Raise UserError where this run may not use the folder: it holds a finished run, or another configuration's."""
+        """Raise UserError where the folder holds a finished run. Whose an unfinished one is, its checkpoints say."""
         if self.is_finished:
             raise UserError(
                 f"{self.path} holds a finished run (see its report.json); delete the folder to run it again, or write "
                 "the new run elsewhere with name=<another name>."
             )
-        saved = self.path / "config.yaml"
-        # An evaluation keeps the checkpoints of its networks in folders of their own.
-        if os.path.lexists(saved) and any(self.path.rglob("*.ckpt")):
-            before = None
-            with suppress(OSError, ValueError):  # each checkpoint keeps the settings too, and the file is written again
-                before = received_yaml(saved)
-            if isinstance(before, dict):
-                self.check_same(flat(before))
 
     def write_config(self) -> None:
         write_text_atomically(self.path / "config.yaml", yaml.dump(self.config, Dumper=_Dumper, sort_keys=False))

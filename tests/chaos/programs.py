@@ -105,6 +105,7 @@ class Child:
             os.setpgid(0, 0)
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # nothing stays behind the harness
             signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # until the program itself begins
             os.chdir(self.place)
             os.environ.update(self.environment)
             tempfile.tempdir = None  # found anew, from TMPDIR
@@ -143,9 +144,13 @@ def _status_of(body: Callable[[], None]) -> int:
 def launched(program: str, arguments: Sequence[str]) -> Callable[[], None]:
     """What `python <program>.py ARGUMENTS` does."""
 
+    def run() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        start(program)
+
     def body() -> None:
         sys.argv = [f"{program}.py", *arguments]
-        sys.exit(exit_status(lambda: start(program)))
+        sys.exit(exit_status(run))
 
     return body
 
