@@ -1,5 +1,7 @@
 """Shared fixtures: composed configs and small searches."""
 
+import copy
+import functools
 from pathlib import Path
 
 import pytest
@@ -28,18 +30,28 @@ TOY = (
 
 
 def composed(*overrides: str, config: str = "train"):
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose(config, list(overrides))
+    return composed_with_choices(*overrides, config=config)[0]
 
 
-def composed_with_choices(*overrides: str):
+def composed_with_choices(*overrides: str, config: str = "train"):
     """The config, and the option of every config group as Hydra tells a program."""
+    folders = [text for text in overrides if text.startswith("run_dir=")]
+    made, choices = _composed(config, tuple(text for text in overrides if text not in folders))
+    made = copy.deepcopy(made)
+    if folders:
+        made.run_dir = folders[-1].partition("=")[2]
+    return made, dict(choices)
+
+
+@functools.cache
+def _composed(config, overrides):
+    """Once for the searches of a test, which differ in their folder alone: Hydra needs a quarter of a second."""
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = compose("train", list(overrides), return_hydra_config=True)
-    choices = dict(config.hydra.runtime.choices)
-    with open_dict(config):
-        del config["hydra"]
-    return config, choices
+        made = compose(config, list(overrides), return_hydra_config=True)
+    choices = dict(made.hydra.runtime.choices)
+    with open_dict(made):
+        del made["hydra"]
+    return made, choices
 
 
 def view_of(space, alphas, temperature=1.0, edges=None, relaxation=None):
@@ -66,6 +78,14 @@ def users_cache(monkeypatch, tmp_path_factory):
     """Decoded images go into a folder of the test's own."""
     folder = tmp_path_factory.getbasetemp() / "users_cache"
     monkeypatch.setattr("nas_lightning.data.cache.user_cache_path", lambda *_, **__: folder)
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request, monkeypatch):
+    """Without the figures of a search, which take longer than a toy; tests of their files are marked `drawings`."""
+    if request.node.get_closest_marker("drawings") is None:
+        for name in ("draw_cell", "plot_search"):
+            monkeypatch.setattr(f"nas_lightning.app.search.{name}", lambda *arguments: None)
 
 
 def toy_size(overrides):

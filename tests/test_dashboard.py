@@ -11,9 +11,7 @@ from nas_lightning.app.dashboard import SECTIONS, main
 PANELS = [panel for panels in SECTIONS.values() for panel in panels]
 
 
-def test_every_panel_shows_a_column_of_a_search(toy, tmp_path, monkeypatch):
-    monkeypatch.setattr("nas_lightning.app.search.draw_cell", lambda *arguments: None)
-    monkeypatch.setattr("nas_lightning.app.search.plot_search", lambda *arguments: None)
+def test_every_panel_shows_a_column_of_a_search(toy, tmp_path):
     toy("run")
     with (tmp_path / "run" / "metrics.csv").open() as file:
         columns = set(next(csv.reader(file)))

@@ -74,7 +74,6 @@ def searched(users_folder, tmp_path_factory):
         return search(config, Job({}, list(overrides))), rows(folder)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nas_lightning.app.search.plot_search", lambda *_: None)  # half of a toy's time, and no choice's
         patch.setattr(SupernetModule, "gradients", on_tensors_alone(SupernetModule.gradients))
         yield run
 

@@ -30,13 +30,11 @@ UNREACHABLE = "http://127.0.0.1:9"
 
 @pytest.fixture(autouse=True)
 def newcomer(tmp_path, monkeypatch):
-    """No key, no settings, no session from the test before; and no figures, which take longer than these searches."""
+    """No key, no settings, no session from the test before."""
     for name in [name for name in os.environ if name.startswith("WANDB_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("NETRC", str(tmp_path / "home" / ".netrc"))
-    monkeypatch.setattr("nas_lightning.app.search.draw_cell", lambda *arguments: None)
-    monkeypatch.setattr("nas_lightning.app.search.plot_search", lambda *arguments: None)
     wandb.teardown()
     yield
     wandb.teardown()

@@ -67,6 +67,7 @@ def test_operations_and_inputs_are_uniform(by, name):
         all_near(pairs, DRAWS, 1 if space.name == "nb201" else 1 / math.comb(target, 2))
 
 
+@pytest.mark.drawings
 @pytest.mark.parametrize("space", ["space=nb201", "space=darts"])
 def test_random_search_is_the_draw_of_its_seed_in_one_epoch(space, toy, tmp_path):
     report = toy("run", "method=random", space, "seed=7", "data.train_images=16", "data.valid_images=16")

@@ -92,6 +92,7 @@ def test_search_interrupted_before_its_report_only_writes_the_report(toy, tmp_pa
     assert toy("run")["final"] == whole["final"]
 
 
+@pytest.mark.drawings
 def test_finished_search_leaves_every_promised_file(toy, tmp_path):
     report = toy("run", "method=edd")
     folder = tmp_path / "run"

@@ -439,13 +439,7 @@ PROTOCOL = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def undrawn(monkeypatch):
-    monkeypatch.setattr("nas_lightning.app.search.draw_cell", lambda *arguments: None)
-    monkeypatch.setattr("nas_lightning.app.search.plot_search", lambda *arguments: None)
-
-
-def test_a_search_on_test_images_says_so_in_log_panel_report_and_page(toy, undrawn, caplog, capsys, tmp_path):
+def test_a_search_on_test_images_says_so_in_log_panel_report_and_page(toy, caplog, capsys, tmp_path):
     overrides = ("dataset._target_=tests.test_search_data.Official", "data.alpha_images=test_half")
     report = toy("run", *overrides, "data.train_images=null", "trainer.max_epochs=1")
     split = report["split"]
@@ -466,7 +460,7 @@ def rows(folder):
         return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in csv.DictReader(file)]
 
 
-def test_a_search_with_batches_of_the_epoch_resumes_to_the_bit(toy, undrawn, tmp_path, monkeypatch):
+def test_a_search_with_batches_of_the_epoch_resumes_to_the_bit(toy, tmp_path, monkeypatch):
     whole = toy("whole", *PROTOCOL)
     assert whole["split"]["batch_sizes"] == {"0": 16, "1": 20, "3": 24}
 

@@ -18,9 +18,6 @@ def tune(tmp_path, monkeypatch):
     pytest.importorskip("optuna")
     from nas_lightning.app.tune import tune
 
-    monkeypatch.setattr("nas_lightning.app.search.draw_cell", lambda *arguments: None)
-    monkeypatch.setattr("nas_lightning.app.search.plot_search", lambda *arguments: None)
-
     def run(*overrides, folder="study"):
         small = (*TOY, "trainer.max_epochs=2", "relaxation=sn_s100")
         return tune(composed(*small, *overrides, f"run_dir={tmp_path / folder}", config="tune"), Job({}, []))
