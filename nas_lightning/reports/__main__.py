@@ -12,6 +12,7 @@ from rich.text import Text
 
 from nas_lightning import escapes
 from nas_lightning.errors import UserError, exit_status
+from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.files import write_text_atomically
 from nas_lightning.records.folder import folder_name
 from nas_lightning.reports import grid, paper_tables, tables
@@ -267,7 +268,8 @@ def _draw_each(name: str, runs: Sequence[Run], output: Path) -> None:
         if name == "cells":
             draw_cell(run.genotype, path)
         else:
-            plot_trajectories(read_metrics(run.folder / "architecture.csv"), run.genotype, name, path, run.folder.name)
+            columns = read_metrics(run.folder / "architecture.csv")
+            plot_trajectories(columns, run.known_genotype or Genotype("", {}), name, path, run.folder.name)
 
 
 def _with_readable_metrics(run: Run) -> Run:

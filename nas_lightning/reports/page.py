@@ -118,15 +118,8 @@ def _entries(table: Summary) -> list[_Entry]:
     for number, (run, name) in enumerate(named, start=1):
         assert run.report is not None
         shown = name if times[name] == 1 else f"{name} ({run.folder.name})"
-        entries.append(_Entry(run, run.report, shown, f"run-{number}", _result(run.report), _genotype(run)))
+        entries.append(_Entry(run, run.report, shown, f"run-{number}", _result(run.report), run.known_genotype))
     return entries
-
-
-def _genotype(run: Run) -> Genotype | None:
-    try:
-        return run.genotype
-    except UserError:
-        return None
 
 
 def _result(report: Mapping[str, Any]) -> float | None:

@@ -55,30 +55,31 @@ def comparison_figures(groups: Groups) -> list[Figure]:
     """Settings against each other: one figure with a panel for each quantity, or a figure of small panels for each.
 
     The mean over the runs of a setting with the range from their minimum to their maximum. More than four settings have a
-    panel each, the first `MOST_PANELS` that have values, with their single runs (up to three) and, where all runs are equally long,
-    the mean over all settings to compare with.
+    panel each, the first `MOST_PANELS` that have values, with their single runs (up to three) and, where all runs are equally
+    long, the mean over all settings to compare with.
     """
-    asked = [_lowered(panel, groups) for panel in panels(_ASKED, groups)]
     if len(groups) > MOST_LINES:
-        return [_small_multiples(panel, groups) for panel in asked]
+        return [_small_multiples(panel, groups) for panel in panels(_ASKED, groups)]
     legend: list[Figure] = [
         {"name": _name(name, runs), "style": style}
         for (name, runs), style in zip(groups.items(), _STYLES, strict=False)
     ]
     together = []
-    for panel in asked:
+    for panel in panels(_ASKED, groups):
         found = [(number, curves_of(runs, panel)) for number, runs in enumerate(groups.values())]
         lines = [_mean(number, legend[number]["name"], curves) for number, curves in found if curves]
+        panel = _lowered(panel, lines)
         together.append(_panel(panel, panel.title, lines))
     return [{"name": "all", "legend": legend, "panels": together}] if together else []
 
 
-def _lowered(panel: Panel, groups: Groups) -> Panel:
-    """From where the axis shows each setting's last mean."""
+def _lowered(panel: Panel, means: Sequence[Figure]) -> Panel:
+    """From where the axis shows the last of each mean."""
     if panel.seen_from is None:
         return panel
-    means = [_mean(0, "", curves)["y"] for runs in groups.values() if (curves := curves_of(runs, panel))]
-    return panel._replace(seen_from=math.floor(min([panel.seen_from, *(mean[-1] - 0.2 for mean in means if mean)])))
+    return panel._replace(
+        seen_from=math.floor(min([panel.seen_from, *(line["y"][-1] - 0.2 for line in means if line["y"])]))
+    )
 
 
 def _small_multiples(panel: Panel, groups: Groups) -> Figure:
@@ -91,10 +92,12 @@ def _small_multiples(panel: Panel, groups: Groups) -> Figure:
     overall = []
     if len({tuple(curve) for curve in every}) == 1:
         overall.append({**_mean(2, "mean of all settings", every), "low": None, "high": None})
+    drawn = list(found.items())[:MOST_PANELS]
+    means = [_mean(0, f"mean of {len(curves)}" if len(curves) > 1 else "the run", curves) for _, curves in drawn]
+    panel = _lowered(panel, means)
     small = []
-    for name, curves in list(found.items())[:MOST_PANELS]:
+    for (name, curves), mean in zip(drawn, means, strict=True):
         single = [_line(1, "a single run", curve) for curve in curves] if 1 < len(curves) < MOST_LINES else []
-        mean = _mean(0, f"mean of {len(curves)}" if len(curves) > 1 else "the run", curves)
         small.append(_panel(panel, name, [*overall, *single, mean]))
     return {"name": panel.title, "legend": legend[: 2 + len(overall)], "panels": small, "alike": True}
 

@@ -92,6 +92,12 @@ class Run:
         """The architecture that a finished run has found; UserError when its report holds none."""
         return Genotype.from_json(json.dumps((self.report or {}).get("genotype")), str(self.folder))
 
+    @property
+    def known_genotype(self) -> Genotype | None:
+        with suppress(UserError):
+            return self.genotype
+        return None
+
 
 def find_runs(*folders: str | Path) -> list[Run]:
     """Every search at or below `folders`, once each, sorted by path.
