@@ -591,6 +591,42 @@ def test_the_comparison_says_n_and_leaves_out_the_table_panel_where_there_is_non
         plot_comparison({}, tmp_path / "none")
 
 
+def test_the_tables_best_is_a_line_and_the_axis_gives_most_room_to_88_and_more(tmp_path, monkeypatch):
+    from nas_lightning.reports import figures
+
+    drawn = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path, title: drawn.append(figure))
+    for offset in (0.0, -40.0):  # from 90 to 91.5, and from 50
+        folder = write_run(tmp_path / f"{offset}")
+        write_metrics(folder, offset=offset)
+        plot_comparison({"g": find_runs(folder)}, tmp_path / "figure")
+        axes = drawn[-1].axes[2]
+        assert axes.get_title(loc="left") == "C  CIFAR-10 test accuracy in the table (%)"
+        assert 94.37 in [line.get_ydata()[0] for line in axes.lines if len({*line.get_ydata()}) == 1]
+        bottom, floor, best, top = axes.transData.transform(
+            [(0, y) for y in (*axes.get_ylim()[:1], 88, 94.37, axes.get_ylim()[1])]
+        )[:, 1]
+        assert (best - floor) / (top - bottom) > 0.7
+        assert axes.get_ylim()[0] <= min(88, 90 + offset)
+        assert 94.37 < axes.get_ylim()[1] < 96
+
+
+def test_bands_lie_below_every_line_and_more_than_four_settings_have_none(tmp_path, monkeypatch):
+    from nas_lightning.reports import figures
+
+    drawn = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path, title: drawn.append(figure))
+    for seed in range(2):
+        write_run(tmp_path / f"{seed}", seed)
+    runs = find_runs(tmp_path)
+    for settings in (4, 5):
+        plot_comparison({f"g{number}": runs for number in range(settings)}, tmp_path / "figure", name="fig4b")
+        (axes,) = drawn[-1].axes
+        assert len(axes.collections) == (4 if settings == 4 else 0)
+        assert all(band.get_zorder() < line.get_zorder() for band in axes.collections for line in axes.lines)
+        assert len([line for line in axes.lines if line.get_linewidth() > 2 and line.get_label()[0] == "g"]) == settings
+
+
 LONG = [f"relaxation=sn_s100, lam={number}, {'x' * 60}" for number in range(16)]
 
 

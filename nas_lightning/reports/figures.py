@@ -306,7 +306,7 @@ def _show_best(axes: "Axes", best: float, seen_from: float | None) -> None:
     axes.axhline(seen_from, color=GREY, linewidth=0.8)
     axes.annotate(
         f"below {seen_from:g}: another scale", (0, seen_from), (3, -2), ("axes fraction", "data"), "offset points",
-        va="top", fontsize=7, color=BLACK,
+        va="top", fontsize=7, color=BLACK, zorder=4, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1, "alpha": 0.8},
     )  # fmt: skip
 
 

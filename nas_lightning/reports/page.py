@@ -261,13 +261,13 @@ def _number(value: float | None, decimals: int) -> str:
 
 
 def _cells(row: Sequence[str], labels: int) -> str:
-    cells = [f'<td class="n">{escapes.html(each)}</td>' for each in row[labels:]]
-    return f"<tr>{''.join([*(f'<td>{escapes.html(each)}</td>' for each in row[:labels]), *cells])}</tr>"
+    cells = [f'<td class="n">{_short(each)}</td>' for each in row[labels:]]
+    return f"<tr>{''.join([*(f'<td>{_short(each)}</td>' for each in row[:labels]), *cells])}</tr>"
 
 
 def _table(headings: Sequence[str], rows: Sequence[str], labels: int) -> str:
     head = "".join(
-        f'<th scope="col"{"" if index < labels else " class=n"}>{escapes.html(each)}</th>'
+        f'<th scope="col"{"" if index < labels else " class=n"}>{_short(each)}</th>'
         for index, each in enumerate(headings)
     )
     body = "\n".join(rows)

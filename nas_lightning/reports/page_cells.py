@@ -58,8 +58,9 @@ def _cell(genotype: Genotype, name: str) -> str:
 def _svg(genotype: Genotype, name: str) -> str:
     arrows, nodes = layout(genotype.cells[name]), nodes_of(genotype.cells[name])
     bottom, top = vertical_extent(arrows)
-    width, height = _SCALE * ((len(nodes) - 1) * _GAP + 2 * _MARGIN), _SCALE * (top - bottom)
-    place = {node: (_MARGIN + index * _GAP, 0.0) for index, node in enumerate(nodes)}
+    gap = _GAP if all(len(node_name(genotype, node)) < 4 for node in nodes) else _GAP + 0.25  # c_{k-2} is wider
+    width, height = _SCALE * ((len(nodes) - 1) * gap + 2 * _MARGIN), _SCALE * (top - bottom)
+    place = {node: (_MARGIN + index * gap, 0.0) for index, node in enumerate(nodes)}
     lines, labels, circles = [], [], []
     for arrow in arrows:
         points = [(x, top - y) for x, y in arc(place[arrow.choice.source], place[arrow.choice.target], arrow.level)]
@@ -70,7 +71,7 @@ def _svg(genotype: Genotype, name: str) -> str:
     for node in nodes:
         x, y = _SCALE * place[node][0], _SCALE * top
         text = escapes.html(node_name(genotype, node))
-        half, size = (_SCALE * RADIUS, "") if len(text) < 4 else (_SCALE * RADIUS + 8, ' class="small"')  # c_{k-2}
+        half, size = (_SCALE * RADIUS, "") if len(text) < 4 else (_SCALE * RADIUS + 8, ' class="small"')
         circles.append(
             f'<g class="node{"" if node in inner else " end"}"><rect x="{x - half:.1f}" y="{y - _SCALE * RADIUS:.1f}" '
             f'width="{2 * half:.1f}" height="{2 * _SCALE * RADIUS:.1f}" rx="{_SCALE * RADIUS:.1f}"/>'
