@@ -127,10 +127,18 @@ def test_the_head_says_what_when_machine_and_commit(tmp_path):
     head = made(tmp_path).source.split("</header>")[0]
     today = time.strftime("%Y-%m-%d", time.gmtime((tmp_path / "runs" / "0" / "report.json").stat().st_mtime))
     for part in (
-        "edd on nb201, data set digits, 6 epochs", "3 searches finished", f"{today} (UTC, dates of the report files)",
+        "edd on nb201, data set digits, 6 epochs", "3 searches finished", f"{today} (UTC, by the dates of files)",
         "A chip, 1 thread (2), A chip, 2 threads (1)", "0123456 (2), 0123456 with uncommitted changes (1)", "torch 2.9.0",
     ):  # fmt: skip
         assert f"<dd>{part}</dd>" in head, part
+
+
+def test_the_head_has_the_days_that_reports_record(tmp_path):
+    for seed, finished in enumerate(("2026-01-31T23:59:59+00:00", "2026-02-02T00:00:00+00:00")):
+        write_run(tmp_path / "runs" / str(seed), seed, finished=True)
+        path = tmp_path / "runs" / str(seed) / "report.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"finished": finished}))
+    assert "<dd>2026-01-31 to 2026-02-02 (UTC)</dd>" in made(tmp_path).source
 
 
 def test_the_best_is_marked_with_a_word_in_head_table_and_gallery(tmp_path):

@@ -6,6 +6,7 @@ allows that script and `page.js` by their digests, and nothing from elsewhere.
 
 import base64
 import hashlib
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -173,7 +174,8 @@ def _origin(entries: Sequence[_Entry], table: Summary) -> dict[str, str]:
     reports = [entry.report for entry in entries]
     others = ((table.unfinished, "unfinished"), (table.failed, "failed"), (table.broken, "broken"))
     states = [f"{count(len(entries), 'search')} finished", *(f"{len(runs)} {state}" for runs, state in others if runs)]
-    dates = sorted({_date(entry.run) for entry in entries} - {""})
+    dates = sorted({_date(entry) for entry in entries} - {""})
+    recorded = all(_finished(report) for report in reports)
     machines = [f"{r.get('device', 'unknown')}, {_threads(r)}" for r in reports]
     commits = [_commit(report) for report in reports]
     versions = [report["versions"] for report in reports if isinstance(report.get("versions"), dict)]
@@ -181,7 +183,7 @@ def _origin(entries: Sequence[_Entry], table: Summary) -> dict[str, str]:
         "what": f"{_counted(r['method'] for r in reports)} on {_counted(r['space'] for r in reports)}, data set "
         f"{_counted(r['dataset'] for r in reports)}, {_counted(_epochs(r) for r in reports)}",
         "runs": ", ".join(states),
-        "when": f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))} (UTC, dates of the report files)"
+        "when": f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))} (UTC{'' if recorded else ', by the dates of files'})"
         if dates
         else "unknown",
         "machine": _counted(machines),
@@ -203,11 +205,18 @@ def _counted(values: Iterable[str]) -> str:
     return ", ".join([*listed, *([f"and {len(times) - _SAID} more"] if len(times) > _SAID else [])])
 
 
-def _date(run: Run) -> str:
+def _date(entry: _Entry) -> str:
+    """Its day, of reports that lack it that of the file."""
     try:
-        return time.strftime("%Y-%m-%d", time.gmtime((run.folder / "report.json").stat().st_mtime))
+        written = time.gmtime((entry.run.folder / "report.json").stat().st_mtime)
+        return _finished(entry.report) or time.strftime("%Y-%m-%d", written)
     except (OSError, ValueError, OverflowError):
         return ""
+
+
+def _finished(report: Mapping[str, Any]) -> str:
+    day = re.match(r"\d{4}-\d\d-\d\dT", str(report.get("finished", "")))
+    return day[0][:-1] if day else ""
 
 
 def _threads(report: Mapping[str, Any]) -> str:
