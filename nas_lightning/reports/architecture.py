@@ -1,6 +1,7 @@
 """alpha and beta of a search, from its `architecture.csv`: trajectories per edge, and beta as a heat map."""
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,12 +44,10 @@ def edges(columns: Columns, kind: str) -> dict[Edge, dict[str, Sequence[float]]]
 
 def names_of(by_edge: Collection[Edge], genotype: Genotype) -> list[str]:
     """`cell 0->1` of every edge; for a cell type and an index that are no numbers from 0 on, the index itself."""
-    found = []
-    for cell, edge in by_edge:
-        indices = [index for name, index in by_edge if name == cell]
-        names = dict(zip(map(str, range(len(indices))), edge_names(genotype, cell, len(indices)), strict=True))
-        found.append(f"{cell} {names.get(edge, f'edge {edge}')}")
-    return found
+    times = Counter(cell for cell, _ in by_edge)
+    names = {cell: edge_names(genotype, cell, count) for cell, count in times.items()}
+    known = {(cell, str(index)): name for cell, named in names.items() for index, name in enumerate(named)}
+    return [f"{cell} {known.get((cell, edge), f'edge {edge}')}" for cell, edge in by_edge]
 
 
 def plot_trajectories(

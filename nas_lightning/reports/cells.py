@@ -22,7 +22,7 @@ from nas_lightning.reports.cell_layout import (
     vertical_extent,
 )
 from nas_lightning.reports.drawing import BLACK, GREY, drawing_style, save_figure
-from nas_lightning.reports.edges import node_name
+from nas_lightning.reports.edges import node_namer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,10 +61,12 @@ def draw_cell(genotype: Genotype, path_without_suffix: str | Path) -> None:
             if not nodes:
                 continue
             if genotype.output_node is None:
-                joined = ", ".join(node_name(genotype, node) for node in genotype.output_nodes(name))
+                joined = ", ".join(map(node_namer(genotype), genotype.output_nodes(name)))
                 together = f"output: nodes {joined} side by side"
                 axes.text(width - _MARGIN - 0.15, top - 0.12, together, va="top", ha="right", fontsize=9.5, color=BLACK)
-            _draw_row(axes, arrows, {node: node_name(genotype, node) for node in nodes}, genotype.output_node)
+            _draw_row(
+                axes, arrows, dict(zip(nodes, map(node_namer(genotype), nodes), strict=True)), genotype.output_node
+            )
         save_figure(figure, path_without_suffix, title=str(genotype))
 
 

@@ -1,19 +1,15 @@
 """What nodes and edges of a cell are called: 0->1, 0->2, 1->2, ...; with two inputs, as in DARTS, c_{k-2}->0, ..."""
 
+from collections.abc import Callable
+
 from nas_lightning.genotypes.base import Genotype
 
 _INPUTS = ("c_{k-2}", "c_{k-1}")
 
 
-def node_name(genotype: Genotype, node: int) -> str:
-    """Its number; in cells with two inputs these have the names of the cells that they come from, and the others begin at 0."""
-    if _inputs(genotype) == 1:
-        return str(node)
-    return _INPUTS[node] if node < len(_INPUTS) else str(node - len(_INPUTS))
-
-
-def edge_name(genotype: Genotype, source: int, target: int) -> str:
-    return f"{node_name(genotype, source)}->{node_name(genotype, target)}"
+def node_namer(genotype: Genotype) -> Callable[[int], str]:
+    """Gives a node's number; of two inputs the names of the cells that they come from, and then the others begin at 0."""
+    return str if _inputs(genotype) == 1 else _name_beside_two_inputs
 
 
 def edge_names(genotype: Genotype, cell: str, count: int) -> list[str]:
@@ -30,7 +26,12 @@ def edge_names(genotype: Genotype, cell: str, count: int) -> list[str]:
     kept = {(choice.source, choice.target) for choice in genotype.cells.get(cell, ())}
     if len(edges) != count or not kept <= set(edges):
         return [f"edge {number}" for number in range(count)]
-    return [edge_name(genotype, *edge) for edge in edges]
+    name = node_namer(genotype)
+    return [f"{name(source)}->{name(target)}" for source, target in edges]
+
+
+def _name_beside_two_inputs(node: int) -> str:
+    return _INPUTS[node] if node < len(_INPUTS) else str(node - len(_INPUTS))
 
 
 def _inputs(genotype: Genotype) -> int:
