@@ -201,7 +201,10 @@ def test_runs_are_named_by_their_settings_and_folders_only_tell_equal_ones_apart
 def test_names_stay_text_wherever_they_stand(tmp_path):
     for seed in range(2):
         changes = dict.fromkeys(("experiment", "method", "device", "commit", "selection"), MARKUP)
-        changes |= {"genotype": {"space": MARKUP, "cells": {MARKUP: [[MARKUP, 0, 1]]}}, "config": {MARKUP: seed}}
+        changes |= {
+            "genotype": {"space": MARKUP, "cells": {MARKUP: [[MARKUP, 0, 1]]}},
+            "config": {MARKUP: seed, "lone": "\ud800"},
+        }
         folder = write_run(tmp_path / "runs" / f"{seed}", seed, overrides=[f"{MARKUP}={seed}"], **changes)
         write_architecture(folder, operations=("<b>one", "two"))
     page = made(tmp_path)

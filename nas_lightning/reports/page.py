@@ -406,12 +406,9 @@ def _facts(facts: Mapping[str, str]) -> str:
 
 
 def _details(name: str, values: Mapping[str, Any]) -> str:
-    text = yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False)
+    text = yaml.safe_dump(dict(values), sort_keys=False)  # libyaml's refuses lone surrogates
     lines = "\n".join(map(escapes.html, text.split("\n")))
     return f"<details><summary>{escapes.html(name)}</summary><pre>{lines}</pre></details>"
-
-
-_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def _left_out(what: str, shown: int, there: int, sentence: str) -> str:
