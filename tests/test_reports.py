@@ -9,7 +9,6 @@ import statistics
 import subprocess
 import sys
 import time
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
@@ -32,7 +31,7 @@ from nas_lightning.reports import (
 )
 from nas_lightning.reports.__main__ import main
 from nas_lightning.reports.architecture import plot_beta, plot_trajectories
-from nas_lightning.reports.cells import _bezier, _layout
+from nas_lightning.reports.cell_layout import arc, layout
 from nas_lightning.reports.figures import LOOKS, plot_cost
 from nas_lightning.reports.grid import Grid, fitted, listed, markdown, terminal
 from nas_lightning.reports.tables import as_csv, grid, group_names, notes
@@ -514,9 +513,9 @@ def test_equal_input_gives_equal_svg_files(tmp_path):
 
 def test_no_two_arrows_of_the_nb201_cell_cross_or_touch():
     curves = []
-    for arrow in _layout(ALL_FIVE.cells["cell"]):
+    for arrow in layout(ALL_FIVE.cells["cell"]):
         start, end = ((2.15 * node, 0.0) for node in (arrow.choice.source, arrow.choice.target))
-        controls = _bezier(start, end, arrow.level)
+        controls = arc(start, end, arrow.level)
         points = []
         for t in (step / 60 for step in range(3, 58)):  # arrows of one node start close to each other
             weights = (1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t**3
@@ -590,6 +589,42 @@ def test_the_comparison_says_n_and_leaves_out_the_table_panel_where_there_is_non
     assert not any("CIFAR" in text for text in svg_texts(tmp_path / "darts.svg"))
     with pytest.raises(UserError, match="has an epoch to draw"):
         plot_comparison({}, tmp_path / "none")
+
+
+def test_the_tables_best_is_a_line_and_the_axis_gives_most_room_to_88_and_more(tmp_path, monkeypatch):
+    from nas_lightning.reports import figures
+
+    drawn = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path, title: drawn.append(figure))
+    for offset in (0.0, -40.0):  # from 90 to 91.5, and from 50
+        folder = write_run(tmp_path / f"{offset}")
+        write_metrics(folder, offset=offset)
+        plot_comparison({"g": find_runs(folder)}, tmp_path / "figure")
+        axes = drawn[-1].axes[2]
+        assert axes.get_title(loc="left") == "C  CIFAR-10 test accuracy in the table (%)"
+        assert 94.37 in [line.get_ydata()[0] for line in axes.lines if len({*line.get_ydata()}) == 1]
+        bottom, floor, best, top = axes.transData.transform(
+            [(0, y) for y in (*axes.get_ylim()[:1], 88, 94.37, axes.get_ylim()[1])]
+        )[:, 1]
+        assert (best - floor) / (top - bottom) > 0.7
+        assert axes.get_ylim()[0] <= min(88, 90 + offset)
+        assert 94.37 < axes.get_ylim()[1] < 96
+
+
+def test_bands_lie_below_every_line_and_more_than_four_settings_have_none(tmp_path, monkeypatch):
+    from nas_lightning.reports import figures
+
+    drawn = []
+    monkeypatch.setattr(figures, "save_figure", lambda figure, path, title: drawn.append(figure))
+    for seed in range(2):
+        write_run(tmp_path / f"{seed}", seed)
+    runs = find_runs(tmp_path)
+    for settings in (4, 5):
+        plot_comparison({f"g{number}": runs for number in range(settings)}, tmp_path / "figure", name="fig4b")
+        (axes,) = drawn[-1].axes
+        assert len(axes.collections) == (4 if settings == 4 else 0)
+        assert all(band.get_zorder() < line.get_zorder() for band in axes.collections for line in axes.lines)
+        assert len([line for line in axes.lines if line.get_linewidth() > 2 and line.get_label()[0] == "g"]) == settings
 
 
 LONG = [f"relaxation=sn_s100, lam={number}, {'x' * 60}" for number in range(16)]
@@ -690,27 +725,28 @@ def test_each_comparison_is_drawn_by_its_name(name, tmp_path):
 
 def test_trajectories_have_a_panel_for_every_edge_and_a_look_without_colour_for_every_operation(tmp_path):
     write_architecture(tmp_path)
-    plot_trajectories(read_metrics(tmp_path / "architecture.csv"), "beta", tmp_path / "beta")
+    plot_trajectories(read_metrics(tmp_path / "architecture.csv"), ALL_FIVE, "beta", tmp_path / "beta")
     texts = svg_texts(tmp_path / "beta.svg")
-    assert [text for text in texts if text.startswith("cell, edge")] == [f"cell, edge {edge}" for edge in range(6)]
+    assert [text for text in texts if text.startswith("cell ")] == [f"cell {a}->{b}" for a, b in NB201_EDGES]
     assert set(NB201_OPERATIONS) <= set(texts)
     svg = (tmp_path / "beta.svg").read_text()
     dashes = list(re.findall(r"stroke-dasharray: ([^;\"]+)", svg))
     assert len({tuple(dash.split()) for dash in dashes}) >= 3  # and solid
     with pytest.raises(UserError, match="no gamma to draw"):
-        plot_trajectories(read_metrics(tmp_path / "architecture.csv"), "gamma", tmp_path / "none")
+        plot_trajectories(read_metrics(tmp_path / "architecture.csv"), ALL_FIVE, "gamma", tmp_path / "none")
 
 
 def test_the_heat_map_shows_betas_of_the_epoch(tmp_path):
     write_architecture(tmp_path, operations=NB201_OPERATIONS[1:])
     columns = read_metrics(tmp_path / "architecture.csv")
-    plot_beta(columns, 5, tmp_path / "map")
+    plot_beta(columns, ALL_FIVE, 5, tmp_path / "map")
     high, low = math.exp(5) / (math.exp(5) + 3), 1 / (math.exp(5) + 3)
     texts = svg_texts(tmp_path / "map.svg")
     assert texts.count(f"{high:.2f}") == 6
+    assert {f"cell {a}->{b}" for a, b in NB201_EDGES} <= set(texts)
     assert texts.count(f"{low:.2f}") == 18
     with pytest.raises(UserError, match="no epoch 6"):
-        plot_beta(columns, 6, tmp_path / "map")
+        plot_beta(columns, ALL_FIVE, 6, tmp_path / "map")
 
 
 def test_runs_without_an_architecture_csv_are_named_and_the_others_drawn(tmp_path, capsys):
@@ -730,74 +766,6 @@ def test_the_command_draws_every_runs_trajectories_and_cell(tmp_path):
     for name in ("alpha", "cells"):
         assert main(["figure", name, str(tmp_path / "runs"), "-o", str(tmp_path / name)]) == 0
         assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["quickstart-a.png", "quickstart-a.svg"]
-
-
-# --- the page
-
-
-class Page(HTMLParser):
-    """Every id, every address and the text of a page; AssertionError where tags do not close."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.ids, self.addresses, self.text, self.open = [], [], "", []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        values = dict(attributes)
-        self.ids += [values["id"]] if "id" in values else []
-        self.addresses += [v for k, v in attributes if k in ("src", "href", "xlink:href", "data") and v]
-        if tag not in ("meta", "br", "link"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
-        if self.open and self.open[-1] == tag:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def test_the_page_holds_everything_and_asks_nothing_of_the_network(tmp_path):
-    genotype = json.loads(ALL_FIVE.to_json())
-    for seed in range(2):
-        folder = write_run(tmp_path / "runs" / f"seed={seed} <&>", seed, genotype=genotype)
-        if seed == 0:
-            write_architecture(folder)
-    assert main(["html", str(tmp_path / "runs"), "-o", str(tmp_path / "report.html")]) == 0
-    text = (tmp_path / "report.html").read_text()
-    page = Page(text)
-    assert len(page.ids) == len(set(page.ids))
-    outside = [address for address in page.addresses if not address.startswith("data:image/png;base64,")]
-    assert outside
-    assert all(address.startswith("#") and address[1:] in page.ids for address in outside)
-    assert not re.search(r"<script|@import|url\((?!#)", text)
-    assert set(re.findall(r"https?://[^\"<> )]+", text)) <= {
-        "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink",
-    }  # fmt: skip
-    for part in (
-        "91.50 ± 0.71",
-        "seed=0 <&>",
-        "seed=1 <&>",
-        "nor_conv_1x1",
-        "β after epoch 5",
-        "lam: 0.12",
-        ARCHITECTURE,
-    ):
-        assert part in page.text, part
-
-
-def test_a_page_without_a_finished_run_is_one_sentence(tmp_path, capsys):
-    write_run(tmp_path / "runs" / "a", finished=False)
-    assert main(["html", str(tmp_path / "runs"), "-o", str(tmp_path / "report.html")]) == 1
-    assert capsys.readouterr().err.count("\n") == 1
-    assert not (tmp_path / "report.html").exists()
 
 
 # --- the panel

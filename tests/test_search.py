@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import torch
@@ -114,6 +115,7 @@ def test_finished_search_leaves_every_promised_file(toy, tmp_path):
     assert report["seconds"] > 0
     assert report["processor_seconds"] > 0
     assert report["peak_memory_mb"] > 100
+    assert abs(datetime.fromisoformat(report["finished"]) - datetime.now(UTC)) < timedelta(minutes=5)
 
 
 def test_alpha_and_beta_of_every_epoch_are_kept_and_have_the_logged_entropy(toy, tmp_path):

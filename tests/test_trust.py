@@ -9,7 +9,9 @@ import resource
 import signal
 import stat
 import time
+from base64 import b64encode
 from contextlib import contextmanager
+from hashlib import sha256
 from html.parser import HTMLParser
 
 import pytest
@@ -111,15 +113,43 @@ def attempt(name, program, folder, out, capfd):
 
 
 class Tags(HTMLParser):
-    """The names of a page's elements and attributes."""
+    """The names of a page's elements and attributes but scripts; these, and what its policy says."""
 
     def __init__(self, text):
         super().__init__()
-        self.names = set()
+        self.names, self.scripts, self.policy = set(), [], ""
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        self.names |= {tag, *(name for name, _ in attributes)}
+        values = dict(attributes)
+        if tag == "script":
+            self.scripts.append((values, ""))
+        else:
+            self.names |= {tag, *values}
+        if values.get("http-equiv") == "Content-Security-Policy":
+            self.policy = values["content"]
+
+    def handle_data(self, data):
+        if self.cdata_elem == "script":
+            attributes, before = self.scripts[-1]
+            self.scripts[-1] = attributes, before + data
+
+
+def check_page(text):
+    """Nothing acts but the two scripts that the page's policy names by their digests, whatever it quotes."""
+    page = Tags(text)
+    assert "svg" in page.names
+    assert not page.names & {"b", "iframe", "img", "onload", "onerror", "onclick"}
+    own = []
+    for attributes, script in page.scripts:
+        if attributes.get("type") == "application/json":
+            json.loads(script)
+        else:
+            own.append(b64encode(sha256(script.encode()).digest()).decode())
+    assert re.findall(r"script-src ([^;]*);", page.policy) == [" ".join(f"'sha256-{digest}'" for digest in own)]
+    assert page.policy.startswith("default-src 'none';")
+    assert len(own) == 2
+    assert "unsafe-eval" not in page.policy
 
 
 def check_csv(text):
@@ -141,9 +171,7 @@ def check_written(name, said, files):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in tables}) <= 2  # of searches and of evaluations
     for path, content in files.items():
         if path.suffix == ".html":
-            names = Tags(content.decode()).names
-            assert "svg" in names
-            assert not names & {"script", "b", "iframe", "img", "onload", "onerror", "onclick"}
+            check_page(content.decode())
         elif path.suffix == ".csv":
             check_csv(content.decode())
 

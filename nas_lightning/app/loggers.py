@@ -200,8 +200,9 @@ class WandbLogger(loggers.WandbLogger):
         if not file.exists():  # a network that is trained has none
             return {}
         with tempfile.TemporaryDirectory() as place:
-            draw_cell(_genotype(file, epoch), Path(place) / "cell")
-            plot_beta(read_metrics(file), epoch, Path(place) / "beta")
+            genotype = _genotype(file, epoch)
+            draw_cell(genotype, Path(place) / "cell")
+            plot_beta(read_metrics(file), genotype, epoch, Path(place) / "beta")
             images = {name: self._wandb.Image(_opened(Path(place) / f"{name}.png")) for name in ("cell", "beta")}
         gc.collect()  # figures are circles of large objects, which would lie about for many epochs
         return images

@@ -4,6 +4,7 @@ import platform
 import resource
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from nas_lightning.app.configs import INSTALLED
 def provenance(device: torch.device, num_devices: int = 1) -> dict[str, Any]:
     """What a reader needs to judge or repeat a result: versions, devices, threads, peak memory, wheel or checkout, commit.
 
+    `finished` is now, in UTC.
+
     The peak is that of the GPU in this run, None for several, which other processes used; or on a CPU that of the process
     so far, earlier jobs of a sweep included, or the largest of those that it started.
     """
@@ -27,6 +30,7 @@ def provenance(device: torch.device, num_devices: int = 1) -> dict[str, Any]:
     else:
         peak = 1024 * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "python": platform.python_version(),
             "nas-lightning": __version__,

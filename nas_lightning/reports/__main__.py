@@ -1,7 +1,6 @@
 """`python -m nas_lightning.reports COMMAND`: tables, figures and pages from the files of runs."""
 
 import argparse
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,7 +20,8 @@ from nas_lightning.reports.architecture import plot_trajectories
 from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.comparison import Metric, choose_metric, clock_of
 from nas_lightning.reports.comparison_tables import Table, anytime_csv, comparison_tables
-from nas_lightning.reports.figures import COMPARISONS, plot_anytime, plot_comparison, plot_cost
+from nas_lightning.reports.curves import COMPARISONS
+from nas_lightning.reports.figures import plot_anytime, plot_comparison, plot_cost
 from nas_lightning.reports.grid import Grid
 from nas_lightning.reports.groups import Comparison, comparisons, find_groups, keys_asked
 from nas_lightning.reports.page import write_page
@@ -266,9 +266,10 @@ def _draw_each(name: str, runs: Sequence[Run], output: Path) -> None:
         taken[drawn] += 1
         path = output / (drawn if taken[drawn] == 1 else f"{drawn}-{taken[drawn]}")
         if name == "cells":
-            draw_cell(Genotype.from_json(json.dumps(run.report.get("genotype")), str(run.folder)), path)
+            draw_cell(run.genotype, path)
         else:
-            plot_trajectories(read_metrics(run.folder / "architecture.csv"), name, path, run.folder.name)
+            columns = read_metrics(run.folder / "architecture.csv")
+            plot_trajectories(columns, run.known_genotype or Genotype("", {}), name, path, run.folder.name)
 
 
 def _with_readable_metrics(run: Run) -> Run:
@@ -276,7 +277,7 @@ def _with_readable_metrics(run: Run) -> Run:
     if run.report is None:
         return run
     try:
-        read_metrics(run.folder / "metrics.csv")
+        _ = run.metrics
     except UserError as error:
         return replace(run, report=None, cause=str(error))
     return run

@@ -1,12 +1,15 @@
 """alpha and beta of a search, from its `architecture.csv`: trajectories per edge, and beta as a heat map."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nas_lightning.errors import UserError
+from nas_lightning.genotypes.base import Genotype
 from nas_lightning.reports.drawing import drawing_style, fitted, legend_below, save_figure
+from nas_lightning.reports.edges import edge_names
 from nas_lightning.reports.figures import LOOKS
 
 if TYPE_CHECKING:
@@ -39,10 +42,21 @@ def edges(columns: Columns, kind: str) -> dict[Edge, dict[str, Sequence[float]]]
     return found
 
 
-def plot_trajectories(columns: Columns, kind: str, path_without_suffix: str | Path, title: str = "") -> None:
+def names_of(by_edge: Collection[Edge], genotype: Genotype) -> list[str]:
+    """`cell 0->1` of every edge; for a cell type and an index that are no numbers from 0 on, the index itself."""
+    times = Counter(cell for cell, _ in by_edge)
+    names = {cell: edge_names(genotype, cell, count) for cell, count in times.items()}
+    known = {(cell, str(index)): name for cell, named in names.items() for index, name in enumerate(named)}
+    return [f"{cell} {known.get((cell, edge), f'edge {edge}')}" for cell, edge in by_edge]
+
+
+def plot_trajectories(
+    columns: Columns, genotype: Genotype, kind: str, path_without_suffix: str | Path, title: str = ""
+) -> None:
     """Write `<path>.svg` and `<path>.png`: a panel for every edge, a line for every operation, over the epochs.
 
-    `columns` is what `read_metrics` gives of an `architecture.csv`. UserError when there is no epoch to draw.
+    `columns` is what `read_metrics` gives of an `architecture.csv`; `genotype` is one of the search, for the edges' names.
+    UserError when there is no epoch to draw.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -58,7 +72,7 @@ def plot_trajectories(columns: Columns, kind: str, path_without_suffix: str | Pa
     with drawing_style():
         figure = Figure(figsize=(2.9 * wide, 2.1 * rows + 0.8), layout="constrained")
         panels = figure.subplots(rows, wide, sharex=True, sharey=True, squeeze=False).flat
-        for axes, ((cell, edge), values) in zip(panels, by_edge.items(), strict=False):
+        for axes, name, values in zip(panels, names_of(by_edge, genotype), by_edge.values(), strict=False):
             for number, (operation, curve) in enumerate(values.items()):
                 look = looks[operation]
                 step = max(1, len(epochs) // 4)
@@ -67,7 +81,7 @@ def plot_trajectories(columns: Columns, kind: str, path_without_suffix: str | Pa
                     epochs, curve, look.dashes, color=look.colour, linewidth=1.5, marker=look.marker, markersize=4,
                     markevery=(start, step), fillstyle=look.fill, label=operation,
                 )  # fmt: skip
-            axes.set_title(f"{cell}, edge {edge}", fontsize=9, loc="left")
+            axes.set_title(name, fontsize=9, loc="left")
         for axes in list(figure.axes)[len(by_edge) :]:
             axes.remove()
         for axes in figure.axes[-wide:]:  # not figure.supxlabel, which the legend would cover
@@ -81,13 +95,13 @@ def plot_trajectories(columns: Columns, kind: str, path_without_suffix: str | Pa
         save_figure(figure, path_without_suffix, title)
 
 
-def plot_beta(columns: Columns, epoch: int, path_without_suffix: str | Path) -> None:
+def plot_beta(columns: Columns, genotype: Genotype, epoch: int, path_without_suffix: str | Path) -> None:
     """Write `<path>.svg` and `<path>.png`: beta after `epoch` as a heat map, edges down and operations across."""
     with drawing_style():
-        save_figure(beta_map(columns, epoch), path_without_suffix, f"beta after epoch {epoch}")
+        save_figure(beta_map(columns, genotype, epoch), path_without_suffix, f"beta after epoch {epoch}")
 
 
-def beta_map(columns: Columns, epoch: int) -> "Figure":
+def beta_map(columns: Columns, genotype: Genotype, epoch: int) -> "Figure":
     """The heat map as a matplotlib figure; call inside `drawing_style`. UserError without that epoch."""
     from matplotlib.figure import Figure
 
@@ -107,7 +121,7 @@ def beta_map(columns: Columns, epoch: int) -> "Figure":
                 ink = "white" if value > 0.55 else "#222222"
                 axes.text(x + 0.5, y + 0.5, f"{value:.2f}", ha="center", va="center", fontsize=8, color=ink)
     axes.set_xticks([x + 0.5 for x in range(len(operations))], operations, fontsize=8, rotation=20, ha="right")
-    axes.set_yticks([y + 0.5 for y in range(len(table))], [f"{cell} {edge}" for cell, edge in by_edge], fontsize=8)
+    axes.set_yticks([y + 0.5 for y in range(len(table))], names_of(by_edge, genotype), fontsize=8)
     axes.invert_yaxis()
     axes.grid(False)
     axes.set_title(f"β after epoch {epoch}", fontsize=10, loc="left")

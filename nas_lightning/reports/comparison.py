@@ -3,7 +3,6 @@
 Tests and bootstraps are scipy's; nothing here draws or formats.
 """
 
-import json
 import math
 import warnings
 from collections import Counter
@@ -16,7 +15,6 @@ from statistics import fmean, median
 from typing import Any
 
 from nas_lightning.errors import UserError
-from nas_lightning.genotypes.base import Genotype
 from nas_lightning.reports.groups import Group, value_of, varying
 from nas_lightning.reports.runs import SCORE_NAMES, Run
 from nas_lightning.reports.statistic import Statistic, finite
@@ -83,7 +81,7 @@ class Metric:
         if self._is_score:
             return finite(report["scores"].get(self.name.removeprefix("table/")))
         if self.name.startswith("edges/"):
-            cells = Genotype.from_json(json.dumps(report.get("genotype")), str(run.folder)).cells.values()
+            cells = run.genotype.cells.values()
             return float(sum(choice.operation == self.name[6:] for cell in cells for choice in cell))
         value = finite((report if self.name in _REPORTED else report.get("final", {})).get(self.name))
         return None if value is None else self._factor * value

@@ -1,5 +1,6 @@
 """Runs on disk: every folder that holds `report.json` (finished), `failed.txt`, or only `config.yaml` (unfinished)."""
 
+import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 from nas_lightning.errors import UserError
 from nas_lightning.escapes import shortened
+from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.folder import FAILURE
 from nas_lightning.records.received import (
     DATA_BYTES,
@@ -84,6 +86,17 @@ class Run:
     def metrics(self) -> dict[str, list[float]]:
         """`metrics.csv` by column, read on first use; UserError when it is missing or broken."""
         return read_metrics(self.folder / "metrics.csv")
+
+    @property
+    def genotype(self) -> Genotype:
+        """The architecture that a finished run has found; UserError when its report holds none."""
+        return Genotype.from_json(json.dumps((self.report or {}).get("genotype")), str(self.folder))
+
+    @property
+    def known_genotype(self) -> Genotype | None:
+        with suppress(UserError):
+            return self.genotype
+        return None
 
 
 def find_runs(*folders: str | Path) -> list[Run]:

@@ -101,10 +101,13 @@ def group_names(table: Summary) -> dict[str, tuple[Run, ...]]:
         if len({tuple(row.settings[i] for i in without) for row in table.rows}) == len(table.rows):
             kept = without
     keys = _short_keys(table.settings)
-    names = {}
+    names: dict[str, tuple[Run, ...]] = {}
     for row in table.rows:
         parts = [keys[index] + row.settings[index] for index in kept if row.settings[index]]
-        names[", ".join(parts) or ("default" if kept else "all runs")] = row.runs
+        name = ", ".join(parts) or ("default" if kept else "all runs")
+        if name in names:  # they differ in which key has the value
+            name = ", ".join(f"{key}={value}" for key, value in zip(table.settings, row.settings, strict=True))
+        names[name] = row.runs
     return names
 
 
