@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from nas_lightning.app.job import ctrl_c_heard
 from tests.conftest import PATIENCE, ROOT, TOY
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
@@ -90,6 +91,25 @@ def test_search_survives_ctrl_c_sigterm_and_a_kill(tmp_path):
 def test_ctrl_c_while_libraries_are_loaded_is_no_traceback(program, tmp_path):
     (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt")
     assert finish(tmp_path, program=program, PYTHONPATH=str(tmp_path)) == (130, "", "")
+
+
+def test_ctrl_c_that_a_library_loses_is_heard_all_the_same():
+    def library():
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
+        except KeyboardInterrupt:
+            raise ValueError("half a copy") from None
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), ctrl_c_heard(), ctrl_c_heard():
+            library()
+        with pytest.raises(ValueError, match="no interrupt"), ctrl_c_heard():
+            raise ValueError("no interrupt")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("program", ["train.py", "evaluate.py", "tune.py"])

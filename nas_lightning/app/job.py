@@ -2,15 +2,16 @@
 
 import errno
 import os
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hydra.conf import HydraConf
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
@@ -47,13 +48,22 @@ class Job:
 
 def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
     """Run `task` on a composed config. A UserError ends as its one sentence and exit status 1, not as a traceback."""
+    try:
+        with ctrl_c_heard():
+            _run(task, config)
+    except KeyboardInterrupt:
+        print("\nInterrupted; run the same command to go on.", file=sys.stderr)
+        sys.exit(130)
+
+
+def _run(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
     settings = HydraConfig.get()
-    folders = tuple(Path(source.path) for source in settings.runtime.config_sources if source.schema == "file")
+    sources = settings.runtime.config_sources
     job = Job(
-        _choices(settings, folders),
+        _choices(settings),
         as_typed(settings.overrides.task),
         settings.mode == RunMode.MULTIRUN,
-        folders,
+        tuple(Path(source.path) for source in sources if source.schema == "file"),
     )
     quiet_libraries()
     config.run_dir = os.path.relpath(settings.runtime.output_dir)  # so that reports can be moved and compared
@@ -78,28 +88,45 @@ def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> No
         if job.in_sweep:
             _note_failure(folder, f"{type(error).__name__}: {error}")
         raise
-    except KeyboardInterrupt:
-        print("\nInterrupted; run the same command to go on.", file=sys.stderr)
-        sys.exit(130)
 
 
-def _choices(settings: HydraConf, folders: Sequence[Path]) -> dict[str, str | None]:
-    """The option of every group; None for an optional one that there is not, which Hydra names all the same."""
+def _choices(settings: HydraConf) -> dict[str, str | None]:
+    """The option of every group; None for an optional one of ours that there is not, which Hydra names all the same."""
+    sources = [source for source in settings.runtime.config_sources if source.provider not in ("hydra", "schema")]
+    folders = [Path(source.path) for source in sources if source.schema == "file"]
 
     def is_there(group: str, option: str) -> bool:
-        if any((folder / group / f"{option}.yaml").is_file() for folder in folders):
-            return True
-        loader = (
-            GlobalHydra.instance().config_loader()
-        )  # knows the other places too, such as hydra.searchpath=pkg://...
-        return option in loader.get_group_options(
-            group, config_name=settings.job.config_name, overrides=[*settings.overrides.hydra]
-        )
+        elsewhere = len(folders) < len(sources) or group.startswith("hydra/")  # in a package, such as a plugin's
+        return elsewhere or any((folder / group / f"{option}.yaml").is_file() for folder in folders)
 
     return {
         group: option if option is None or is_there(group.partition("@")[0], option) else None
         for group, option in settings.runtime.choices.items()
     }
+
+
+@contextmanager
+def ctrl_c_heard() -> Iterator[None]:
+    """KeyboardInterrupt wherever Ctrl-C came: libraries lose it, as OmegaConf does in the middle of a copy, and fail later."""
+    came = []
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before) or threading.current_thread() is not threading.main_thread():  # nobody hears it here
+        yield
+        return
+
+    def note(number: int, frame: Any) -> None:
+        came.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    except Exception as error:
+        if came:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app import misspelt
 from nas_lightning.app.configs import CONFIGS
-from nas_lightning.app.job import as_typed, in_one_sentence
+from nas_lightning.app.job import as_typed, ctrl_c_heard, in_one_sentence
 from nas_lightning.app.stdout import outlive_reader
 from nas_lightning.app.tasks import TASKS
 from nas_lightning.errors import UserError, exit_status
@@ -94,7 +94,8 @@ def start(program: str) -> None:
     _check_groups([CONFIGS] if own is None else [CONFIGS, Path(own)], options.overrides, program)
     misspelt.hand_over_errors()
     try:
-        hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=program)(TASKS[program])()
+        with ctrl_c_heard():
+            hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=program)(TASKS[program])()
     except HydraException as error:
         sys.exit(misspelt.in_one_sentence(error, program, options.overrides, own))
     except OmegaConfBaseException as error:  # of a job of a sweep
