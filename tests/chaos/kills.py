@@ -283,7 +283,14 @@ def _is_equal(ours: Path, theirs: Path) -> bool:
     return ours.read_bytes() == theirs.read_bytes()
 
 
-_CLOCKS = ("seconds", "processor_seconds", "peak_memory_mb", "commit", "dirty")  # the harness may run while one works
+_CLOCKS = (
+    "seconds",
+    "processor_seconds",
+    "peak_memory_mb",
+    "finished",
+    "commit",
+    "dirty",
+)  # the harness may run while one works
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
