@@ -283,14 +283,8 @@ def _is_equal(ours: Path, theirs: Path) -> bool:
     return ours.read_bytes() == theirs.read_bytes()
 
 
-_CLOCKS = (
-    "seconds",
-    "processor_seconds",
-    "peak_memory_mb",
-    "finished",
-    "commit",
-    "dirty",
-)  # the harness may run while one works
+# The harness may run while somebody commits.
+_CLOCKS = ("seconds", "processor_seconds", "peak_memory_mb", "finished", "commit", "dirty")
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
