@@ -25,6 +25,7 @@ from nas_lightning.reports.figures import plot_anytime, plot_comparison, plot_co
 from nas_lightning.reports.grid import Grid
 from nas_lightning.reports.groups import Comparison, comparisons, find_groups, keys_asked
 from nas_lightning.reports.page import write_page
+from nas_lightning.reports.replacements import replacement_tables
 from nas_lightning.reports.runs import Kind, Run, find_evaluations, find_runs, read_metrics
 from nas_lightning.reports.statistic import count
 
@@ -69,6 +70,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
         help="PATH.svg and PATH.png; of alpha, beta and cells a folder with a drawing of every run",
     )  # fmt: skip
     _add_compare(commands.add_parser("compare", help="groups of runs against each other: tests, intervals, curves"))
+    _add_replaced(
+        add("replaced", _replaced, "what the edges choose from epoch to epoch, what replaces what, what pulls at alpha")
+    )
     page = add("html", _html, "one self-contained HTML page: table, curves, cells and configs of a few runs")
     page.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     return parser
@@ -111,6 +115,29 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="also every table as Markdown, LaTeX and CSV, and the curves",
     )
+
+
+def _add_replaced(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--by", metavar="KEY", help="apart for each value of KEY: method, sched.lam, ...")
+    parser.add_argument("--metric", metavar="NAME", help="beside the shares: table/cifar10_test_200 unless named")
+    parser.add_argument("--format", choices=_FORMATS, default="table")
+    parser.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="also every table as CSV, all epochs")
+
+
+def _replaced(options: argparse.Namespace) -> None:
+    groups, left_out = find_groups([str(path) for path in options.runs], [], options.by, "search", least=1)
+    metric = choose_metric(options.metric, groups)
+    for number, group in enumerate(groups):
+        for place, table in enumerate(replacement_tables(group, metric)):
+            if options.output:
+                folder = options.output / folder_name(group.name) if len(groups) > 1 else options.output
+                write_text_atomically(folder / f"{table.name}.csv", table.csv)
+            if (place or number) and options.format in ("csv", "table"):
+                print()
+            if options.format != "csv":
+                print(_title(f"{group.name}: {table.title}" if len(groups) > 1 else table.title, options.format))
+            _print(table.grid, table.csv, table.notes, options.format)
+    _print(None, "", left_out, options.format)
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -1,15 +1,13 @@
 """The tables of a comparison, each with its caption: as a grid for eyes and as CSV in full precision for programs."""
 
-import csv
-import io
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nas_lightning.escapes import csv_cell
 from nas_lightning.reports import comparison as numbers
 from nas_lightning.reports.comparison import Correlation, Difference, Epochs, Interval, Metric, Summary
-from nas_lightning.reports.grid import Grid
+from nas_lightning.reports.grid import Grid, csv_text, without_blanks
 from nas_lightning.reports.groups import Comparison, Group, value_of, varying
 from nas_lightning.reports.statistic import Statistic, count
 
@@ -67,7 +65,7 @@ def anytime_csv(groups: Sequence[Group], metric: Metric, clock: str | None) -> s
     for group in groups:
         for epoch, statistic, least, most, seconds in numbers.anytime(group, metric, clock):
             rows.append([csv_cell(group.name), epoch, statistic.n, statistic.mean, statistic.std, least, most, seconds])
-    return _csv(["group", "epoch", "n", "mean", "std", "min", "max", clock or "seconds"], rows)
+    return csv_text(["group", "epoch", "n", "mean", "std", "min", "max", clock or "seconds"], rows)
 
 
 def _groups(groups: Sequence[Group], metric: Metric) -> Table:
@@ -104,7 +102,9 @@ def _groups(groups: Sequence[Group], metric: Metric) -> Table:
     if metric.best:
         notes.append(f"regret: {metric.best:.2f}, the best of the table on this column, minus the mean")
     notes += _group_notes(groups, rows)
-    return Table("groups", metric.heading, _grid(headings, cells, labels=1), _csv(columns, lines), tuple(notes))
+    return Table(
+        "groups", metric.heading, without_blanks(headings, cells, labels=1), csv_text(columns, lines), tuple(notes)
+    )
 
 
 def _group_cells(row: Summary, metric: Metric) -> tuple[str, ...]:
@@ -161,7 +161,9 @@ def _differences(pairs: Sequence[Difference], metric: Metric) -> Table:
         notes.append(
             "pairs won: of the runs of one seed (and of one setting, where these differ within a group) those where A has more"
         )
-    return Table("differences", "differences", _grid(headings, cells, labels=2), _csv(columns, lines), tuple(notes))
+    return Table(
+        "differences", "differences", without_blanks(headings, cells, labels=2), csv_text(columns, lines), tuple(notes)
+    )
 
 
 _TESTS = {"welch": "Welch t", "mann_whitney": "Mann-Whitney", "paired_t": "paired t", "wilcoxon": "Wilcoxon"}
@@ -184,7 +186,7 @@ def _tests(groups: Sequence[Group], pairs: Sequence[Difference], metric: Metric)
     headings = ("A", "B", *(f"{_TESTS[name]} p{' (Holm)' if name in several else ''}" for name in used))
     columns = ["first", "second", *(f"{name}_{part}" for name in _TESTS for part in ("p", "p_holm", "comparisons"))]
     notes = (_holm_note(counts, several), *_kruskal_note(groups, metric), *_few_notes(groups, pairs, metric))
-    return Table("tests", "tests", _grid(headings, cells, labels=2), _csv(columns, lines), notes)
+    return Table("tests", "tests", without_blanks(headings, cells, labels=2), csv_text(columns, lines), notes)
 
 
 def _holm_note(counts: Mapping[str, int], several: Collection[str]) -> str:
@@ -241,7 +243,9 @@ def _epochs(rows: Sequence[Epochs], metric: Metric) -> Table:
     notes = (
         f"{metric.heading} of every epoch's architecture; the best is picked by it, as no search can; its epoch: median",
     )
-    return Table("epochs", "best epoch against last", _grid(headings, cells, labels=1), _csv(columns, lines), notes)
+    return Table(
+        "epochs", "best epoch against last", without_blanks(headings, cells, labels=1), csv_text(columns, lines), notes
+    )
 
 
 def _correlations(rows: Sequence[Correlation], predictor: Metric, metric: Metric) -> Table:
@@ -270,13 +274,7 @@ def _correlations(rows: Sequence[Correlation], predictor: Metric, metric: Metric
         "p of single correlations, not corrected",
     )
     title = f"rank correlation of {predictor.heading} with {metric.heading}"
-    return Table("correlations", title, _grid(headings, cells, labels=2), _csv(columns, lines), notes)
-
-
-def _grid(headings: Sequence[str], rows: Sequence[tuple[str, ...]], labels: int) -> Grid:
-    """Without the columns that are blank: what so few runs cannot tell."""
-    kept = [index for index in range(len(headings)) if index < labels or any(row[index] for row in rows)]
-    return Grid(tuple(headings[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows), labels)
+    return Table("correlations", title, without_blanks(headings, cells, labels=2), csv_text(columns, lines), notes)
 
 
 def _p_cell(p: float | None, corrected: float | None, several: bool) -> str:
@@ -309,11 +307,3 @@ def _interval(interval: Interval | None, decimals: int) -> str:
 
 def _ends(interval: Interval | None) -> tuple[float | None, float | None]:
     return (None, None) if interval is None else interval
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return file.getvalue()

@@ -1,8 +1,11 @@
 """A table of text, and its form in a terminal, in Markdown and in LaTeX."""
 
+import csv
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
@@ -23,6 +26,20 @@ class Grid:
     rows: tuple[tuple[str, ...], ...]
     labels: int
     groups: frozenset[int] = frozenset()
+
+
+def without_blanks(headings: Sequence[str], rows: Sequence[tuple[str, ...]], labels: int) -> Grid:
+    """A grid without the columns that are blank: what so few runs cannot tell."""
+    kept = [index for index in range(len(headings)) if index < labels or any(row[index] for row in rows)]
+    return Grid(tuple(headings[i] for i in kept), tuple(tuple(row[i] for i in kept) for row in rows), labels)
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return file.getvalue()
 
 
 _NARROWEST_LABEL = 10

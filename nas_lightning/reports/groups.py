@@ -44,13 +44,13 @@ class Comparison:
 
 
 def find_groups(
-    texts: Sequence[str], folders: Sequence[Path], by: str | None, kind: Kind
+    texts: Sequence[str], folders: Sequence[Path], by: str | None, kind: Kind, least: int = 2
 ) -> tuple[list[Group], list[str]]:
     """The groups of the command line, and a note for every run that is left out: unfinished, failed or broken.
 
     Each of `texts` is a folder, a pattern of folders, or conditions `KEY=VALUE,KEY=VALUE` on the runs in `folders`; none stands
     for all these runs. Folders are named without what all are in. With `by` the runs of all texts are one group a value of
-    that key. UserError for fewer than two groups, an empty one, and a run in two of them.
+    that key. UserError for fewer groups than `least`, an empty one, and a run in two of them.
     """
     selected = (
         [_selected(text, folders, kind) for text in texts] if texts else [Group("all", tuple(_found(folders, kind)))]
@@ -68,7 +68,7 @@ def find_groups(
     groups = [Group(n, tuple(run for run in g.runs if run.report)) for n, g in zip(names, selected, strict=True)]
     if by:
         groups = _split(groups, by)
-    if len(groups) < 2:
+    if len(groups) < least:
         raise UserError(
             f"{groups[0].name} is one group ({count(len(groups[0].runs), 'run')}), a comparison needs two; name another, or "
             "split it with --by KEY, such as --by method."
