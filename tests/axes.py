@@ -4,6 +4,7 @@ from tests.conftest import ROOT
 
 # What a search of four epochs needs of a choice that is made for fifty.
 TOY_SCALE = {
+    "perturbation=uniform_paths": ("perturbation.share=1.0",),  # a toy has few steps
     "decision=edge_confidence": ("decision.start=0", "decision.interval=1"),
     "stages=darts_pt": (
         "stages.stages.search.epochs=2", "stages.stages.projection.epochs=2",

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hydra.utils import instantiate
 
 from nas_lightning.errors import UserError
-from nas_lightning.perturbations import AdversarialBall, DoubleSoftmax, RandomBall
+from nas_lightning.perturbations import AdversarialBall, DoubleSoftmax, RandomBall, UniformPaths
 from nas_lightning.perturbations.base import onto_simplex
 from nas_lightning.ramps import Ramp
 from nas_lightning.relaxations import Dirichlet, GumbelHard, Softmax
@@ -206,6 +206,54 @@ def test_it_is_refused_where_beta_is_drawn(relaxation):
             NB201(C=4, N=1), relaxation, 10, functools.partial(torch.optim.SGD, lr=0.05),
             functools.partial(torch.optim.Adam, lr=1e-3), perturbation=DoubleSoftmax(),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("narrowed", [False, True])
+@pytest.mark.parametrize("space", sorted(SPACES))
+def test_a_share_of_the_steps_has_paths_of_all_cells_together_and_the_others_beta(space, narrowed):
+    view, betas, loss = setting(space, narrowed)
+    steps = [perturbed(UniformPaths(share=0.3), view, betas, loss, seed) for seed in range(200)]
+    paths = [moved for moved in steps if not all(torch.equal(moved[name], betas[name]) for name in betas)]
+    assert 40 <= len(paths) <= 80  # 60 +- 6.5
+    for moved in paths:
+        for name, path in moved.items():
+            candidates = view[name].mask_EO.any(-1)
+            assert torch.equal(path.sort(-1, descending=True).values[:, 0], candidates.double())
+            assert torch.equal(path.sum(-1), candidates.double())
+
+
+def test_paths_are_uniform_over_the_candidates_and_independent_from_edge_to_edge():
+    view, betas, loss = setting("nb201", narrowed=True)
+    draws = 3_000
+    paths = torch.stack([perturbed(UniformPaths(1.0), view, betas, loss, seed)["cell"] for seed in range(draws)])
+    mask = view["cell"].mask_EO.double()
+    shares = mask / mask.sum(-1, keepdim=True).clamp_min(1)
+    spread = (shares * (1 - shares) / draws).sqrt()
+    assert ((paths.mean(0) - shares).abs() <= 4.5 * spread + 1e-12).all()
+    both = torch.einsum("dep,dfq->efpq", paths, paths) / draws
+    wanted = torch.einsum("ep,fq->efpq", shares, shares)
+    apart = ~torch.eye(len(mask), dtype=torch.bool)
+    assert ((both - wanted).abs()[apart] <= 4.5 * (wanted * (1 - wanted) / draws).sqrt()[apart] + 1e-12).all()
+
+
+def test_the_weights_gradient_of_a_path_is_that_of_the_network_of_its_operations():
+    module = make(UniformPaths(1.0), temperature=0.01)
+    drawn = module.draw(0, for_weights=True)
+    ours = module.gradients("weights", batches(), drawn)
+    (path,) = [value for name, value in drawn.items() if "cell" in name]
+    reference = ReferenceSupernet(module.supernet)
+    loss = F.cross_entropy(reference(batches()["train"][0], path), batches()["train"][1])
+    wanted = torch.autograd.grad(loss, list(module.supernet.parameters()), allow_unused=True)
+    assert ours[0].item() == pytest.approx(loss.item(), rel=1e-10)
+    for one, other in zip(ours[2:], wanted, strict=True):
+        one, other = (torch.zeros((), dtype=torch.float64) if each is None else each for each in (one, other))
+        assert (one - other).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.5, True, "half"])
+def test_a_share_of_the_steps_is_above_0_and_up_to_1(share):
+    with pytest.raises(UserError, match=r"perturbation.share must be a number above 0 and up to 1, got"):
+        UniformPaths(share)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ each() {
     search 'space.auxiliary_skip={start: 1, end: 1}' space.none=false "$@"
     search space.none=false "$@"
     search perturbation=random_ball "$@"
+    search perturbation=uniform_paths "$@"
     search penalty=beta_decay "$@"
     search stages=darts_pt "$@"
     search sched.interval=2 sched.reheat_below=0.5 "$@"
