@@ -97,7 +97,7 @@ def _choices(settings: HydraConf) -> dict[str, str | None]:
 
     def is_there(group: str, option: str) -> bool:
         elsewhere = len(folders) < len(sources) or group.startswith("hydra/")  # in a package, such as a plugin's
-        return elsewhere or any((folder / group / f"{option}.yaml").is_file() for folder in folders)
+        return elsewhere or any(os.path.isfile(folder / group / f"{option}.yaml") for folder in folders)
 
     return {
         group: option if option is None or is_there(group.partition("@")[0], option) else None
