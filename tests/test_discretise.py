@@ -71,6 +71,28 @@ def test_cold_is_every_edge_at_a_temperature_of_1e_4(space):
     assert any(((b_EO > 0.01).sum(-1) > 1).any() for b_EO in beta.values())
 
 
+@pytest.mark.parametrize("space", sorted(SPACES))
+def test_without_skips_every_other_operation_of_the_architecture_is_alone(space):
+    module = searched(space, "without_skips")
+    cells = SPACES[space].cells
+    with torch.no_grad():
+        for name, alpha_EO in module.architecture.alpha.items():
+            alpha_EO[1::2, cells[name].operations.index("skip_connect")] += 5
+        genotype = module.genotype()
+        beta = {name: torch.zeros_like(alpha_EO) for name, alpha_EO in module.architecture.alpha.items()}
+        off = 0
+        for name, choices in genotype.cells.items():
+            for choice in choices:
+                edge = cells[name].edges.index((choice.source, choice.target))
+                is_skip = choice.operation == "skip_connect"
+                off += is_skip
+                if choice.operation in cells[name].operations:
+                    beta[name][edge, cells[name].operations.index(choice.operation)] = 1 - is_skip
+        assert 0 < off < sum(map(len, genotype.cells.values()))
+        x, wanted = slow(space, module, beta)
+        assert close(ours(module, x), wanted)
+
+
 def artefact(self, x, beta_O):
     """methods' GAEA: GDAS' cell with soft weights, on one edge."""
     columns = getattr(self, "columns", range(len(self.operations)))
@@ -133,5 +155,7 @@ def test_edges_that_were_dropped_pass_nothing_on():
 
 
 def test_another_word_is_refused():
-    with pytest.raises(UserError, match=r"model.discretise must be one of derived, cold, gaea_artefact, got 'hot'"):
+    with pytest.raises(
+        UserError, match=r"model.discretise must be one of derived, cold, gaea_artefact, without_skips, got 'hot'"
+    ):
         searched("nb201", "hot")

@@ -1,11 +1,13 @@
 """What the discretised accuracy of each epoch is measured on: the weights of the operations in a validation forward.
 
-`derived` is the architecture itself. The others are how published programs measure it, for comparison with their curves.
+`derived` is the architecture itself, `without_skips` that without its skip connections. The others are how published programs
+measure it, for comparison with their curves.
 
 Letters: E edges, O operations.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -54,7 +56,16 @@ def gaea_artefact(architecture: Architecture, genotype: Genotype) -> dict[str, E
     return weights
 
 
-_WAYS: dict[str, Discretise] = {way.__name__: way for way in (derived, cold, gaea_artefact)}
+def without_skips(architecture: Architecture, genotype: Genotype) -> dict[str, EdgeWeights]:
+    """`derived` with its skip connections off: what the others do alone. Ours, for `selection=best_discrete`."""
+    left = {
+        name: tuple(choice for choice in choices if choice.operation != "skip_connect")
+        for name, choices in genotype.cells.items()
+    }
+    return architecture.one_hot(replace(genotype, cells=left))
+
+
+_WAYS: dict[str, Discretise] = {way.__name__: way for way in (derived, cold, gaea_artefact, without_skips)}
 
 
 def discretisation(name: str) -> Discretise:

@@ -14,6 +14,7 @@ each() {
     search 'space.auxiliary_skip={start: 1, end: 0}' "$@"
     search 'space.auxiliary_skip={start: 1, end: 1}' space.none=false "$@"
     search space.none=false "$@"
+    search model.discretise=without_skips selection=best_discrete "$@"
     search perturbation=random_ball "$@"
     search perturbation=uniform_paths "$@"
     search penalty=beta_decay "$@"
