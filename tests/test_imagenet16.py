@@ -83,14 +83,15 @@ def write_folder(root, classes, parts=("train", "val")):
         for number in range(classes):
             folder = root / part / f"n{number:03}"
             folder.mkdir(parents=True)
-            Image.new("RGB", (16, 16), (number, 0, 0)).save(folder / "0.png")
+            for copy in range(2):
+                Image.new("RGB", (16, 16), (number, 0, 0)).save(folder / f"{copy}.png")
     return str(root)
 
 
 def test_an_image_folder_of_the_120_classes_is_normalised_alike(tmp_path):
     splits = ImageNet16_120(root=write_folder(tmp_path / "whole", 120)).load(progress=False)
-    assert sorted(splits.train.labels.tolist()) == list(range(120))
-    assert len(splits.test) == 120
+    assert sorted(splits.train.labels.tolist()) == sorted(2 * [*range(120)])
+    assert len(splits.test) == 240
     assert splits.mean[0] == pytest.approx(122.68 / 255)
     for name, classes, parts in (("few", 3, ("train", "val")), ("untested", 120, ("train",))):
         with pytest.raises(UserError, match=r"dataset=imagenet16_120 needs 120 of ImageNet's") as error:

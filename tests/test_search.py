@@ -19,6 +19,9 @@ from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.genotypes.nb201 import parse_nb201
 from nas_lightning.records.folder import folder_name, quote_values
+from nas_lightning.search.compatible import check_side
+from nas_lightning.spaces import DARTS, NB201
+from nas_lightning.training.cost import network_cost
 from speed.reference import ReferenceSupernet
 from tests.conftest import ROOT, TOY, composed
 
@@ -194,6 +197,11 @@ def test_bf16_runs_and_resumes(toy, tmp_path, monkeypatch):
         ("space.none=off", "space.none must be true or false"),
         ("data.batch_size=2.5", "data.batch_size must be a whole number"),
         ("dataset.image_size=abc", "dataset.image_size must be a whole number"),
+        (
+            "dataset.image_size=50",
+            r"images of 50 pixels .* space nb201, .* multiple of 4; set dataset.image_size=48 or 52\.",
+        ),
+        ("dataset.image_size=2", r"set dataset.image_size=4\."),
         ("seed=-1", "seed must be"),
         ("model.arch_start=soon", "model.arch_start must be"),
         ("model.weight_clip=abc", "model.weight_clip must be"),
@@ -209,6 +217,38 @@ def test_nonsense_is_one_sentence_and_writes_nothing(override, sentence, toy, tm
     with pytest.raises(UserError, match=sentence) as raised:
         toy("run", override)
     assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
+def is_refused(check, *arguments):
+    try:
+        check(*arguments)
+    except UserError as error:
+        return "\n" not in str(error)
+    return False
+
+
+@pytest.mark.parametrize("space", [NB201(4, 1), DARTS(4, 3)])
+def test_the_networks_of_a_space_take_the_multiples_it_asks_for_and_no_other_sides(space):
+    architecture = space.baselines(torch.Generator())["random"]
+    for side in range(2, 42):
+        stops = is_refused(network_cost, space, architecture, 10, side)
+        stops |= side in (
+            3,
+            5,
+            6,
+            7,
+        )  # NAS-Bench-201 adds one pixel to 2 x 2 by broadcasting, which is no shortcut either
+        assert is_refused(check_side, space, side) == stops, side
+
+
+def test_a_darts_search_of_a_size_that_its_networks_refuse_is_refused(tmp_path):
+    images = [text for text in TOY if not text.startswith(("dataset.image_size", "space.N"))]
+    config = composed(
+        *images, "space=darts", "dataset.image_size=50", "space.num_cells=3", f"run_dir={tmp_path / 'run'}"
+    )
+    with pytest.raises(UserError, match=r"images of 50 pixels .* space darts"):
+        search(config, Job({}, []))
     assert not (tmp_path / "run").exists()
 
 

@@ -46,7 +46,7 @@ from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import PANEL_WIDTH, summary_panel
 from nas_lightning.reports.runs import read_metrics
-from nas_lightning.search.compatible import check_arch_start, check_batches, check_widening
+from nas_lightning.search.compatible import check_arch_start, check_batches, check_side, check_widening
 from nas_lightning.selection import Best, Last, selected
 from nas_lightning.tabular import Benchmark, sources_of
 
@@ -74,6 +74,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     benchmark: Benchmark | None = build(config.benchmark)
     axes = build_epoch_axes(config)
     module = build_module(config, data.num_classes)
+    check_side(module.space, data.image_size)
     check_optimizers(module)
     check_arch_start(module.arch_start, config.trainer.max_epochs, module.bilevel)
     check_widening(module.supernet, axes["stages"])

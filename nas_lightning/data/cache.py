@@ -13,13 +13,14 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 from nas_lightning.data.decode import Decoder, decode_all
+from nas_lightning.data.image_tree import BrokenImage
 from nas_lightning.errors import UserError
 from nas_lightning.records.files import replace_atomically
 
 _log = logging.getLogger(__name__)
 
 # Raise it whenever the decoder would make other pixels of the same file.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def check_cache(setting: str | None) -> None:
@@ -43,12 +44,15 @@ def cache_folder(setting: str | None) -> Path | None:
     return user_cache_path("nas_lightning", appauthor=False) if setting == "auto" else Path(setting).expanduser()
 
 
-def decode_once(decoder: Decoder, paths: Sequence[PurePosixPath], folder: Path | None, progress: bool) -> Tensor:
+def decode_once(
+    decoder: Decoder, paths: Sequence[PurePosixPath], folder: Path | None, progress: bool
+) -> tuple[Tensor, dict[int, BrokenImage]]:
     """uint8 [N, 3, S, S] of all `paths`: read from `folder` if it holds these images, else decoded and put there.
 
     Whether it does is told by `fingerprint`. A file of another fingerprint is replaced, so that one source leaves one
     file per size; a damaged one (CRC-32 of the pixels) is replaced with a warning; where `folder` cannot be written, a
-    warning is all that happens. Runs at the same time do not meet: each file appears whole. None keeps nothing.
+    warning is all that happens. Runs at the same time do not meet: each file appears whole. None keeps nothing. The second
+    result is the broken images by position; with such, nothing is kept either, for the next run may be able to read them.
     """
     if folder is None:
         return decode_all(decoder, paths, progress)
@@ -56,20 +60,21 @@ def decode_once(decoder: Decoder, paths: Sequence[PurePosixPath], folder: Path |
     source = fingerprint(decoder, paths)  # before decoding: a file that changes meanwhile belongs to no later run
     kept = _read(file, source, (len(paths), 3, decoder.side, decoder.side))
     if kept is not None:
-        return torch.from_numpy(kept)
-    pixels = decode_all(decoder, paths, progress)
-    _write(file, source, pixels.numpy())
-    return pixels
+        return torch.from_numpy(kept), {}
+    pixels, broken = decode_all(decoder, paths, progress)
+    if not broken:
+        _write(file, source, pixels.numpy())
+    return pixels, broken
 
 
 def fingerprint(decoder: Decoder, paths: Sequence[PurePosixPath]) -> str:
     """SHA-256 over everything that the decoded pixels depend on, without reading the images.
 
     That is the name and `stamp` of each image in order, the decoder's settings, and the versions of this format, of
-    Pillow and of its JPEG library.
+    Pillow and of its libraries.
     """
-    jpeg = PIL.features.version("libjpeg_turbo") or PIL.features.version("jpg")
-    digest = hashlib.sha256(repr((_FORMAT, PIL.__version__, jpeg, decoder.side, decoder.resize)).encode())
+    libraries = [PIL.features.version(name) for name in ("libjpeg_turbo", "jpg", "jpg_2000", "avif", "webp", "libtiff")]
+    digest = hashlib.sha256(repr((_FORMAT, PIL.__version__, libraries, decoder.side, decoder.resize)).encode())
     for path in paths:
         digest.update(repr((str(path), decoder.tree.stamp(path))).encode())
     return digest.hexdigest()

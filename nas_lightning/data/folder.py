@@ -3,21 +3,20 @@
 import logging
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import PurePosixPath
 
 import torch
 
 from nas_lightning.data.cache import cache_folder, check_cache, decode_once
-from nas_lightning.data.decode import Decoder, StreamedImages, native_side
-from nas_lightning.data.image_tree import ImageTree, open_tree
+from nas_lightning.data.decode import Decoder, StreamedImages, find_broken, named, native_side, refusal
+from nas_lightning.data.image_tree import TEST_NAMES, TRAIN_NAMES, BrokenImage, ImageTree, open_tree
 from nas_lightning.data.images import Images, ImageSet, Splits, channel_statistics, check_settings
 from nas_lightning.data.split import check_fraction, hold_out
-from nas_lightning.errors import UserError, is_number
+from nas_lightning.errors import UserError, check_flag, is_number
 
 _log = logging.getLogger(__name__)
 
-_TRAIN = ("train",)
-_TEST = ("test", "val")
 _STREAMED_STATISTICS = 2000
 
 
@@ -25,11 +24,12 @@ _STREAMED_STATISTICS = 2000
 class Folder:
     """Images in `<root>/<class>/` or `<root>/train/<class>/`; `root` is a folder or a .zip, which is never unpacked.
 
-    Classes are the folder names in sorted order, also for the test images. Images are ordered so that every stretch
+    Splits may be called train or training and test, testing, val, valid or validation, in any case. Classes are the folder
+    names in sorted order, also for the test images. Images are ordered so that every stretch
     holds the classes in proportion: a split by index is therefore balanced too.
 
     root: relative to the working directory.
-    test_root: test images, laid out alike; without it, `<root>/test` or `<root>/val` beside `<root>/train`.
+    test_root: test images, laid out alike; without it, `<root>/test`, or else `<root>/val`, beside `<root>/train`.
     test_fraction: without either of those, the share of the images that is held out as test images; null for none.
     image_size: centre square scaled to this side in pixels; null keeps images that all have one size.
     flip: whether a mirrored image still belongs to its class.
@@ -37,6 +37,8 @@ class Folder:
         they take N*3*S*S bytes, and with test_fraction twice that while loading.
     cache: folder that keeps decoded images which fit in memory for the next run: `auto` is the user's cache folder, null
         keeps nothing.
+    skip_broken: leave out, and count, images that cannot be decoded, instead of refusing the data set. Where images are
+        decoded batch by batch this costs a look at all of them at the start.
     """
 
     root: str = ""
@@ -47,6 +49,7 @@ class Folder:
     flip: bool = True
     memory_limit_gb: float = 4.0
     cache: str | None = "auto"
+    skip_broken: bool = False
     name: str = "folder"
 
     def __post_init__(self) -> None:
@@ -56,6 +59,7 @@ class Folder:
             )
         check_settings(self.image_size, self.padding, self.flip)
         check_cache(self.cache)
+        check_flag("dataset.skip_broken", self.skip_broken)
         if not (is_number(self.memory_limit_gb) and self.memory_limit_gb >= 0):
             raise UserError(
                 f"dataset.memory_limit_gb={self.memory_limit_gb} is no size of 0 or more; give 0 to keep nothing in memory."
@@ -69,7 +73,7 @@ class Folder:
 
     @cached_property
     def side(self) -> int:
-        return self.image_size or native_side(self._tree, self._train_files[min(self._train_files)][0])
+        return self.image_size or native_side(self._tree, [*chain.from_iterable(self._train_files.values())])
 
     def load(self, progress: bool) -> Splits:
         classes = tuple(self._train_files)
@@ -82,11 +86,13 @@ class Folder:
                 "%s would take %.2f GB in memory, over dataset.memory_limit_gb=%s: it is decoded batch by batch, "
                 "by as many processes a loader as data.num_workers says.", self.root, gigabytes, self.memory_limit_gb,
             )  # fmt: skip
-        train = self._image_set(self._tree, self._train_files, classes, streamed, progress)
-        test: ImageSet | None = None
+        parts = [self._image_set(self._tree, self._train_files, classes, streamed, progress)]
         if test_files:
-            test = self._image_set(test_tree, test_files, classes, streamed, progress)
-        elif self.test_fraction is not None:
+            parts.append(self._image_set(test_tree, test_files, classes, streamed, progress))
+        train, *tests = self._whole(parts)
+        self._check_classes(train)
+        test = tests[0] if tests else None
+        if test is None and self.test_fraction is not None:
             train, test = hold_out(train, self.test_fraction)
         return Splits(train, test, *channel_statistics(train, _STREAMED_STATISTICS if streamed else None))
 
@@ -96,20 +102,20 @@ class Folder:
 
     @cached_property
     def _train_files(self) -> dict[str, list[PurePosixPath]]:
-        return self._tree.class_images(self._tree.class_parent(_TRAIN))
+        return self._tree.class_images(self._tree.class_parent(TRAIN_NAMES))
 
     def _test_files(self, classes: tuple[str, ...]) -> tuple[ImageTree, dict[str, list[PurePosixPath]]]:
         """The tree and class -> files of the test images; no classes where there are no test images."""
         if self.test_root is not None:
             tree = open_tree(self.test_root, "dataset.test_root")
-            parent = tree.class_parent(_TEST)
+            parent = tree.class_parent(TEST_NAMES)
         else:
             tree = self._tree
-            train = tree.class_parent(_TRAIN)
-            beside = [train.parent / name for name in _TEST if tree.folders.get(train.parent / name)]
-            if train.name not in _TRAIN or not beside:
+            train = tree.class_parent(TRAIN_NAMES)
+            beside = tree.split_folder(train.parent, TEST_NAMES)
+            if train.name.lower() not in TRAIN_NAMES or beside is None:
                 return tree, {}
-            parent = beside[0]
+            parent = beside
         files = tree.class_images(parent)
         for name in files:
             if name not in classes:
@@ -126,7 +132,8 @@ class Folder:
         classes: tuple[str, ...],
         streamed: bool,
         progress: bool,
-    ) -> ImageSet:
+    ) -> tuple[ImageSet, dict[int, BrokenImage]]:
+        """The images of `files`, and which of them are broken by position; streamed ones are looked at only to be skipped."""
         placed = [
             (position / len(paths), classes.index(name), path)
             for name, paths in files.items()
@@ -137,5 +144,36 @@ class Folder:
         labels = torch.tensor([label for _, label, _ in placed])
         decoder = Decoder(tree, self.side, resize=self.image_size is not None)
         if streamed:
-            return StreamedImages(decoder, paths, labels, classes)
-        return Images(decode_once(decoder, paths, cache_folder(self.cache), progress), labels, classes)
+            broken = find_broken(tree, paths, progress) if self.skip_broken else {}
+            return StreamedImages(decoder, paths, labels, classes), broken
+        pixels, broken = decode_once(decoder, paths, cache_folder(self.cache), progress)
+        return Images(pixels, labels, classes), broken
+
+    def _whole(self, parts: list[tuple[ImageSet, dict[int, BrokenImage]]]) -> list[ImageSet]:
+        """The parts without their broken images; UserError that names these unless they are to be skipped."""
+        everything: dict[int, BrokenImage] = {}
+        count = 0
+        for images, broken in parts:
+            everything |= {count + position: each for position, each in broken.items()}
+            count += len(images)
+        if not everything:
+            return [images for images, _ in parts]
+        if not self.skip_broken:
+            raise refusal(everything, count)
+        _log.warning("%s cannot be decoded and are left out (dataset.skip_broken=true).", named(everything, count))
+        return [
+            images.subset(
+                torch.tensor([index for index in range(len(images)) if index not in broken], dtype=torch.int64)
+            )
+            for images, broken in parts
+        ]
+
+    def _check_classes(self, train: ImageSet) -> None:
+        """UserError for a class that cannot have an image in both halves of a search."""
+        counts = torch.bincount(train.labels, minlength=len(train.classes)).tolist()
+        for name, count in zip(train.classes, counts, strict=True):
+            if count < 2:
+                raise UserError(
+                    f"the class {name} of {self.root} has {count} training image{'' if count == 1 else 's'} that can be "
+                    "decoded, but each class needs 2; add some or remove its folder."
+                )

@@ -1,24 +1,51 @@
 """Image files in class folders, in a directory or inside a zip file that is read in place."""
 
+import logging
 import os
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from nas_lightning.errors import UserError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".ppm", ".pgm", ".pbm", ".pnm", ".bmp", ".gif", ".tif", ".tiff", ".webp",
+    ".avif", ".avifs", ".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".heic", ".heif", ".hif",
+})  # fmt: skip
+TRAIN_NAMES = ("train", "training")
+TEST_NAMES = ("test", "testing", "val", "valid", "validation")
+"""What folders of training and of test images are called, in any case; the first that there is is taken."""
+
+REPAIR = "repair or remove it, or leave out what is broken by dataset.skip_broken=true."
+
+_log = logging.getLogger(__name__)
 
 _ROOT = PurePosixPath()
+
+
+class BrokenImage(UserError):
+    """An image that cannot be read or decoded, and why."""
+
+    def __init__(self, place: Path, path: PurePosixPath, reason: str) -> None:
+        self.place = place
+        self.path = path
+        self.reason = " ".join(reason.split()).rstrip(".")
+        super().__init__(f"the image {path} in {place} cannot be decoded ({self.reason}); {REPAIR}")
+
+    def __reduce__(self) -> tuple[type, tuple[Path, PurePosixPath, str]]:
+        return type(self), (self.place, self.path, self.reason)
 
 
 class ImageTree(ABC):
     """The folders below a root, as relative paths, and the image files in each; hidden entries are left out.
 
-    `place` is the directory or zip file; `folders` maps each folder to its child folders, `files` to its images.
+    `place` is the directory or zip file; `folders` maps each folder to its child folders, `files` to its images; `others`
+    counts the files of other kinds by suffix.
     """
 
     def __init__(self, place: Path, paths: Iterable[tuple[PurePosixPath, bool]]) -> None:
@@ -26,18 +53,38 @@ class ImageTree(ABC):
         self.place = place
         self.folders: dict[PurePosixPath, set[PurePosixPath]] = {_ROOT: set()}
         self.files: dict[PurePosixPath, list[PurePosixPath]] = {_ROOT: []}
+        self.others: Counter[str] = Counter()
         for path, is_folder in paths:
             if any(part.startswith((".", "__MACOSX")) for part in path.parts):
                 continue
             self._add_folder(path if is_folder else path.parent)
-            if not is_folder and path.suffix.lower() in IMAGE_SUFFIXES:
+            if is_folder:
+                continue
+            if path.suffix.lower() in IMAGE_SUFFIXES:
                 self.files[path.parent].append(path)
+            else:
+                self.others[path.suffix.lower() or "without a suffix"] += 1
 
     def _add_folder(self, folder: PurePosixPath) -> None:
         while folder not in self.folders:
             self.folders[folder], self.files[folder] = set(), []
             self._add_folder(folder.parent)
             self.folders[folder.parent].add(folder)
+
+    def split_folder(self, parent: PurePosixPath, names: tuple[str, ...]) -> PurePosixPath | None:
+        """The child of `parent` that is called one of `names`, in any case, and has folders in it; the first name counts.
+
+        UserError where two are called alike but for the case.
+        """
+        for name in names:
+            found = sorted(each for each in self.folders[parent] if each.name.lower() == name and self.folders[each])
+            if len(found) > 1:
+                raise UserError(
+                    f"{self.place / parent} holds {found[0].name} and {found[1].name}, which are one split; keep one of them."
+                )
+            if found:
+                return found[0]
+        return None
 
     def class_parent(self, names: tuple[str, ...]) -> PurePosixPath:
         """The folder whose children are the class folders.
@@ -47,9 +94,9 @@ class ImageTree(ABC):
         """
         here = _ROOT
         while True:
-            for name in names:
-                if self.folders.get(here / name):
-                    return here / name
+            split = self.split_folder(here, names)
+            if split is not None:
+                return split
             if len(self.folders[here]) != 1 or self.files[here]:
                 return here
             (only,) = self.folders[here]
@@ -58,8 +105,13 @@ class ImageTree(ABC):
             here = only
 
     def class_images(self, parent: PurePosixPath) -> dict[str, list[PurePosixPath]]:
-        """Class name -> its images, both sorted, at any depth below the class folder; UserError if there are none."""
+        """Class name -> its images, both sorted, at any depth below the class folder.
+
+        UserError if there are none, or where a split would be a class.
+        """
         where = self.place / parent
+        if parent.name.lower() not in (*TRAIN_NAMES, *TEST_NAMES):
+            self._check_no_split(parent)
         if len(self.folders[parent]) < 2:
             raise UserError(
                 f"{where} holds {len(self.folders[parent])} class folder(s) but a classifier needs two or more; "
@@ -74,6 +126,27 @@ class ImageTree(ABC):
                 )
         return found
 
+    def _check_no_split(self, parent: PurePosixPath) -> None:
+        """UserError where a child of `parent`, whose children are to be classes, is a split.
+
+        One called like a split that holds images themselves is a class, such as the trains among cars and ships, unless all
+        are called so.
+        """
+        splits = sorted(each for each in self.folders[parent] if each.name.lower() in (*TRAIN_NAMES, *TEST_NAMES))
+        others = self.folders[parent] - {*splits}
+        if not others and splits:
+            raise UserError(
+                f"{self.place / parent} holds {' and '.join(each.name for each in splits)}, which are splits and no classes, "
+                "and none is a train/ with class folders in it; put the images into train/<class>/."
+            )
+        for each in splits:
+            if self.folders[each]:
+                raise UserError(
+                    f"{self.place / parent} holds the split {each.name} beside the folder {min(others).name}; put the class "
+                    "folders of the training images into train/ beside it."
+                )
+            _log.warning("%s is taken for a class, since it holds images and stands beside classes.", self.place / each)
+
     def _below(self, folder: PurePosixPath) -> list[PurePosixPath]:
         found = list(self.files[folder])
         for child in self.folders[folder]:
@@ -82,7 +155,7 @@ class ImageTree(ABC):
 
     @abstractmethod
     def read(self, path: PurePosixPath) -> bytes:
-        """The file's bytes; UserError if the file system or the archive fails."""
+        """The file's bytes; BrokenImage if the file system or the archive fails."""
 
     @abstractmethod
     def stamp(self, path: PurePosixPath) -> tuple[int, ...]:
@@ -100,37 +173,55 @@ class DirectoryTree(ImageTree):
             raise _unreadable(self.place, path, error) from error
 
     def stamp(self, path: PurePosixPath) -> tuple[int, ...]:
-        """Size in bytes, modification and change time in ns.
+        """Size in bytes, modification and change time in ns; nothing for a file that is not there, such as a dangling link.
 
         Copying and unpacking tools set the modification time at will; the change time is the kernel's own, so that
         another file of the same size does not pass for this one.
         """
         try:
             status = (self.place / path).stat()
-        except OSError as error:
-            raise _unreadable(self.place, path, error) from error
+        except OSError:
+            return ()
         return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class ZipTree(ImageTree):
+    """Names are read as unpacking programs do: `\\` parts folders, and `./` and `/` in front say nothing."""
+
     def __init__(self, place: Path) -> None:
         self._open = _ArchivePerProcess(place)
         try:
             members = self._open.archive().infolist()
         except (OSError, zipfile.BadZipFile) as error:
             raise UserError(f"the zip file {place} cannot be read ({error}); copy or download it again.") from error
-        super().__init__(place, ((PurePosixPath(member.filename), member.is_dir()) for member in members))
+        found: dict[PurePosixPath, zipfile.ZipInfo] = {}
+        folders = set()
+        for member in members:
+            name = member.filename.replace("\\", "/")
+            path = PurePosixPath(name.lstrip("/"))
+            if name.endswith("/"):
+                folders.add(path)
+                continue
+            other = found.setdefault(path, member)
+            if (other.CRC, other.file_size) != (member.CRC, member.file_size):
+                raise UserError(f"the zip file {place} holds {path} twice with different content; pack it anew.")
+        self._names = {path: member.filename for path, member in found.items() if member.filename != str(path)}
+        super().__init__(place, [*((path, True) for path in folders), *((path, False) for path in found)])
+
+    def _name(self, path: PurePosixPath) -> str:
+        """The member's name as it stands in the zip file."""
+        return self._names.get(path, str(path))
 
     def read(self, path: PurePosixPath) -> bytes:
         try:
-            return self._open.archive().read(str(path))
+            return self._open.archive().read(self._name(path))
         # RuntimeError: encrypted; NotImplementedError: a compression method that Python lacks.
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
             raise _unreadable(self.place, path, error) from error
 
     def stamp(self, path: PurePosixPath) -> tuple[int, ...]:
         """CRC-32 and size of the content, as the zip's directory has them: the same wherever the zip is moved."""
-        member = self._open.archive().getinfo(str(path))
+        member = self._open.archive().getinfo(self._name(path))
         return member.CRC, member.file_size
 
 
@@ -154,8 +245,14 @@ class _ArchivePerProcess:
 def open_tree(root: str, setting: str) -> ImageTree:
     """The images below `root`, a folder or a zip file; `setting` names it in the error message."""
     place = Path(str(root))  # a folder's name may be a number to YAML
-    if os.path.isdir(place):
-        return DirectoryTree(place)
+    tree = DirectoryTree(place) if os.path.isdir(place) else _zip_tree(place, root, setting)
+    if tree.others:
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(tree.others.items()))
+        _log.info("%s: %d files that are no images are left out (%s).", place, tree.others.total(), counts)
+    return tree
+
+
+def _zip_tree(place: Path, root: str, setting: str) -> ZipTree:
     if not os.path.exists(place):
         raise UserError(
             f"{setting}={root} does not exist (looked for {place.absolute()}); give an image folder or a zip of one."
@@ -167,15 +264,43 @@ def open_tree(root: str, setting: str) -> ImageTree:
     return ZipTree(place)
 
 
+def folder_names(place: Path) -> list[str]:
+    """The names of the folders in `place`; none where that is no folder or cannot be listed."""
+    with suppress(OSError):
+        return [entry.name for entry in os.scandir(place) if entry.is_dir()]
+    return []
+
+
 def _walk(place: Path) -> Iterable[tuple[PurePosixPath, bool]]:
+    """Links are followed, but not back to a folder that they are in."""
+
     def fail(error: OSError) -> None:
         raise UserError(f"the folder {error.filename} cannot be listed ({error}); make it readable.") from error
 
+    real = place.resolve()
+    above = {os.fspath(place): frozenset(map(_identity, (real, *real.parents)))}
     for folder, children, files in os.walk(place, onerror=fail, followlinks=True):
         here = PurePosixPath(Path(folder).relative_to(place).as_posix())
+        around = above.pop(folder)
+        for child in tuple(children):
+            inside = os.path.join(folder, child)
+            itself = _identity(inside)
+            if itself in around:
+                children.remove(child)
+            else:
+                above[inside] = around | {itself}
         yield from ((here / child, True) for child in children)
         yield from ((here / file, False) for file in files)
 
 
-def _unreadable(place: Path, path: PurePosixPath, error: Exception) -> UserError:
-    return UserError(f"the image {path} in {place} cannot be read ({error}); repair or remove it.")
+def _identity(folder: str | Path) -> tuple[int, int]:
+    """What a folder is, by whatever link it is reached."""
+    try:
+        status = os.stat(folder)
+    except OSError as error:
+        raise UserError(f"the folder {folder} cannot be looked at ({error}); make it readable.") from error
+    return status.st_dev, status.st_ino
+
+
+def _unreadable(place: Path, path: PurePosixPath, error: Exception) -> BrokenImage:
+    return BrokenImage(place, path, f"it cannot be read, {error}")

@@ -3,11 +3,11 @@
 Letters: B batch, S side in pixels.
 """
 
-import os
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import torch
@@ -15,14 +15,19 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
-from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from nas_lightning.data.datamodules import SizedDataModule, at_least
+from nas_lightning.data.decode import all_broken, find_broken, named, read_rgb
+from nas_lightning.data.image_tree import TRAIN_NAMES, BrokenImage, ImageTree, open_tree
 from nas_lightning.data.images import Colour, Splits, check_root
 from nas_lightning.data.workers import batches_of
 from nas_lightning.errors import UserError, check_flag, check_whole, is_number
 from nas_lightning.streams import stream_seed
+
+_log = logging.getLogger(__name__)
+
+_VAL_NAMES = ("val", "valid", "validation")  # ImageNet's test images have no classes
 
 MEAN: Colour = (0.485, 0.456, 0.406)
 STD: Colour = (0.229, 0.224, 0.225)
@@ -30,12 +35,15 @@ STD: Colour = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class ImageNet:
-    """`root` holds train/<class>/<image> and val/<class>/<image>, with the same classes in both.
+    """`root`, a folder or a zip, holds train/<class>/<image> and val/<class>/<image>, with the same classes in both.
+
+    They may be called training, and valid or validation, in any case.
 
     num_classes: of the folder (ImageNet: 1000); known here, so that networks can be counted without the images.
     image_size: side S of the images that the network sees. resize: side to which the short side of a test image is
     scaled before its centre is cut out. flip: mirror half of the training images. colour_jitter: of brightness, contrast,
-    saturation and hue.
+    saturation and hue. skip_broken: leave out, and count, images that cannot be decoded, by a look at all of them at the
+    start; otherwise the first one that comes up ends the run with the names of all.
     """
 
     root: str = ""
@@ -44,6 +52,7 @@ class ImageNet:
     resize: int = 256
     flip: bool = True
     colour_jitter: tuple[float, float, float, float] = (0.4, 0.4, 0.4, 0.2)
+    skip_broken: bool = False
 
     name: ClassVar[str] = "imagenet"
     padding: ClassVar[int] = 0  # crops are cut out of the image, not out of a border
@@ -54,6 +63,7 @@ class ImageNet:
         if self.root != "":  # without images a network is counted
             check_root(self.root)
         check_flag("dataset.flip", self.flip)
+        check_flag("dataset.skip_broken", self.skip_broken)
         if self.resize < self.image_size:
             raise UserError(f"dataset.resize={self.resize} must not be below dataset.image_size={self.image_size}.")
         jitter = self.colour_jitter
@@ -93,23 +103,45 @@ class ImageNet:
         return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
 
 
+@dataclass(frozen=True)
+class _Part:
+    """The images of a split: paths below `tree.place`, in the order of their classes, and the number of each one's class."""
+
+    tree: ImageTree
+    paths: list[PurePosixPath]
+    labels: list[int]
+    classes: list[str]
+
+    @classmethod
+    def of(cls, tree: ImageTree, parent: PurePosixPath, skip_broken: bool) -> "_Part":
+        files = tree.class_images(parent)
+        paths = [path for each in files.values() for path in each]
+        labels = [label for label, each in enumerate(files.values()) for _ in each]
+        broken = find_broken(tree, paths, progress=True) if skip_broken else {}
+        if broken:
+            _log.warning("%s cannot be decoded and are left out (dataset.skip_broken=true).", named(broken, len(paths)))
+        kept = [index for index in range(len(paths)) if index not in broken]
+        return cls(tree, [paths[index] for index in kept], [labels[index] for index in kept], list(files))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
 class _Labelled(TorchDataset[Any]):
     """(transformed image, label). An image that cannot be decoded is a UserError as a value: see `_collate`."""
 
-    def __init__(self, folder: ImageFolder, transform: Callable[[Image.Image], Tensor]) -> None:
-        self.folder = folder
+    def __init__(self, part: _Part, transform: Callable[[Image.Image], Tensor]) -> None:
+        self.part = part
         self.transform = transform
 
     def __len__(self) -> int:
-        return len(self.folder)
+        return len(self.part)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int] | UserError:
-        path, label = self.folder.samples[index]
         try:
-            with Image.open(path) as image:
-                return self.transform(image.convert("RGB")), label
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            return UserError(f"the image {path} cannot be decoded ({error}); repair or remove it.")
+            return self.transform(read_rgb(self.part.tree, self.part.paths[index])), self.part.labels[index]
+        except BrokenImage as error:
+            return error
 
 
 def _collate(items: list[tuple[Tensor, int] | UserError]) -> tuple[Tensor, Tensor] | UserError:
@@ -156,7 +188,10 @@ class _EpochLoader:
             drop_last=self._drops_single(len(self.images) % self.batch_size),
             generator=torch.Generator().manual_seed(stream_seed(self.seed, self.epoch(), role)),
         )
-        yield from batches_of(loader)
+        try:
+            yield from batches_of(loader)
+        except BrokenImage as error:
+            raise all_broken(error, self.images.part.tree, self.images.part.paths) from error
 
 
 class ImageNetData(SizedDataModule):
@@ -183,19 +218,31 @@ class ImageNetData(SizedDataModule):
         return MEAN, STD
 
     @cached_property
-    def folders(self) -> tuple[ImageFolder, ImageFolder]:
+    def folders(self) -> tuple[_Part, _Part]:
         """Training and test images; UserError where a folder or a class is missing."""
-        train, test = (_open(self.dataset.root, part) for part in ("train", "val"))
+        root = self.dataset.root
+        if not root:
+            raise UserError(
+                "dataset=imagenet needs images; give the folder with train/<class>/ and val/<class>/ as dataset.root."
+            )
+        tree = open_tree(root, "dataset.root")
+        found = {"train": tree.class_parent(TRAIN_NAMES), "val": tree.class_parent(_VAL_NAMES)}
+        for (part, parent), names in zip(found.items(), (TRAIN_NAMES, _VAL_NAMES), strict=True):
+            if parent.name.lower() not in names:
+                raise UserError(
+                    f"dataset.root={root!r} has no folder {part}/; give the folder with train/<class>/ and val/<class>/."
+                )
+        train, test = (_Part.of(tree, parent, self.dataset.skip_broken) for parent in found.values())
         for ours, theirs, part in ((train, test, "val"), (test, train, "train")):
             missing = sorted({*ours.classes} - {*theirs.classes})
             if missing:
                 raise UserError(
-                    f"{Path(self.dataset.root) / part} lacks {len(missing)} of the classes ({', '.join(missing[:5])}"
+                    f"{tree.place / found[part]} lacks {len(missing)} of the classes ({', '.join(missing[:5])}"
                     f"{', ...' if len(missing) > 5 else ''}); train and val must have the same class folders."
                 )
         if len(train.classes) != self.dataset.num_classes:
             raise UserError(
-                f"{Path(self.dataset.root) / 'train'} has {len(train.classes)} class folders, but dataset.num_classes="
+                f"{tree.place / found['train']} has {len(train.classes)} class folders, but dataset.num_classes="
                 f"{self.dataset.num_classes}; complete the folder or set dataset.num_classes={len(train.classes)}."
             )
         return train, test
@@ -212,18 +259,3 @@ class ImageNetData(SizedDataModule):
     def val_dataloader(self) -> _EpochLoader:
         images = _Labelled(self.folders[1], self.dataset.test_transform())
         return _EpochLoader(images, self.test_batch_size, self.num_workers, self.seed, self._epoch, shuffled=False)
-
-
-def _open(root: str, part: str) -> ImageFolder:
-    place = Path(root) / part
-    if not root or not os.path.isdir(place):
-        raise UserError(
-            f"dataset.root={root!r} has no folder {part}/; give the folder with train/<class>/ and val/<class>/."
-        )
-    try:
-        return ImageFolder(str(place))
-    except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{place} is no folder of class folders with images ({reason}); complete or correct it."
-        ) from error

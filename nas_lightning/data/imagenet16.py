@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from nas_lightning.data.folder import Folder
+from nas_lightning.data.image_tree import TRAIN_NAMES, folder_names
 from nas_lightning.data.images import Colour, Images, ImageSet, Splits, check_root, check_settings, resize
 from nas_lightning.data.plain_pickle import read_plain_pickle
 from nas_lightning.errors import UserError
@@ -54,7 +55,7 @@ class ImageNet16_120:
 
     def load(self, progress: bool) -> Splits:
         folder = Path(self.root)
-        if os.path.isdir(folder / "train"):
+        if any(name.lower() in TRAIN_NAMES for name in folder_names(folder)):
             train, test = self._of_folder(progress)
         else:
             train, test = (self._of_files(folder, names) for names in (_TRAIN_FILES, _TEST_FILES))

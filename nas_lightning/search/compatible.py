@@ -74,6 +74,17 @@ def check_derive(space: SearchSpace, rule: DeriveRule, halves: HalfSteps) -> Non
         ) from error
 
 
+def check_side(space: SearchSpace, side: int) -> None:
+    """UserError where images of `side` pixels do not pass through the networks of `space`."""
+    if side % space.side_multiple:
+        below = side // space.side_multiple * space.side_multiple
+        fitting = f"{below} or {below + space.side_multiple}" if below else f"{space.side_multiple}"
+        raise UserError(
+            f"images of {side} pixels do not pass through the networks of space {space.name}, which need a multiple of "
+            f"{space.side_multiple}; set dataset.image_size={fitting}."
+        )
+
+
 def check_arch_start(arch_start: int | float, epochs: int, bilevel: Bilevel) -> None:
     """UserError where a run of `epochs` ends before alpha's first step, unless it has none on purpose."""
     if bilevel.batches and whole_epochs(arch_start, epochs) >= epochs:

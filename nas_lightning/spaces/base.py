@@ -18,6 +18,8 @@ class SearchSpace(Protocol):
     cells: Mapping[str, CellSpec]
     rule: DeriveRule
     """How architectures are derived unless a search names another rule."""
+    side_multiple: int
+    """The side in pixels of the images of a search is a multiple of it: supernet and networks halve it without a rest."""
 
     def supernet(self, num_classes: int) -> nn.Module:
         """A module called as supernet(x_BCHW, {cell type: EdgeWeights}) -> logits [B, num_classes].

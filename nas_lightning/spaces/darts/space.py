@@ -81,6 +81,7 @@ class DARTS:
     """
 
     name = "darts"
+    side_multiple = 4  # two reductions
     rule = Exact()
 
     def __init__(

@@ -29,6 +29,7 @@ class NB201:
     """
 
     name = "nb201"
+    side_multiple = 4  # two reductions
     rule = EveryEdge()
 
     def __init__(
