@@ -231,7 +231,7 @@ def is_refused(check, *arguments):
 @pytest.mark.parametrize("space", [NB201(4, 1), DARTS(4, 3)])
 def test_the_networks_of_a_space_take_the_multiples_it_asks_for_and_no_other_sides(space):
     architecture = space.baselines(torch.Generator())["random"]
-    for side in range(2, 42):
+    for side in (2, 3, 4, 6, 8, 9, 10, 12, 18, 50):
         stops = is_refused(network_cost, space, architecture, 10, side)
         stops |= side in (
             3,
