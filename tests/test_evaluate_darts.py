@@ -418,7 +418,10 @@ def test_imagenets_test_images_are_resized_centre_cropped_and_normalised(image_f
         (lambda root: (root / "val" / "bee").rename(root / "val" / "wasp"), r"val lacks 1 of the classes \(bee\)"),
         (lambda root: (root / "val").rename(root / "test"), "has no folder val/"),
         (lambda root: (root / "train" / "cat").mkdir(), "the class folder .*train/cat holds no images"),
-        (lambda root: (root / "train" / "ant" / "3.jpg").write_bytes(b"no image"), r"ant/3.jpg in .* cannot be decoded"),
+        (
+            lambda root: (root / "train" / "ant" / "3.jpg").write_bytes(b"no image"),
+            r"ant/3.jpg in .* cannot be decoded",
+        ),
     ],
 )
 def test_a_damaged_imagenet_folder_is_one_sentence(damage, sentence, image_folder, tmp_path):

@@ -47,6 +47,7 @@ from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import PANEL_WIDTH, summary_panel
 from nas_lightning.reports.runs import read_metrics
 from nas_lightning.search.compatible import check_arch_start, check_batches, check_side, check_widening
+from nas_lightning.search.module import SupernetModule
 from nas_lightning.selection import Best, Last, selected
 from nas_lightning.tabular import Benchmark, sources_of
 
@@ -74,11 +75,8 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     benchmark: Benchmark | None = build(config.benchmark)
     axes = build_epoch_axes(config)
     module = build_module(config, data.num_classes)
-    check_side(module.space, data.image_size)
     check_optimizers(module)
-    check_arch_start(module.arch_start, config.trainer.max_epochs, module.bilevel)
-    check_widening(module.supernet, axes["stages"])
-    check_batches(config.trainer.graphs, data.batch_growth is not None)
+    _check_together(config, data, axes, module)
     logged = LoggedRun.of(folder.path, folder.config, "search", {**job.choices, "method": method})
     metrics = MetricsFile(folder.path / "metrics.csv")
     architectures = ArchitectureLog(benchmark, folder.path / "architecture.csv")
@@ -113,6 +111,14 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     checkpoints.drop_previous()  # before the report, after which nobody looks into the folder again
     _write_results(folder, genotype, report)
     return report
+
+
+def _check_together(config: DictConfig, data: SearchData, axes: dict[str, Any], module: SupernetModule) -> None:
+    """UserError for the first choices that cannot be had together; reads no images but the size of one."""
+    check_side(module.space, data.image_size)
+    check_arch_start(module.arch_start, config.trainer.max_epochs, module.bilevel)
+    check_widening(module.supernet, axes["stages"])
+    check_batches(config.trainer.graphs, data.batch_growth is not None)
 
 
 def _judges(

@@ -14,7 +14,7 @@ from nas_lightning.data.folder import Folder
 from nas_lightning.data.image_tree import TRAIN_NAMES, folder_names
 from nas_lightning.data.images import Colour, Images, ImageSet, Splits, check_root, check_settings, resize
 from nas_lightning.data.plain_pickle import read_plain_pickle
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, check_flag
 
 _log = logging.getLogger(__name__)
 
@@ -33,6 +33,7 @@ class ImageNet16_120:
 
     root: a folder with the published files `train_data_batch_1` to `_10` and `val_data`, whose labels 1 to 120 are taken, in
         the order of the files; or one with train/<class>/ and val/<class>/ of 120 classes, as for dataset=folder.
+    skip_broken: of image files, as for dataset=folder.
     padding: None for an eighth of the side, the 2 pixels of AutoDL-Projects.
     """
 
@@ -40,6 +41,7 @@ class ImageNet16_120:
     image_size: int | None = None
     padding: int | None = None
     flip: bool = True
+    skip_broken: bool = False
 
     name: ClassVar[str] = "imagenet16_120"
     num_classes: ClassVar[int] = 120
@@ -48,6 +50,7 @@ class ImageNet16_120:
     def __post_init__(self) -> None:
         check_root(self.root)
         check_settings(self.image_size, self.padding, self.flip)
+        check_flag("dataset.skip_broken", self.skip_broken)
 
     @property
     def side(self) -> int:
@@ -67,7 +70,7 @@ class ImageNet16_120:
         return Splits(train, test, _MEAN, _STD)
 
     def _of_folder(self, progress: bool) -> tuple[ImageSet, ImageSet]:
-        images = Folder(self.root, image_size=self.side)
+        images = Folder(self.root, image_size=self.side, skip_broken=self.skip_broken)
         splits = images.load(progress)
         if images.num_classes != self.num_classes or splits.test is None:
             raise UserError(
