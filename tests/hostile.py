@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from PIL import Image
 
 import nas_lightning
 from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.evaluate import evaluate
 from nas_lightning.app.job import Job
+from nas_lightning.app.predict import predict
 from nas_lightning.app.tune import _objective
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.nb201 import parse_nb201
@@ -30,11 +32,13 @@ from nas_lightning.records.folder import RunFolder
 from nas_lightning.reports.__main__ import main as reports
 from nas_lightning.spaces import NB201
 from nas_lightning.training.export import export_network, save_weights
+from nas_lightning.training.interface import Interface
 
 SECRET = "b7e1-of-the-reader"
 ARCHITECTURE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|"
 SPACE = {"_target_": "nas_lightning.spaces.NB201", "C": 4, "N": 1}
 DATASET = {"_target_": "nas_lightning.data.Fake", "image_size": 8, "num_classes": 5}
+INTERFACE = Interface(8, ("a", "b", "c", "d", "e"), ((0.5,) * 3, (0.25,) * 3), None)
 
 TEXTS = (
     "${oc.env:NAS_SECRET}", "x${oc.env:NAS_SECRET}", "${now:%Y}", "???", "", "red\x1b[31m", "title\x1b]0;t\x07", "two\nlines",
@@ -95,11 +99,11 @@ def whole(folder: Path) -> None:
     (folder / "architecture.csv").write_text("\n".join([columns, *rows]) + "\n")
     trained = {
         **report, "kind": "evaluation", "recipe": "nb201", "params": 1000, "macs": 2000, "num_classes": 5, "image_size": 8,
-        "test_accuracy": 0.5,
+        "test_accuracy": 0.5, "classes": INTERFACE.classes, "normalisation": INTERFACE.normalisation, "resize": None,
     }  # fmt: skip
     (folder / "trained").mkdir()
     (folder / "trained" / "report.json").write_text(json.dumps(trained))
-    save_weights(NB201(4, 1).network(genotype, 5), folder / "trained")
+    save_weights(NB201(4, 1).network(genotype, 5), folder / "trained", INTERFACE)
 
 
 def draw(seed: int, place: Path, template: Path, canary: Path) -> Path:
@@ -145,6 +149,8 @@ def _attack_texts(chance: random.Random, folder: Path, canary: Path, private: Pa
             space, cell, operation = chance.choices(TEXTS, k=3)
             report["genotype"] = {"space": space, "cells": {cell: [[operation, 0, 1]]}}
         report["split"] = {"caution": chance.choice(TEXTS)}
+        if "classes" in report:
+            report["classes"] = chance.sample(TEXTS[:-5], 5)
 
     for file in (folder / "report.json", folder / "trained" / "report.json"):
         _changed(file, change)
@@ -315,6 +321,11 @@ def _load(folder: Path, out: Path) -> None:
     nas_lightning.load(folder / "trained")
 
 
+def _predict(folder: Path, out: Path) -> None:
+    Image.new("RGB", (9, 12), "red").save(out / "image.png")
+    predict([str(folder / "trained"), str(out / "image.png")])
+
+
 def _export(folder: Path, out: Path) -> None:
     export_network(folder / "trained", "torch").rename(out / "model.pt2")
 
@@ -344,6 +355,7 @@ def _report(*arguments: str) -> Callable[[Path, Path], None]:
 PROGRAMS: dict[str, Callable[[Path, Path], None]] = {
     "evaluate": _evaluate,
     "load": _load,
+    "predict": _predict,
     "go on": _go_on,
     "trial": _trial,
     **{form: _report("summary", "RUNS", "--format", form) for form in ("table", "markdown", "latex", "csv")},

@@ -132,6 +132,10 @@ class Dataset:
         images = Images(self.pixels, self.labels, ("a", "b"))
         return Splits(images, images, (0.5,) * 3, (0.5,) * 3)
 class ThreeLabels(Dataset): labels = torch.arange(64) % 3
+class ThreeNames(Dataset):
+    def load(self, progress):
+        images = Images(self.pixels, self.labels, ("a", "b", "c"))
+        return Splits(images, images, (0.5,) * 3, (0.5,) * 3)
 class OtherSide(Dataset): pixels = torch.zeros(64, 3, 16, 16, dtype=torch.uint8)
 class Alone(Dataset):
     def load(self, progress):
@@ -315,6 +319,7 @@ def test_a_search_that_a_selection_refused_goes_on_with_another(toy, tmp_path):
         ("mine.OldDataset", "dataset: mine.OldDataset: its load cannot be called with (progress)"),
         ("nas_lightning.stop.SkipLimit", "dataset: nas_lightning.stop.skips.SkipLimit lacks flip"),
         ("mine.ThreeLabels", "dataset mine: its labels go from 0 to 2 where it says num_classes=2"),
+        ("mine.ThreeNames", "dataset mine: it names 3 classes where it says num_classes=2"),
         ("mine.OtherSide", "dataset mine: its images have side 16 where it says 8"),
         ("mine.Alone", "dataset mine: load gives Images, no Splits"),
     ],

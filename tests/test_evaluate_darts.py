@@ -217,6 +217,9 @@ def test_exported_networks_compute_the_same_for_any_batch_and_nothing_is_trained
     exported = torch.export.load(finished / "model.pt2").module()
     session = onnxruntime.InferenceSession(export_network(finished, "onnx"), providers=["CPUExecutionProvider"])
     network = nas_lightning.load(finished)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata == network.interface.texts()
+    assert json.loads(metadata["classes"]) == [str(number) for number in range(10)]
     for count in (1, 2, 5):
         expected = network(images(count)).detach()
         (logits,) = session.run(None, {"images": images(count).numpy()})
@@ -252,7 +255,14 @@ def test_what_cannot_be_loaded_is_one_sentence(finished, tmp_path):
     ("overrides", "sentence"),
     [
         (("genotype=DARTS_V2", "export=onnx"), "export=onnx needs a trained network"),
-        (("genotype=DARTS_V2", "export=tflite", "train=true"), "export must be onnx, torch or null"),
+        (
+            ("genotype=DARTS_V2", "export=onnx", "export.format=tflite", "train=true"),
+            "export must be onnx, torch or null",
+        ),
+        (
+            ("genotype=DARTS_V2", "export=onnx", "export.preprocess=1", "train=true"),
+            "export.preprocess must be true or false",
+        ),
         (("genotype=DARTS_V3",), "neither the name of a published architecture"),
         (("genotype=5",), "neither the name of a published architecture"),
         (("genotype=/dev/null/found.json",), "found.json cannot be read"),

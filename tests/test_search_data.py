@@ -183,7 +183,7 @@ class Sorted(Numbered):
         splits = super().load(progress)
         count = len(splits.train)
         labels = torch.arange(count) % 10 if self.in_turn else torch.arange(count) * 10 // count
-        return Splits(Images(splits.train.pixels, labels, tuple("abcdefghij")), splits.test, MEAN, STD)
+        return Splits(Images(splits.train.pixels, labels, splits.train.classes), splits.test, MEAN, STD)
 
 
 def test_a_set_that_is_sorted_by_class_is_not_halved_by_index():

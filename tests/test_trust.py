@@ -211,7 +211,7 @@ def test_hostile_folders_are_drawn_and_traced_or_refused(tmp_path, template, mon
 def test_a_whole_folder_passes_every_program(tmp_path, template, capfd):
     """Else the draws would only show that nothing is read."""
     programs = {**hostile.PROGRAMS, **hostile.SLOW}
-    for name in ("evaluate", "load", "trial", "table", "csv", "cells", "html"):
+    for name in ("evaluate", "load", "predict", "trial", "table", "csv", "cells", "html"):
         out = tmp_path / name
         out.mkdir()
         programs[name](template, out)
@@ -306,7 +306,7 @@ def test_a_space_of_the_users_own_is_given_to_load(tmp_path, template):
     report["config"]["space"] = {"_target_": "tests.test_trust.Own", "C": 4, "N": 1}
     (tmp_path / "report.json").write_text(json.dumps(report))
     network = Own(4, 1).network(Genotype.read(template / "genotype.json"), 5)
-    save_weights(network, tmp_path)
+    save_weights(network, tmp_path, hostile.INTERFACE)
     with pytest.raises(
         UserError, match=r"'tests.test_trust.Own', of which nothing is run.*load\(folder, space=\.\.\.\)"
     ):
@@ -333,7 +333,7 @@ def test_the_loaded_network_has_no_auxiliary_head(tmp_path, template):
     report = json.loads((template / "trained" / "report.json").read_text())
     report |= {"genotype": json.loads(genotype.to_json()), "config": {"space": space}, "image_size": 32}
     network = DARTS(4, 3, auxiliary_head=True).network(genotype, 5)
-    save_weights(network, tmp_path)
+    save_weights(network, tmp_path, hostile.INTERFACE)
     (tmp_path / "report.json").write_text(json.dumps(report))
     x = torch.randn(2, 3, 32, 32)
     assert torch.equal(nas_lightning.load(tmp_path)(x), network.eval()(x))

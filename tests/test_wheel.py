@@ -128,8 +128,11 @@ def test_help_is_there_without_torch(user):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "nas-lightning needs a program; give one of train, evaluate, tune, report, or --help."),
-        (("serach",), "nas-lightning has no program serach; give one of train, evaluate, tune, report, or --help."),
+        ((), "nas-lightning needs a program; give one of train, evaluate, tune, predict, report, or --help."),
+        (
+            ("serach",),
+            "nas-lightning has no program serach; give one of train, evaluate, tune, predict, report, or --help.",
+        ),
         (
             ("train", "--config-dir", "nowhere"),
             "--config-dir nowhere is no folder; give the one that holds your configs, such as relaxation/mine.yaml.",

@@ -1,4 +1,4 @@
-"""`nas-lightning train|evaluate|tune|report`: train.py, evaluate.py, tune.py and the reports where a wheel is installed."""
+"""`nas-lightning train|evaluate|tune|predict|report`: train.py, evaluate.py, tune.py and more where a wheel is installed."""
 
 import os
 import sys
@@ -13,13 +13,15 @@ Differentiable neural architecture search on PyTorch Lightning and Hydra.
 nas-lightning train space=nb201 dataset=digits method=edd       search an architecture
 nas-lightning evaluate run=PATH [train=true]                    score it by table, or train it from scratch
 nas-lightning tune experiment=quickstart relaxation=sn_s100     search for hyperparameters by Optuna
+nas-lightning predict FOLDER IMAGE...                            the likeliest classes, by what evaluate has trained
 nas-lightning report summary runs                               tables, figures and pages of runs
 
 Each has a --help with every choice. The first three take your own configs with --config-dir DIR (DIR/relaxation/mine.yaml
 is relaxation=mine), and import your own classes from the current folder.
 eval "$(nas-lightning -sc install=bash)" completes them in bash; -sc install=fish | source in fish.
 """
-_PROGRAMS = ("train", "evaluate", "tune", "report")
+_OF_HYDRA = ("train", "evaluate", "tune")
+_PROGRAMS = (*_OF_HYDRA, "predict", "report")
 
 
 def main() -> int:
@@ -37,7 +39,11 @@ def _run(arguments: Sequence[str]) -> None:
         from nas_lightning.reports.__main__ import main
 
         sys.exit(main(rest, "nas-lightning report"))
-    elif name in _PROGRAMS:
+    elif name == "predict":
+        from nas_lightning.app.predict import predict
+
+        predict(rest)
+    elif name in _OF_HYDRA:
         _start(name, f"nas-lightning {name}", rest)
     else:
         given = "nas-lightning needs a program" if name is None else f"nas-lightning has no program {name}"
@@ -60,7 +66,7 @@ def _complete(arguments: Sequence[str]) -> None:
     name, space, typed = line.partition(" ")
     if not space:
         print(*_PROGRAMS, sep="\n")
-    elif name in _PROGRAMS and name != "report":
+    elif name in _OF_HYDRA:
         from hydra._internal.utils import get_args
 
         os.environ["COMP_LINE"] = line

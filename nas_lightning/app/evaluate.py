@@ -41,7 +41,8 @@ from nas_lightning.saved import check_saved
 from nas_lightning.spaces import SearchSpace
 from nas_lightning.tabular import Benchmark, sources_of
 from nas_lightning.training.cost import network_cost
-from nas_lightning.training.export import check_format, export_network, save_weights
+from nas_lightning.training.export import check_export, export_network, save_weights
+from nas_lightning.training.interface import Interface, kept_names
 from nas_lightning.training.module import NetworkModule
 
 log = logging.getLogger("nas_lightning")
@@ -127,7 +128,7 @@ def _check(config: DictConfig) -> None:
         raise UserError(
             f"mac_limit must be a number of multiply-adds, or null for no warning, got {config.mac_limit!r}."
         )
-    check_format(config.export, config.train)
+    check_export(config.export, config.train)
     if (config.run is None) == (config.genotype is None):
         raise UserError("give either run=<folder of a finished search> or genotype=<name, text or file>.")
     if config.run is not None and os.path.isfile(str(config.run)):
@@ -263,13 +264,16 @@ def _train_all(
             "train_accuracy": rows[-1]["train_accuracy"],
             **totals(rows),
         }
-    save_weights(modules["found"].network, folder.path)
+    interface = Interface(data.image_size, kept_names(data.classes), data.normalisation, data.resize)
+    save_weights(modules["found"].network, folder.path, interface)
     for each in checkpoints.values():
         each.drop_previous()  # before the report, after which nobody looks into the folder again
     return {
         "selection": "test accuracy of the last epoch",
         "split": split,
-        "normalisation": data.normalisation,
+        "normalisation": interface.normalisation,
+        "classes": interface.classes,
+        "resize": interface.resize,
         **provenance(trainers["found"].strategy.root_device),
     }
 
@@ -293,7 +297,8 @@ def _module(
 
 
 def _export(config: DictConfig, space: SearchSpace, folder: Path) -> None:
-    log.info("Exported to %s.", export_network(folder, config.export, space))
+    export = config.export
+    log.info("Exported to %s.", export_network(folder, export.format, space, export.get("preprocess", False)))
 
 
 def _print(report: dict[str, Any], place: Path, mac_limit: int | None) -> None:

@@ -42,6 +42,11 @@ class SizedDataModule(pl.LightningDataModule):
         """Side of the images in pixels."""
         return self.dataset.side
 
+    @property
+    def resize(self) -> int | None:
+        """Pixels to which the short side of a test image is scaled before its centre is cut out; None for no such cut."""
+        return None
+
     def _epoch(self) -> int:
         return 0 if self.trainer is None else self.trainer.current_epoch
 
@@ -60,6 +65,11 @@ class LoadedDataModule(SizedDataModule):
     def normalisation(self) -> tuple[Colour, Colour]:
         """Mean and standard deviation of each channel, of values in [0, 1]; reads the images."""
         return self.splits.mean, self.splits.std
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels; reads the images."""
+        return self.splits.train.classes
 
     def prepare_data(self) -> None:
         """Download and decode; under DDP the first process does so while the others wait."""

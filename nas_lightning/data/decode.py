@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -38,7 +38,7 @@ _FEATURES = {"avif": {".avif", ".avifs"}, "jpg_2000": {".jp2", ".j2k", ".j2c", "
 _ORIENTATION, _BITS_PER_SAMPLE = 0x0112, 258  # tags of EXIF and of TIFF
 _NAMED = 10  # broken images in a sentence
 
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, Image.DecompressionBombError)
+PILLOW_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Decoder:
                     f"the image {path} in {self.tree.place} is {rgb.width}x{rgb.height} where the first one is "
                     f"{self.side}x{self.side}; give dataset.image_size to bring all images to one size."
                 )
-            rgb = _centre_square(rgb).resize((self.side, self.side), Image.Resampling.BILINEAR)
+            rgb = centred_square(rgb, self.side)
         return np.asarray(rgb).transpose(2, 0, 1)
 
 
@@ -75,15 +75,20 @@ def read_rgb(tree: ImageTree, path: PurePosixPath) -> Image.Image:
     try:
         with _opened(tree, path) as image:
             image.load()
-            return _to_rgb(image)
-    except _PILLOW_ERRORS as error:
+            return to_rgb(image)
+    except PILLOW_ERRORS as error:
         raise _undecodable(tree, path, error) from error
 
 
 def _opened(tree: ImageTree, path: PurePosixPath) -> Image.Image:
-    if path.suffix.lower() in _HEIF:
+    return open_image(io.BytesIO(tree.read(path)), path.suffix)
+
+
+def open_image(file: str | os.PathLike[str] | BinaryIO, suffix: str) -> Image.Image:
+    """Pillow's `open`, for HEIC too; raises one of PILLOW_ERRORS. suffix: of the file's name."""
+    if suffix.lower() in _HEIF:
         _reads_heif()
-    return Image.open(io.BytesIO(tree.read(path)))
+    return Image.open(file)
 
 
 @cache
@@ -97,7 +102,8 @@ def _reads_heif() -> bool:
     return True
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """As `read_rgb` says; raises one of PILLOW_ERRORS."""
     bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0] if image.mode.startswith("I;16") else 16
     image = _upright(image)
     if image.mode.startswith("I"):  # Pillow would clip at 255 instead of scaling
@@ -120,22 +126,26 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         turned = image.getexif().get(_ORIENTATION, 1) != 1
-    except _PILLOW_ERRORS:  # EXIF that cannot be read says nothing of the orientation, and the image may be whole
+    except PILLOW_ERRORS:  # EXIF that cannot be read says nothing of the orientation, and the image may be whole
         return image
     return ImageOps.exif_transpose(image) if turned else image
 
 
-def _centre_square(image: Image.Image) -> Image.Image:
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side))
+def centred_square(image: Image.Image, side: int) -> Image.Image:
+    """The largest centred square, scaled to `side` pixels: bilinear, antialiased."""
+    short = min(image.size)
+    left, top = (image.width - short) // 2, (image.height - short) // 2
+    return image.crop((left, top, left + short, top + short)).resize((side, side), Image.Resampling.BILINEAR)
 
 
 def _undecodable(tree: ImageTree, path: PurePosixPath, error: Exception) -> BrokenImage:
     """What is wrong with the image, with what would have to be installed to read the file."""
-    if isinstance(error, BrokenImage):
-        return error
-    suffix, reason = path.suffix.lower(), str(error)
+    return error if isinstance(error, BrokenImage) else BrokenImage(tree.place, path, reason_of(error, path.suffix))
+
+
+def reason_of(error: Exception, suffix: str) -> str:
+    """What is wrong with an image whose name ends in `suffix`, by one of PILLOW_ERRORS."""
+    suffix, reason = suffix.lower(), str(error)
     if isinstance(error, Image.UnidentifiedImageError):
         reason = "no image that Pillow knows"
         if suffix in _HEIF and not _reads_heif():
@@ -143,7 +153,7 @@ def _undecodable(tree: ImageTree, path: PurePosixPath, error: Exception) -> Brok
         for feature, suffixes in _FEATURES.items():
             if suffix in suffixes and not features.check(feature):
                 reason = f"this Pillow was built without {feature}; install Pillow's wheel, 11.3 or later"
-    return BrokenImage(tree.place, path, reason)
+    return reason
 
 
 def native_side(tree: ImageTree, paths: Sequence[PurePosixPath]) -> int:
@@ -153,7 +163,7 @@ def native_side(tree: ImageTree, paths: Sequence[PurePosixPath]) -> int:
         try:
             with _opened(tree, path) as image:
                 width, height = image.size
-        except _PILLOW_ERRORS as error:
+        except PILLOW_ERRORS as error:
             broken[number] = _undecodable(tree, path, error)
             continue
         if width != height:

@@ -97,10 +97,15 @@ class ImageNet:
         )
 
     def test_transform(self) -> Callable[[Image.Image], Tensor]:
-        return v2.Compose([v2.Resize(self.resize), v2.CenterCrop(self.image_size), *self._to_normalised()])
+        return v2.Compose([short_side_and_centre(self.resize, self.image_size), *self._to_normalised()])
 
     def _to_normalised(self) -> list[Any]:
         return [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+
+
+def short_side_and_centre(resize: int, side: int) -> Callable[[Image.Image], Image.Image]:
+    """Scales the short side to `resize` pixels, bilinear and antialiased, and cuts out the centre of `side`."""
+    return v2.Compose([v2.Resize(resize), v2.CenterCrop(side)])
 
 
 @dataclass(frozen=True)
@@ -216,6 +221,15 @@ class ImageNetData(SizedDataModule):
     def normalisation(self) -> tuple[Colour, Colour]:
         """Mean and standard deviation of each channel, of values in [0, 1]."""
         return MEAN, STD
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels; looks into the folders."""
+        return tuple(self.folders[0].classes)
+
+    @property
+    def resize(self) -> int:
+        return self.dataset.resize
 
     @cached_property
     def folders(self) -> tuple[_Part, _Part]:

@@ -130,6 +130,11 @@ def check_splits(dataset: Dataset, loaded: object) -> None:
                 f"{name}: its labels go from {int(lowest)} to {int(highest)} where it says num_classes="
                 f"{dataset.num_classes}, from 0; correct its class."
             )
+        if len(images.classes) != dataset.num_classes:
+            raise UserError(
+                f"{name}: it names {len(images.classes)} classes where it says num_classes={dataset.num_classes}; correct its "
+                "class."
+            )
 
 
 def copy_ahead(tensor: Tensor, device: torch.device) -> Tensor:

@@ -26,6 +26,8 @@ scratch with nas_lightning.
 | parameters | {params:,} |
 | multiply-adds | {macs:,} for one image of {side}x{side} (convolutions and linear layers) |
 | training images | {train_images:,} |
+| images | {reading}, RGB in [0, 1], less the mean {mean}, over the standard deviation {std}, each per channel |
+| classes | {classes} |
 | recipe | {recipe}, {epochs} epochs, batch {batch}, seed {seed} |
 | hardware | {device}, {threads} CPU threads, {seconds:.0f} s |
 | software | torch {torch}, nas_lightning {version}, {source} |
@@ -37,11 +39,10 @@ One run with one seed; `report.json` has every setting. {noise}Nothing is known 
 ```python
 import nas_lightning
 
-network = nas_lightning.load({folder})  # a plain nn.Module in eval mode
-logits = network(images)  # float32 [B, 3, {side}, {side}]
+network = nas_lightning.load({folder})  # an nn.Module in eval mode
+network.predict("image.png")  # [(class, probability), ...], the likeliest first
+logits = network(network.transform(image)[None])  # of an image of Pillow; float32 [B, 3, {side}, {side}]
 ```
-
-`images` are RGB in [0, 1], less the mean {mean}, over the standard deviation {std}, each per channel.
 """
 
 
@@ -53,6 +54,9 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
     noise = "The architecture holds `noise` operations: the same image gets other logits each time. "
     architecture = visible(report["architecture"]).replace("`", "'")
     texts = ("dataset", "device")
+    side, resize, names = report["image_size"], report.get("resize"), report.get("classes")
+    square = f"the largest centred square scaled to {side}x{side}"
+    centre = f"the short side scaled to {resize}, of that the centre {side}x{side}"
     return _CARD.format(
         title=markdown(f"{report['space']} network for {report['dataset']}"),
         architecture=architecture,
@@ -60,7 +64,9 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
         train_accuracy=100 * report["train_accuracy"],
         test_images=report["split"]["test_images"],
         train_images=report["split"]["train_images"],
-        side=report["image_size"],
+        side=side,
+        reading=square if resize is None else centre,
+        classes="not kept" if names is None else markdown(", ".join(names)),
         recipe=markdown(report["recipe"]),
         batch=config["data"].get("batch_size", "the default"),
         torch=report["versions"]["torch"],
