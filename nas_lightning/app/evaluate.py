@@ -70,6 +70,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
         return None
     if config.train:
         folder.check()
+        Checkpoints.of(folder, folder.path / "found").newest()  # refuses those of other settings
     found = _genotype(config, space)
     _check_unchanged(found, folder.path)
     drawn = torch.Generator().manual_seed(config.seed)
