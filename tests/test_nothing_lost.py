@@ -271,6 +271,7 @@ def test_a_refusal_names_what_the_user_has_set(overrides, named, stopped, go_on)
         go_on(*overrides)
 
 
+@pytest.mark.drawings
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO])
 @pytest.mark.parametrize("at", ["config", "last", "architecture", "metrics", "entropy", "report"])
 def test_a_disk_that_refuses_is_one_sentence_and_the_run_goes_on(at, fault, runs, toy, tmp_path, monkeypatch, go_on):
