@@ -1,6 +1,5 @@
 """Full-size searches on one device, several side by side, each a run folder that every report reads; they go on over calls."""
 
-import csv
 import os
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from nas_lightning.records.epochs import read_rows
 from speed.record import Record
 
 METHODS = ("edd", "edd_clip", "pcd", "darts")
@@ -123,8 +123,4 @@ def _last_words(folder: Path, name: str) -> str:
 
 def _epochs(folder: Path) -> list[float]:
     """Seconds of each epoch that is done."""
-    file = folder / "metrics.csv"
-    if not file.exists():
-        return []
-    with file.open() as opened:
-        return [float(row["seconds"]) for row in csv.DictReader(opened)]
+    return [float(row["seconds"]) for row in read_rows(folder / "metrics.csv")]

@@ -103,7 +103,7 @@ def test_an_edge_that_comes_and_goes_in_a_darts_cell():
     (run, *_) = find_runs(ROOT / "results" / "darts_reduced")
     epochs = chosen(run)
     assert all(len(edges) == 16 for edges in epochs)
-    changes = [each for each in replacements(run) if LEFT_OUT in (each.before, each.after)]
+    changes = [each for each in replacements(run, epochs) if LEFT_OUT in (each.before, each.after)]
     gone, come = (sum(getattr(each, side) == LEFT_OUT for each in changes) for side in ("after", "before"))
     assert gone == come > 0
     assert epochs[-1] == {

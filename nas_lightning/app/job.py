@@ -58,12 +58,11 @@ def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> No
 
 def _run(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
     settings = HydraConfig.get()
-    sources = settings.runtime.config_sources
     job = Job(
         _choices(settings),
         as_typed(settings.overrides.task),
         settings.mode == RunMode.MULTIRUN,
-        tuple(Path(source.path) for source in sources if source.schema == "file"),
+        _folders(settings),
     )
     quiet_libraries()
     config.run_dir = os.path.relpath(settings.runtime.output_dir)  # so that reports can be moved and compared
@@ -92,8 +91,8 @@ def _run(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
 
 def _choices(settings: HydraConf) -> dict[str, str | None]:
     """The option of every group; None for an optional one of ours that there is not, which Hydra names all the same."""
+    folders = _folders(settings)
     sources = [source for source in settings.runtime.config_sources if source.provider not in ("hydra", "schema")]
-    folders = [Path(source.path) for source in sources if source.schema == "file"]
 
     def is_there(group: str, option: str) -> bool:
         elsewhere = len(folders) < len(sources) or group.startswith("hydra/")  # in a package, such as a plugin's
@@ -103,6 +102,11 @@ def _choices(settings: HydraConf) -> dict[str, str | None]:
         group: option if option is None or is_there(group.partition("@")[0], option) else None
         for group, option in settings.runtime.choices.items()
     }
+
+
+def _folders(settings: HydraConf) -> tuple[Path, ...]:
+    """Those in which configs are looked up."""
+    return tuple(Path(source.path) for source in settings.runtime.config_sources if source.schema == "file")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from nas_lightning.genotypes.base import Choice
+from nas_lightning.genotypes.base import Choice, Genotype
 from nas_lightning.reports.drawing import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 
 Point = tuple[float, float]
@@ -42,6 +42,11 @@ UNKNOWN = Stroke(GREY, 2.2, (7, 2), "dashed")
 MOST_CELLS, MOST_CHOICES = 20, 60
 
 RADIUS, LIFT, HEAD = 0.24, 0.72, 0.17
+
+
+def is_drawable(genotype: Genotype) -> bool:
+    """Whether a drawing has room for it: at most `MOST_CELLS` cells of `MOST_CHOICES` operations each."""
+    return len(genotype.cells) <= MOST_CELLS and all(len(each) <= MOST_CHOICES for each in genotype.cells.values())
 
 
 @dataclass(frozen=True)

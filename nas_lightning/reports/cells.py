@@ -17,6 +17,7 @@ from nas_lightning.reports.cell_layout import (
     Point,
     arc,
     head,
+    is_drawable,
     layout,
     nodes_of,
     vertical_extent,
@@ -39,7 +40,7 @@ def draw_cell(genotype: Genotype, path_without_suffix: str | Path) -> None:
 
     if not genotype.cells:
         raise UserError(f"the genotype for {path_without_suffix} has no cell to draw; give one with a cell.")
-    if len(genotype.cells) > MOST_CELLS or any(len(choices) > MOST_CHOICES for choices in genotype.cells.values()):
+    if not is_drawable(genotype):
         raise UserError(
             f"the genotype for {path_without_suffix} is too large for a drawing, which shows at most {MOST_CELLS} cells of "
             f"{MOST_CHOICES} operations each."

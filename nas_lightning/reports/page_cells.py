@@ -5,14 +5,13 @@ from collections.abc import Callable, Sequence
 from nas_lightning import escapes
 from nas_lightning.genotypes.base import Choice, Genotype
 from nas_lightning.reports.cell_layout import (
-    MOST_CELLS,
-    MOST_CHOICES,
     RADIUS,
     STROKES,
     UNKNOWN,
     Point,
     arc,
     head,
+    is_drawable,
     layout,
     nodes_of,
     vertical_extent,
@@ -35,7 +34,7 @@ def cell_drawings(genotype: Genotype) -> str:
     """An SVG and a list of the edges for every cell type; a sentence for a genotype that is too large or has no cell."""
     if not genotype.cells:
         return '<p class="note">The architecture has no cell.</p>'
-    if len(genotype.cells) > MOST_CELLS or any(len(choices) > MOST_CHOICES for choices in genotype.cells.values()):
+    if not is_drawable(genotype):
         return '<p class="note">The architecture is too large to be drawn.</p>'
     return f'<div class="cells">{"".join(_cell(genotype, name) for name in genotype.cells)}</div>'
 

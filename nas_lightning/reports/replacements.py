@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -62,9 +62,12 @@ def _edges(genotype: Genotype) -> dict[Edge, str]:
     }
 
 
-def replacements(run: Run) -> Iterator[Replacement]:
-    """Every change of an edge from one epoch to the next; an edge that the architecture does not have is `LEFT_OUT`."""
-    epochs, temperatures = chosen(run), run.metrics.get("temperature", [])
+def replacements(run: Run, epochs: Sequence[Mapping[Edge, str]]) -> Iterator[Replacement]:
+    """Every change of an edge from one epoch to the next; an edge that the architecture does not have is `LEFT_OUT`.
+
+    epochs: as of `chosen`.
+    """
+    temperatures = run.metrics.get("temperature", [])
     cold = False
     for epoch in range(1, len(epochs)):
         cold = cold or (bool(temperatures) and temperatures[epoch] != temperatures[0])
@@ -76,14 +79,15 @@ def replacements(run: Run) -> Iterator[Replacement]:
 
 def replacement_tables(group: Group, metric: Metric) -> list[Table]:
     """Shares of the operations over the epochs, replacements, and alpha's gradients around each move of the temperature."""
-    made = [_shares(group, metric), _replaced(group)]
+    epochs = [chosen(run) for run in group.runs]
+    made = [_shares(group, epochs, metric), _replaced(group, epochs)]
     pulled = _pulls(group)
     return [*made, pulled] if pulled else made
 
 
-def _shares(group: Group, metric: Metric) -> Table:
+def _shares(group: Group, epochs: Sequence[Sequence[Mapping[Edge, str]]], metric: Metric) -> Table:
     """In percent of an architecture's edges, mean over the runs that have the epoch."""
-    by_run = [[Counter(epoch.values()) for epoch in chosen(run)] for run in group.runs]
+    by_run = [[Counter(epoch.values()) for epoch in of_run] for of_run in epochs]
     operations = sorted({operation for counters in by_run for counter in counters for operation in counter})
     length = max(map(len, by_run))
     shown_beside = (Metric("entropy"), Metric("temperature"), metric)
@@ -107,9 +111,9 @@ def _shares(group: Group, metric: Metric) -> Table:
     return Table("operations", title, without_blanks(headings, cells, labels=1), csv_text(headings, lines), ())
 
 
-def _replaced(group: Group) -> Table:
+def _replaced(group: Group, of_runs: Sequence[Sequence[Mapping[Edge, str]]]) -> Table:
     """The commonest first."""
-    found = [each for run in group.runs for each in replacements(run)]
+    found = [each for run, epochs in zip(group.runs, of_runs, strict=True) for each in replacements(run, epochs)]
     pairs = Counter((each.before, each.after) for each in found)
     cold = Counter((each.before, each.after) for each in found if each.cold)
     epochs = defaultdict(list)
