@@ -1,6 +1,8 @@
-"""What a found architecture is worth: its tabulated accuracies and, if asked for, its training from scratch."""
+"""What a found architecture is worth: its tabulated accuracies and, if asked for, its training from scratch.
 
-import json
+What the table alone answers is in `lookup`, which needs no torch.
+"""
+
 import logging
 import os
 import re
@@ -11,23 +13,20 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from nas_lightning.app.axes import build_data
 from nas_lightning.app.checkpoints import Checkpoints
+from nas_lightning.app.evaluation import Sizes, check_asked, check_unchanged, evaluation_report, print_evaluation
 from nas_lightning.app.fit import check_optimizers, fit, make_trainer
 from nas_lightning.app.job import Job
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.provenance import provenance
 from nas_lightning.app.schema import check_settings
 from nas_lightning.app.search import totals
-from nas_lightning.app.trainer_settings import check_run_settings
 from nas_lightning.build import build, build_axis
-from nas_lightning.callbacks import Owned, look_up
+from nas_lightning.callbacks import Owned
 from nas_lightning.data import ImageNetData, TrainData
-from nas_lightning.errors import UserError, check_flag, is_number
+from nas_lightning.errors import UserError
 from nas_lightning.escapes import visible
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.genotypes.texts import read_genotype
@@ -36,10 +35,9 @@ from nas_lightning.records.folder import RunFolder
 from nas_lightning.records.received import parsed_table, received_log, received_yaml
 from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.model_card import model_card
-from nas_lightning.reports.runs import SCORE_NAMES
 from nas_lightning.saved import check_saved
 from nas_lightning.spaces import SearchSpace
-from nas_lightning.tabular import Benchmark, sources_of
+from nas_lightning.tabular import Benchmark, look_up, sources_of
 from nas_lightning.training.cost import network_cost
 from nas_lightning.training.export import check_export, export_network, save_weights
 from nas_lightning.training.interface import Interface, kept_names
@@ -58,7 +56,8 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     training in the same folder is skipped in a sweep (None), exported with config.export, and a UserError otherwise;
     scores alone are simply looked up again. Without config.train no image is read.
     """
-    _check(config)
+    check_export(config.export, config.train)
+    check_asked(config)
     check_settings(config, job.overrides)
     dataset = _take_dataset_of_run(config, job)
     folder = RunFolder.of(config, job.overrides)
@@ -72,39 +71,25 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
         folder.check()
         Checkpoints.of(folder, folder.path / "found").newest()  # refuses those of other settings
     found = _genotype(config, space)
-    _check_unchanged(found, folder.path)
+    check_unchanged(found, folder.path)
     drawn = torch.Generator().manual_seed(config.seed)
     candidates = {"found": found, **(space.baselines(drawn) if config.train and config.baselines else {})}
     benchmark: Benchmark | None = build(config.benchmark)
     data: TrainData | ImageNetData = build_data(config)
     networks = {name: _described(config, space, genotype, data, benchmark) for name, genotype in candidates.items()}
-    training: dict[str, Any] = {"selection": "table only", **provenance(torch.device("cpu"))}
+    training: dict[str, Any] = {"selection": "table only", **provenance()}
     if config.train:
         training = _train_all(config, job, folder, space, candidates, data, networks)
     else:
         folder.write_config()
-    report = {
-        "schema": 1,
-        "kind": "evaluation",
-        "experiment": str(config.name),
-        **{group: job.choices.get(group) for group in ("space", "recipe")},
-        "dataset": dataset,
-        "num_classes": data.num_classes,
-        "image_size": data.image_size,
-        "seed": config.seed,
-        "overrides": job.overrides,
-        "genotype": json.loads(found.to_json()),
-        **networks["found"],
-        "table": sources_of(benchmark),
-        "networks": networks,
-        **training,
-        "config": folder.config,
-    }
+    report = evaluation_report(
+        config, job, Sizes(dataset, data.num_classes, data.image_size), found, networks, sources_of(benchmark), training
+    )
     job.lock.check()
     if config.train:
         write_text_atomically(folder.path / "MODEL_CARD.md", model_card(report, str(folder.path)))
     folder.write_report(report)
-    _print(report, folder.report, config.mac_limit)
+    print_evaluation(report, folder.report, config.mac_limit)
     if config.export:
         _export(config, space, folder.path)
     return report
@@ -120,27 +105,6 @@ def _described(
     """What is known of an architecture without its training."""
     cost = network_cost(space, genotype, data.num_classes, data.image_size, config.train)
     return {"architecture": str(genotype), **asdict(cost), "scores": look_up(benchmark, genotype)}
-
-
-def _check(config: DictConfig) -> None:
-    for key in ("train", "baselines"):
-        check_flag(key, config[key])
-    if config.mac_limit is not None and not is_number(config.mac_limit):
-        raise UserError(
-            f"mac_limit must be a number of multiply-adds, or null for no warning, got {config.mac_limit!r}."
-        )
-    check_export(config.export, config.train)
-    if (config.run is None) == (config.genotype is None):
-        raise UserError("give either run=<folder of a finished search> or genotype=<name, text or file>.")
-    if config.run is not None and os.path.isfile(str(config.run)):
-        raise UserError(f"run={config.run} is a file, not the folder of a search; give it as genotype={config.run}.")
-    if config.run is not None and not os.path.isdir(str(config.run)):
-        raise UserError(
-            f"run={config.run} is no folder of a search, and no finished one matches; give one with report.json."
-        )
-    check_run_settings(config)
-    if config.trainer.get("strategy") is not None:
-        raise UserError("trainer=ddp is for searches: a network is trained on one device; use trainer=default.")
 
 
 def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
@@ -227,16 +191,6 @@ def _last_cell(lines: list[list[str]]) -> str | None:
     return lines[-1][lines[0].index("architecture")]
 
 
-def _check_unchanged(genotype: Genotype, folder: Path) -> None:
-    """The same run= or file may hold another architecture by now: refuse to go on training with it."""
-    trained = folder / "genotype.json"
-    if trained.exists() and any(folder.rglob("last.ckpt")) and Genotype.read(trained) != genotype:
-        raise UserError(
-            f"{folder} holds the interrupted training of another genotype ({trained}); give that one to go on, delete the "
-            "folder to start anew, or give name=<another name>."
-        )
-
-
 def _train_all(
     config: DictConfig,
     job: Job,
@@ -300,37 +254,3 @@ def _module(
 def _export(config: DictConfig, space: SearchSpace, folder: Path) -> None:
     export = config.export
     log.info("Exported to %s.", export_network(folder, export.format, space, export.get("preprocess", False)))
-
-
-def _print(report: dict[str, Any], place: Path, mac_limit: int | None) -> None:
-    networks = report["networks"]
-    scores = report["scores"]
-    headings = {key: f"{name} %" for key, name in SCORE_NAMES.items() if key in scores} or {key: key for key in scores}
-    trained = "test_accuracy" in report
-    table = Table(title=Text(visible(f"{report['space']}, {report['dataset']}")), title_justify="left")
-    table.add_column("network")
-    accuracies = ["trained here, test %"] if trained else []
-    for heading in ("parameters", "multiply-adds", *accuracies, *headings.values()):
-        table.add_column(Text(visible(heading)), justify="right")
-    console = Console()
-
-    def say(sentence: str) -> None:
-        console.print(Text(visible(sentence)), soft_wrap=True)
-
-    for name, network in networks.items():
-        say(f"{name.replace('_', ' ')}: {network['architecture']}")
-        accuracy = [f"{100 * network['test_accuracy']:.2f}"] if trained else []
-        looked_up = [f"{network['scores'][key]:.2f}" if key in network["scores"] else "" for key in headings]
-        table.add_row(
-            Text(visible(name.replace("_", " "))),
-            f"{network['params']:,}",
-            f"{network['macs']:,}",
-            *accuracy,
-            *looked_up,
-        )
-    console.print(table)
-    if mac_limit is not None:
-        macs = report["macs"]
-        verdict = "within" if macs <= mac_limit else "WARNING: beyond"
-        say(f"{macs:,} multiply-adds: {verdict} the limit of {mac_limit:,}.")
-    say(f"Written to {place}")

@@ -1,7 +1,6 @@
 """What happens around the jobs of a launch: arguments and output folder at its start, a sweep's table at its end."""
 
 import atexit
-import math
 import os
 import sys
 import tempfile
@@ -52,9 +51,6 @@ class Launch(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         misspelt.leave_errors_to_hydra()
-        given = OmegaConf.select(config, "run_dir", throw_on_missing=False)
-        if isinstance(given, float) and not math.isfinite(given):
-            sys.exit(f"run_dir={given} is no number that can be used; give a folder.")
         try:
             folder = config.hydra.run.dir  # it has the overrides in it, resolved
         except OmegaConfBaseException as error:
@@ -79,11 +75,10 @@ def start(program: str) -> None:
     if "${" in os.getcwd():  # Hydra would interpolate it
         sys.exit("the current folder's name has a ${ in it; rename it, or start from another folder.")
     sys.path.insert(0, os.getcwd())
-    if program == "evaluate":
-        try:
-            sys.argv[1:] = quote_values(sys.argv[1:])
-        except UserError as error:
-            sys.exit(str(error))
+    try:
+        sys.argv[1:] = quote_values(sys.argv[1:])
+    except UserError as error:
+        sys.exit(str(error))
     options = get_args(sys.argv[1:])
     own = options.config_dir
     if own is not None and not (os.path.isdir(own) and os.access(own, os.R_OK | os.X_OK)):

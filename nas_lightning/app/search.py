@@ -20,7 +20,7 @@ from nas_lightning.app.axes import (
 )
 from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.fit import check_optimizers, fit, make_trainer
-from nas_lightning.app.job import Job
+from nas_lightning.app.job import Job, is_skipped
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.naming import method_name
 from nas_lightning.app.provenance import provenance
@@ -34,7 +34,6 @@ from nas_lightning.callbacks import (
     MetricsFile,
     Owned,
     TemperatureUpdate,
-    look_up,
 )
 from nas_lightning.data import SearchData
 from nas_lightning.escapes import visible
@@ -49,7 +48,7 @@ from nas_lightning.reports.runs import read_metrics
 from nas_lightning.search.compatible import check_arch_start, check_batches, check_side, check_widening
 from nas_lightning.search.module import SupernetModule
 from nas_lightning.selection import Best, Last, selected
-from nas_lightning.tabular import Benchmark, sources_of
+from nas_lightning.tabular import Benchmark, look_up, sources_of
 
 log = logging.getLogger("nas_lightning")
 
@@ -59,10 +58,9 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
 
     In a sweep a finished run is skipped (None); alone it is a UserError.
     """
-    folder = RunFolder.of(config, job.overrides)
-    if job.in_sweep and folder.is_finished:
-        log.info("%s is finished: skipped.", folder.path)
+    if is_skipped(config, job):
         return None
+    folder = RunFolder.of(config, job.overrides)
     folder.check()
     check_settings(config, job.overrides)
     check_search_settings(config)
@@ -103,6 +101,8 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         "table": sources_of(benchmark),
         "selection": f"{words}, {module.rule.sentence}",
         "split": split,
+        "num_classes": data.num_classes,
+        "image_size": data.image_size,
         **totals(rows),
         **provenance(trainer.strategy.root_device, trainer.num_devices),
         "config": folder.config,

@@ -1,6 +1,6 @@
 """When things happen: temperature updates, the record of each epoch, the progress bar."""
 
-from nas_lightning.callbacks.architecture import ArchitectureLog, look_up
+from nas_lightning.callbacks.architecture import ArchitectureLog
 from nas_lightning.callbacks.decisions import Decisions
 from nas_lightning.callbacks.eigenvalue import HessianEigenvalue
 from nas_lightning.callbacks.gradients import AlphaGradients
@@ -22,5 +22,4 @@ __all__ = [
     "Owned",
     "Progress",
     "TemperatureUpdate",
-    "look_up",
 ]
