@@ -108,12 +108,15 @@ def measures(axes: dict[str, Any], given: Sequence[pl.Callback], compiled: bool)
 
 def user_callbacks(node: Any) -> list[pl.Callback]:
     """A user's own Lightning callbacks: one `_target_`, a list of such, or names of such."""
+    return [build_choice(part, place, pl.Callback) for place, part in parts_of(node, "callbacks").items()]
+
+
+def parts_of(node: Any, place: str) -> dict[str, Any]:
+    """Place -> part, where `node` is one `_target_`, a list of such, names of such, or null."""
     if node is None:
-        return []
+        return {}
     if isinstance(node, ListConfig):
-        parts = {f"callbacks[{number}]": part for number, part in enumerate(node)}
-    elif isinstance(node, DictConfig) and "_target_" not in node:
-        parts = {f"callbacks.{name!s}": part for name, part in node.items()}
-    else:
-        parts = {"callbacks": node}
-    return [build_choice(part, place, pl.Callback) for place, part in parts.items()]
+        return {f"{place}[{number}]": part for number, part in enumerate(node)}
+    if isinstance(node, DictConfig) and "_target_" not in node:
+        return {f"{place}.{name!s}": part for name, part in node.items()}
+    return {place: node}

@@ -17,7 +17,7 @@ from nas_lightning.app.trainer_settings import check_run_settings
 from nas_lightning.errors import UserError, check_flag, is_number
 from nas_lightning.escapes import visible
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.reports.runs import SCORE_NAMES
+from nas_lightning.reports.runs import SCORE_NAMES, is_tabulated
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,9 @@ def print_evaluation(report: Mapping[str, Any], place: Path, mac_limit: int | No
     """The architectures, a table of what is known of each, and where `report` is."""
     networks = report["networks"]
     scores = report["scores"]
-    headings = {key: f"{name} %" for key, name in SCORE_NAMES.items() if key in scores} or {key: key for key in scores}
+    trained_on = "" if is_tabulated(report["dataset"]) else "if trained on "
+    names = {key: f"{trained_on}{name} %" for key, name in SCORE_NAMES.items() if key in scores}
+    headings = names or {key: key for key in scores}
     trained = "test_accuracy" in report
     table = Table(title=Text(visible(f"{report['space']}, {report['dataset']}")), title_justify="left")
     table.add_column("network")

@@ -26,10 +26,10 @@ _HYDRAS: dict[str, Any] = {
     "_recursive_": bool,
     "_convert_": Literal["none", "partial", "object", "all"],
 }
-_FACTORIES = ("lr", "logger", "optimizer", "scheduler", "arch_optimizer", "weight_optimizer", "weight_scheduler")
+_FACTORIES = ("lr", "optimizer", "scheduler", "arch_optimizer", "weight_optimizer", "weight_scheduler")
 """Names of what is made later, of what is known by then: `_partial_: true` in its yaml."""
 
-_MADE = ("model", "data", "trainer", "benchmark", "logger")
+_MADE = ("model", "data", "trainer", "benchmark")
 _READ_AS_THEY_ARE = ("tune", "hydra", "callbacks")  # sections whose keys the user names
 _LARGEST = {bool: 1.0, int: 2**63 - 1, float: 3.4e38}  # whole numbers of 64 bits, others of 32
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)")
@@ -57,7 +57,8 @@ def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
     for key, node in _constructed(values):
         for name in (name for name in _HYDRAS if name in node):
             _check_type(f"{key}.{name}", node[name], _HYDRAS[name], False)
-        if node.get("_partial_") and key.rpartition(".")[2] not in _FACTORIES:
+        is_logger = key.partition(".")[0] == "logger"
+        if node.get("_partial_") and not is_logger and key.rpartition(".")[2] not in _FACTORIES:
             raise UserError(f"{key}._partial_=true makes no object where one is needed; drop it.")
         if key == "model" or node.get("_partial_"):  # others are made by Hydra, whose refusal is made a sentence
             _check_names(key, node)

@@ -87,6 +87,8 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     data.check_devices(trainer.num_devices)
     if split["caution"]:
         log.warning(split["caution"])
+    if last is None:
+        log.info("Searching in %s", folder.path)
     folder.write_config()
     rows = fit(trainer, folder.path, last, module, data)
     records = epoch_records(rows, read_rows(folder.path / "architecture.csv"))
