@@ -12,7 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from nas_lightning.app.configs import CONFIGS
-from nas_lightning.app.evaluation import Sizes, check_asked, evaluation_report, print_evaluation
+from nas_lightning.app.evaluation import Sizes, evaluation_report, print_evaluation
 from nas_lightning.app.job import Job
 from nas_lightning.app.provenance import provenance
 from nas_lightning.build import build
@@ -30,10 +30,12 @@ _READ = ("run", "name", "run_dir", "seed", "benchmark.path")
 
 
 def recorded(config: DictConfig, job: Job) -> dict[str, Any] | None:
-    """The report of the evaluation, written and printed as `evaluate` does it; None where it takes `evaluate`."""
+    """The report of the evaluation, written and printed as `evaluate` does it; None where it takes `evaluate`.
+
+    config has passed `check_asked`.
+    """
     if not _is_look_up(config, job):
         return None
-    check_asked(config)
     known = _recorded(Path(str(config.run)), job.choices.get("space"))
     folder = Path(config.run_dir)
     if known is None or (folder / "genotype.json").exists():

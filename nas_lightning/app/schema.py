@@ -32,6 +32,14 @@ _FACTORIES = ("lr", "optimizer", "scheduler", "arch_optimizer", "weight_optimize
 _MADE = ("model", "data", "trainer", "benchmark")
 _READ_AS_THEY_ARE = ("tune", "hydra", "callbacks")  # sections whose keys the user names
 _LARGEST = {bool: 1.0, int: 2**63 - 1, float: 3.4e38}  # whole numbers of 64 bits, others of 32
+_ELSEWHERE = {
+    "learning_rate": "model.weight_optimizer.lr",
+    "gpus": "trainer.devices",
+    "lambda": "sched.lam",
+    "data_dir": "dataset.root",
+    "output_dir": "run_dir",
+}
+"""What other programs call it -> the key here."""
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)")
 
 
@@ -180,7 +188,9 @@ def nearest(key: str, raw: Any, groups: Sequence[str] = ()) -> str:
     name = key.rpartition(".")[2]
     namesakes = [_source(raw, each) for each in known if each.rpartition(".")[2] == name]
     near = (
-        difflib.get_close_matches(key, [*known, *groups], 1, 0.8)
+        [other for other in (_ELSEWHERE.get(name),) if other in known]
+        or (namesakes if len({*namesakes}) == 1 else [])
+        or difflib.get_close_matches(key, [*known, *groups], 1, 0.8)
         or namesakes
         or difflib.get_close_matches(key, known, 1)
     )

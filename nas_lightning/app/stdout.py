@@ -21,8 +21,9 @@ def outlive_reader() -> None:
         if old is None:  # closed; else the first file that is opened would have its number, and its text
             os.open(os.devnull, os.O_RDWR)
         if name != "stdin":
+            raw: FileIO = _Outliving(number if old is None else old.fileno(), "w", closefd=False)
             stream = TextIOWrapper(
-                BufferedWriter(_Outliving(number if old is None else old.fileno(), "w", closefd=False)),
+                BufferedWriter(raw),
                 encoding="utf-8" if old is None else old.encoding,
                 errors="backslashreplace" if old is None else old.errors,
                 line_buffering=name == "stderr" or (old is not None and old.isatty()),

@@ -1,13 +1,15 @@
 """What Hydra runs for each program.
 
-They import torch only where they come to need it, so that --help, completion, a look-up in the table and a sweep whose runs are
-finished stay fast.
+They import torch only where they come to need it, so that --help, completion, a look-up in the table, a sweep whose runs are
+finished, and the refusal of what can be seen without it stay fast.
 """
 
 from omegaconf import DictConfig
 
 from nas_lightning.app.job import Job, announce, is_skipped, run_job
 from nas_lightning.app.quiet import quiet_libraries
+from nas_lightning.app.trainer_settings import check_search_settings
+from nas_lightning.records.folder import RunFolder
 
 
 def train(config: DictConfig) -> None:
@@ -17,6 +19,8 @@ def train(config: DictConfig) -> None:
 def _train(config: DictConfig, job: Job) -> None:
     if is_skipped(config, job):
         return
+    RunFolder.of(config, job.overrides).check()
+    check_search_settings(config)
     announce(config)
     from nas_lightning.app.search import search
 
@@ -31,8 +35,10 @@ def evaluate(config: DictConfig) -> None:
 def _evaluate(config: DictConfig, job: Job) -> None:
     if config.train is True and config.export is None and is_skipped(config, job):
         return
+    from nas_lightning.app.evaluation import check_asked
     from nas_lightning.app.lookup import recorded
 
+    check_asked(config)
     if recorded(config, job) is not None:
         return
     announce(config)
@@ -47,6 +53,7 @@ def tune(config: DictConfig) -> None:
 
 
 def _tune(config: DictConfig, job: Job) -> None:
+    check_search_settings(config)
     announce(config)
     from nas_lightning.app.tune import tune
 
