@@ -128,6 +128,9 @@ def test_a_choice_or_a_users_class_is_not_asked_for_a_type():
     [
         ("+epochs=1", "epochs is read by nothing; did you mean trainer.max_epochs?"),
         ("+max_epochs=1", "max_epochs is read by nothing; did you mean trainer.max_epochs?"),
+        ("+model.gpus=1", "model: SupernetModule has no setting gpus"),
+        ("+gpus=1", "gpus is read by nothing; did you mean trainer.devices?"),
+        ("+dataset2.lam=1", "dataset2.lam is read by nothing; did you mean sched.lam?"),
         ("++bilevle.order=both", "bilevle.order is read by nothing; did you mean bilevel.order?"),
         ("+protocol.sped=1", "protocol.sped is read by nothing"),
         ("+zzz.yyy=1", "zzz.yyy is read by nothing; correct the name, or drop it."),

@@ -93,11 +93,13 @@ def print_evaluation(report: Mapping[str, Any], place: Path, mac_limit: int | No
     """The architectures, a table of what is known of each, and where `report` is."""
     networks = report["networks"]
     scores = report["scores"]
-    trained_on = "" if is_tabulated(report["dataset"]) else "if trained on "
-    names = {key: f"{trained_on}{name} %" for key, name in SCORE_NAMES.items() if key in scores}
-    headings = names or {key: key for key in scores}
+    headings = {key: f"{name} %" for key, name in SCORE_NAMES.items() if key in scores} or {key: key for key in scores}
     trained = "test_accuracy" in report
-    table = Table(title=Text(visible(f"{report['space']}, {report['dataset']}")), title_justify="left")
+    title = Text(visible(f"{report['space']}, {report['dataset']}"))
+    table = Table(title=title, title_justify="left", collapse_padding=True, pad_edge=False)  # within 80 columns
+    if scores and not is_tabulated(report["dataset"]):
+        table.caption = Text("% of the table: if trained on the images of that name, not on these")
+        table.caption_justify = "left"
     table.add_column("network")
     accuracies = ["trained here, test %"] if trained else []
     for heading in ("parameters", "multiply-adds", *accuracies, *headings.values()):

@@ -67,6 +67,7 @@ def _is_look_up(config: DictConfig, job: Job) -> bool:
         and all(key in _READ or (key == "space" and value == space) for key, _, value in asked)
         and (CONFIGS / "space" / f"{space}.yaml").exists()
         and config.space._target_ == "nas_lightning.spaces.NB201"
+        and config.space.stem == "cifar"
     )
 
 
