@@ -187,9 +187,10 @@ def nearest(key: str, raw: Any, groups: Sequence[str] = ()) -> str:
     known = [each for each, _ in _leaves(raw) if each != key and not each.startswith(f"{key}.")]
     name = key.rpartition(".")[2]
     namesakes = [_source(raw, each) for each in known if each.rpartition(".")[2] == name]
+    has_section = any(each.startswith(f"{key.partition('.')[0]}.") for each in known)
     near = (
         [other for other in (_ELSEWHERE.get(name),) if other in known]
-        or (namesakes if len({*namesakes}) == 1 else [])
+        or (namesakes if has_section and len({*namesakes}) == 1 else [])
         or difflib.get_close_matches(key, [*known, *groups], 1, 0.8)
         or namesakes
         or difflib.get_close_matches(key, known, 1)

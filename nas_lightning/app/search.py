@@ -83,10 +83,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     callbacks = [Owned(job.lock), TemperatureUpdate(axes["sched"]), *decisions(axes), architectures, *measured, *own]
     judges = _judges(axes, own, metrics, architectures)
     trainer = make_trainer(config, logged, checkpoints, callbacks, metrics, judges)
-    split = data.split_record()
-    data.check_devices(trainer.num_devices)
-    if split["caution"]:
-        log.warning(split["caution"])
+    split = _split_of(data, trainer)
     if last is None:
         log.info("Searching in %s", folder.path)
     folder.write_config()
@@ -121,6 +118,15 @@ def _check_together(config: DictConfig, data: SearchData, axes: dict[str, Any], 
     check_arch_start(module.arch_start, config.trainer.max_epochs, module.bilevel)
     check_widening(module.supernet, axes["stages"])
     check_batches(config.trainer.graphs, data.batch_growth is not None)
+
+
+def _split_of(data: SearchData, trainer: pl.Trainer) -> dict[str, Any]:
+    """For the report; reads the images."""
+    split = data.split_record()
+    data.check_devices(trainer.num_devices)
+    if split["caution"]:
+        log.warning(split["caution"])
+    return split
 
 
 def _judges(

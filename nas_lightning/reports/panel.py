@@ -68,8 +68,8 @@ def _results(report: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     yield "discretised accuracy", _number(accuracy and 100 * accuracy, ".2f", f" % on {measured_on}{how}")
     if split.get("caution"):
         yield "caution", Text(split["caution"], style="bold red")
-    own = is_tabulated(report.get("dataset"))
-    yield "table, test accuracy" if own else "table, if trained on", _scores(report["scores"])
+    elsewhere = report["scores"] and not is_tabulated(report.get("dataset"))
+    yield "table, if trained on" if elsewhere else "table, test accuracy", _scores(report["scores"])
     yield "wall time", Text(f"{_duration(report['seconds'])} for {report['epochs']} epochs on {report['device']}")
 
 
