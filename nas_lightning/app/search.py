@@ -72,7 +72,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     method = method_name(job.choices, folder.config, job.folders)
     # Everything that may refuse its settings is built, and the data read, before anything is written.
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    data: SearchData = build_data(config)
+    data: SearchData = build_data(config, of_search=True)
     benchmark: Benchmark | None = build(config.benchmark)
     axes = build_epoch_axes(config)
     module = build_module(config, data.num_classes)
