@@ -75,7 +75,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     drawn = torch.Generator().manual_seed(config.seed)
     candidates = {"found": found, **(space.baselines(drawn) if config.train and config.baselines else {})}
     benchmark: Benchmark | None = build(config.benchmark)
-    data: TrainData | ImageNetData = build_data(config)
+    data: TrainData | ImageNetData = build_data(config, of_search=False)
     networks = {name: _described(config, space, genotype, data, benchmark) for name, genotype in candidates.items()}
     training: dict[str, Any] = {"selection": "table only", **provenance()}
     if config.train:

@@ -86,15 +86,15 @@ def _recorded(run: Path, space: str | None) -> tuple[Genotype, dict[str, Any], S
 
 
 def _is_ours(dataset: dict[str, Any]) -> bool:
-    """Whether it has the keys of one of our yamls, each value of the type that is there; what is null there is a number or a
-    text."""
+    """Whether it has the keys of one of our yamls, each value of the type that is there; what is null or auto there is a number
+    or a text."""
     for file in (CONFIGS / "dataset").glob("*.yaml"):
         own = yaml.safe_load(file.read_text())
         if own["_target_"] == dataset["_target_"]:
-            kinds = {
-                key: (type(value), type(None)) if value is not None else (int, str, type(None))
-                for key, value in own.items()
-            }
-            fits = own.keys() == dataset.keys() and all(isinstance(dataset[key], kinds[key]) for key in own)
-            return fits and is_within_limits(dataset, "dataset")
+            chosen = (int, str)
+            kinds = {key: chosen if value in (None, "auto") else type(value) for key, value in own.items()}
+            fits = all(
+                key in kinds and (value is None or isinstance(value, kinds[key])) for key, value in dataset.items()
+            )
+            return fits and own.keys() == dataset.keys() and is_within_limits(dataset, "dataset")
     return False

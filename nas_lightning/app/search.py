@@ -19,6 +19,7 @@ from nas_lightning.app.axes import (
     user_callbacks,
 )
 from nas_lightning.app.checkpoints import Checkpoints
+from nas_lightning.app.estimate import check_resources
 from nas_lightning.app.fit import check_optimizers, fit, make_trainer
 from nas_lightning.app.job import Job, is_skipped
 from nas_lightning.app.loggers import LoggedRun
@@ -69,7 +70,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     method = method_name(job.choices, folder.config, job.folders)
     # Everything that may refuse its settings is built, and the data read, before anything is written.
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    data: SearchData = build_data(config)
+    data: SearchData = build_data(config, of_search=True)
     benchmark: Benchmark | None = build(config.benchmark)
     axes = build_epoch_axes(config)
     module = build_module(config, data.num_classes)
@@ -84,6 +85,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     judges = _judges(axes, own, metrics, architectures)
     trainer = make_trainer(config, logged, checkpoints, callbacks, metrics, judges)
     split = _split_of(data, trainer)
+    check_resources(trainer, module, data)
     if last is None:
         log.info("Searching in %s", folder.path)
     folder.write_config()
