@@ -28,6 +28,7 @@ from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.folder import quote_values
 from nas_lightning.records.received import received_bytes, received_json, received_table, received_yaml
+from nas_lightning.reports.__main__ import _title
 from nas_lightning.reports.__main__ import main as reports
 from nas_lightning.reports.grid import Grid, latex, markdown, terminal
 from nas_lightning.saved import _CLASSES, build_saved, check_saved
@@ -191,6 +192,14 @@ def drawn(seeds, programs, tmp_path, template, capfd):
             assert everything(place, but=out) == before, (name, seed)
             out.rename(place / f"out {name}")
         assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "title"),
+    [("latex", "% \\textbackslash{}input\\{x\\}\n"), ("markdown", "&#92;input{x}\n"), ("table", "\\input{x}\n")],
+)
+def test_the_title_of_a_table_is_text(chosen, title):
+    assert _title("\\input{x}", chosen) == title
 
 
 @pytest.mark.parametrize("first", range(0, 30, 10))

@@ -13,6 +13,7 @@ Differentiable neural architecture search on PyTorch Lightning and Hydra.
 nas-lightning train space=nb201 dataset=digits method=edd       search an architecture
 nas-lightning evaluate run=PATH [train=true]                    score it by table, or train it from scratch
 nas-lightning tune experiment=quickstart relaxation=sn_s100     search for hyperparameters by Optuna
+nas-lightning fit PHOTOS                                         both of these at once, for a folder of your images
 nas-lightning predict FOLDER IMAGE...                            the likeliest classes, by what evaluate has trained
 nas-lightning report summary runs                               tables, figures and pages of runs
 
@@ -21,7 +22,7 @@ is relaxation=mine), and import your own classes from the current folder.
 eval "$(nas-lightning -sc install=bash)" completes them in bash; -sc install=fish | source in fish.
 """
 _OF_HYDRA = ("train", "evaluate", "tune")
-_PROGRAMS = (*_OF_HYDRA, "predict", "report")
+_PROGRAMS = (*_OF_HYDRA, "fit", "predict", "report")
 
 
 def main() -> int:
@@ -39,6 +40,10 @@ def _run(arguments: Sequence[str]) -> None:
         from nas_lightning.reports.__main__ import main
 
         sys.exit(main(rest, "nas-lightning report"))
+    elif name == "fit":
+        from nas_lightning.app.photos import fit_photos
+
+        fit_photos(rest)
     elif name == "predict":
         from nas_lightning.app.predict import predict
 

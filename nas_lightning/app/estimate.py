@@ -109,7 +109,7 @@ def estimate_step(module: SupernetModule, side: int, batch_size: int, precision:
             (least, short), (most, long) = (_measured(half, images(count)) for count in (few, more))
             each = max(0, most - least) / (more - few) if more > few else least / few
             sizes.append((max(0.0, least - each * few), each))
-            slope = max(long - short, long / 2) / (more - few) if more > few else long / more
+            slope = max(long - short, long / 4) / (more - few) if more > few else long / more
             seconds += long + slope * (batch_size - more)
             forward = forward or _FORWARD * slope
     fixed, an_image = max(sizes, key=lambda size: size[0] + size[1] * batch_size)

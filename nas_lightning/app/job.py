@@ -62,7 +62,7 @@ def run_job(task: Callable[[DictConfig, Job], object], config: DictConfig) -> No
 def _run(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
     settings = HydraConfig.get()
     job = Job(
-        _choices(settings),
+        choices_of(settings),
         as_typed(settings.overrides.task),
         settings.mode == RunMode.MULTIRUN,
         _folders(settings),
@@ -70,10 +70,7 @@ def _run(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
     config.run_dir = os.path.relpath(settings.runtime.output_dir)  # so that reports can be moved and compared
     folder = Path(config.run_dir)
     try:
-        with _environment_explained(folder), FolderLock(folder) as lock:
-            if (folder / FAILURE).exists():
-                (folder / FAILURE).unlink()
-            remove_temporary(folder)
+        with working_in(folder) as lock:
             task(config, replace(job, lock=lock))
     except UserError as error:
         print(error, file=sys.stderr)
@@ -91,6 +88,16 @@ def _run(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
         raise
 
 
+@contextmanager
+def working_in(folder: Path) -> Iterator[FolderLock]:
+    """The folder locked, without what an earlier process has left; what the machine refuses in it is one sentence."""
+    with _environment_explained(folder), FolderLock(folder) as lock:
+        if (folder / FAILURE).exists():
+            (folder / FAILURE).unlink()
+        remove_temporary(folder)
+        yield lock
+
+
 def is_skipped(config: DictConfig, job: Job) -> bool:
     """Whether the run is finished and one of a sweep, which is then said; alone it is refused or done again."""
     finished = job.in_sweep and RunFolder.of(config, job.overrides).is_finished
@@ -105,7 +112,7 @@ def announce(config: DictConfig) -> None:
         print(f"{visible(str(config.run_dir))}: loading PyTorch ...", file=sys.stderr, flush=True)
 
 
-def _choices(settings: HydraConf) -> dict[str, str | None]:
+def choices_of(settings: HydraConf) -> dict[str, str | None]:
     """The option of every group; None for an optional one of ours that there is not, which Hydra names all the same."""
     folders = _folders(settings)
     sources = [source for source in settings.runtime.config_sources if source.provider not in ("hydra", "schema")]

@@ -176,12 +176,8 @@ def native_side(tree: ImageTree, paths: Sequence[PurePosixPath]) -> int:
     raise refusal(broken, len(paths))
 
 
-def chosen_side(tree: ImageTree, paths: Sequence[PurePosixPath]) -> int:
-    """Side for images that nobody has given one: their own where all are squares of one size up to 128 pixels.
-
-    Else the largest of 128, 96, 64 and 32 pixels for which at most a tenth of the images would be enlarged; 32 where none is.
-    By at most 200 images, evenly spaced; broken ones do not count.
-    """
+def sampled_sizes(tree: ImageTree, paths: Sequence[PurePosixPath]) -> list[tuple[int, int]]:
+    """Width and height of at most 200 images, evenly spaced, without broken ones; a UserError names these if all are."""
     sizes, broken = [], {}
     for number in range(0, len(paths), -(-len(paths) // _LOOKED_AT)):
         try:
@@ -191,8 +187,19 @@ def chosen_side(tree: ImageTree, paths: Sequence[PurePosixPath]) -> int:
             broken[number] = _undecodable(tree, paths[number], error)
     if not sizes:
         raise refusal(broken, len(broken))
-    if len({*sizes}) == 1 and sizes[0][0] == sizes[0][1] <= _SIDES[0]:
-        return sizes[0][0]
+    return sizes
+
+
+def chosen_side(sizes: Sequence[tuple[int, int]]) -> int:
+    """Side for images of these sizes that nobody has given one.
+
+    The largest of 128, 96, 64 and 32 pixels for which at most a tenth of the images would be enlarged; 32 where none is. Their
+    own where all are squares of one of these sizes, or of a smaller multiple of 4, which every space halves twice.
+    """
+    width, height = sizes[0]
+    fits = width in _SIDES or (width < _SIDES[-1] and width % 4 == 0)
+    if len({*sizes}) == 1 and width == height and fits:
+        return width
     shortest = sorted(map(min, sizes))[len(sizes) // 10]
     return next((side for side in _SIDES if side <= shortest), _SIDES[-1])
 

@@ -10,7 +10,16 @@ from typing import Literal
 import torch
 
 from nas_lightning.data.cache import cache_folder, check_cache, decode_once
-from nas_lightning.data.decode import Decoder, StreamedImages, chosen_side, find_broken, named, native_side, refusal
+from nas_lightning.data.decode import (
+    Decoder,
+    StreamedImages,
+    chosen_side,
+    find_broken,
+    named,
+    native_side,
+    refusal,
+    sampled_sizes,
+)
 from nas_lightning.data.image_tree import TEST_NAMES, TRAIN_NAMES, BrokenImage, ImageTree, open_tree
 from nas_lightning.data.images import Images, ImageSet, Splits, channel_statistics, check_settings
 from nas_lightning.data.split import check_fraction, hold_out
@@ -19,6 +28,7 @@ from nas_lightning.errors import UserError, check_flag, is_number
 _log = logging.getLogger(__name__)
 
 _STREAMED_STATISTICS = 2000
+_UNBALANCED = 3  # times as many images of one class as of another
 
 
 @dataclass(frozen=True)
@@ -77,12 +87,35 @@ class Folder:
     def side(self) -> int:
         if isinstance(self.image_size, int):
             return self.image_size
-        paths = [*chain.from_iterable(self._train_files.values())]
         if self.image_size is None:
-            return native_side(self._tree, paths)
-        side = chosen_side(self._tree, paths)
+            return native_side(self._tree, self._train_paths)
+        side = chosen_side(self._sizes)
         _log.info("%s: images of %d pixels, as dataset.image_size=auto chooses.", self.root, side)
         return side
+
+    def summary(self) -> list[str]:
+        """What a reader should know before anything is trained, line by line; no image is decoded."""
+        test_tree, test_files = self._test_files(tuple(self._train_files))
+        counts = {name: len(paths) for name, paths in self._train_files.items()}
+        lines = [f"{self.root}: {sum(counts.values()):,} images of {len(counts)} classes, used at {self.side} pixels."]
+        lines += [f"  {count:7,} {name}" for name, count in counts.items()]
+        (narrow, low), (wide, high) = (tuple(map(end, zip(*self._sizes, strict=True))) for end in (min, max))
+        if (narrow, low) != (wide, high):
+            lines.append(
+                f"They are {narrow} to {wide} pixels wide and {low} to {high} high; the largest centred square is used."
+            )
+        if test_files:
+            tested = sum(map(len, test_files.values()))
+            lines.append(f"{tested:,} test images are in {test_tree.place}, apart from these.")
+        elif self.test_fraction is not None:
+            lines.append(f"{self.test_fraction:.0%} of them are held out as test images, which nothing is trained on.")
+        rarest, commonest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
+        if counts[commonest] > _UNBALANCED * counts[rarest]:
+            lines.append(
+                f"The classes are unbalanced: {counts[commonest]:,} of {commonest}, {counts[rarest]:,} of {rarest}; "
+                "data.balance=true weights them."
+            )
+        return lines
 
     def load(self, progress: bool) -> Splits:
         classes = tuple(self._train_files)
@@ -112,6 +145,14 @@ class Folder:
     @cached_property
     def _train_files(self) -> dict[str, list[PurePosixPath]]:
         return self._tree.class_images(self._tree.class_parent(TRAIN_NAMES))
+
+    @property
+    def _train_paths(self) -> list[PurePosixPath]:
+        return [*chain.from_iterable(self._train_files.values())]
+
+    @cached_property
+    def _sizes(self) -> list[tuple[int, int]]:
+        return sampled_sizes(self._tree, self._train_paths)
 
     def _test_files(self, classes: tuple[str, ...]) -> tuple[ImageTree, dict[str, list[PurePosixPath]]]:
         """The tree and class -> files of the test images; no classes where there are no test images."""

@@ -207,7 +207,7 @@ def print_summary(searches: Sequence[Run], evaluations: Sequence[Run], chosen: s
 
 
 def _title(text: str, chosen: str) -> str:
-    marked = {"markdown": escapes.markdown, "latex": lambda text: f"% {escapes.visible(text)}"}
+    marked = {"markdown": escapes.markdown, "latex": lambda text: f"% {escapes.latex(text)}"}
     return f"{marked.get(chosen, escapes.visible)(text)}\n"
 
 

@@ -1,0 +1,77 @@
+"""`nas-lightning fit PHOTOS`: from a folder of photos to a network in use, by a search and a training of what it finds."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from nas_lightning.app.calls import Choice, as_overrides, composed, fit, search
+from nas_lightning.build import build
+from nas_lightning.data import Folder
+from nas_lightning.escapes import visible
+from nas_lightning.records.folder import folder_name
+
+_EPILOG = """\
+Settings are those of `nas-lightning train` and `evaluate`. One that begins with search. or train. is for this part alone, such
+as search.trainer.max_epochs=10 train.trainer.max_epochs=100; space.C, seed, data.batch_size=... without are for both.
+Interrupted, the same command goes on where it was; finished, it says what it found.
+"""
+_SMALL = 32  # pixels up to which the image keeps its size before the first cell
+_SEARCH: dict[str, Choice] = {"experiment": "photos"}
+_TRAINING: dict[str, Choice] = {
+    "space.C": 16, "space.N": 2, "data.batch_size": 32, "data.valid_fraction": 0.1, "recipe.optimizer.lr": 0.05,
+    "trainer.max_epochs": 60, "baselines": ["resnet18", "mobilenet_v3_small"], "export": "onnx", "export.preprocess": True,
+    "benchmark": "none",
+}  # fmt: skip
+
+
+def fit_photos(arguments: Sequence[str]) -> None:
+    """Say what was read, search, train what was found beside networks of torchvision, export, and say how to use it."""
+    parser = argparse.ArgumentParser(
+        prog="nas-lightning fit",
+        description="Search a network for your images, train it beside networks of torchvision, and export it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "photos", metavar="PHOTOS", help="a folder or zip of <class>/<image>, with or without train/ and test/"
+    )
+    parser.add_argument("settings", metavar="KEY=VALUE", nargs="*", help="settings of both parts, or of one")
+    parser.add_argument("-o", "--out", metavar="FOLDER", help="where all goes; default runs/<name of PHOTOS>")
+    given = parser.parse_intermixed_args(arguments)
+    out = Path(given.out or Path("runs") / folder_name(Path(given.photos).resolve().stem))
+    console = Console()
+    images = {"dataset": "folder", "dataset.root": given.photos}
+    of_search = _settings(given.settings, "search", {**_SEARCH, **images, "run_dir": str(out / "search")})
+    dataset: Folder = build(composed("train", of_search)[0].dataset)
+    for line in dataset.summary():
+        console.print(Text(visible(line)), soft_wrap=True)
+    if dataset.side <= _SMALL and not any(text.startswith("space.stem=") for text in of_search):
+        of_search.append("space.stem=cifar")
+    logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
+    found = search(*of_search, quiet=False)
+    of_training = _settings(given.settings, "train", {**_TRAINING, "run_dir": str(out / "network")})
+    trained = fit(found, *of_training, quiet=False)
+    _print_end(console, trained.report, trained.folder)
+
+
+def _settings(given: Sequence[str], part: str, own: dict[str, Choice]) -> list[str]:
+    """The overrides of a part: `own` but for what is given, and what is given for it or for both."""
+    other = {"search": "train.", "train": "search."}[part]
+    asked = [text.removeprefix(f"{part}.") for text in given if not text.startswith(other)]
+    named = {text.lstrip("+~").partition("=")[0] for text in asked}
+    return [*as_overrides({key: value for key, value in own.items() if key not in named}), *asked]
+
+
+def _print_end(console: Console, report: dict[str, Any], folder: Path) -> None:
+    for line in (
+        f"The network is in {folder}: weights, model card, and {folder / 'model.onnx'} for programs without this package.",
+        f"nas-lightning predict {quote(str(folder))} IMAGE...",
+    ):
+        console.print(Text(visible(line)), soft_wrap=True)
