@@ -24,6 +24,7 @@ from nas_lightning.app.provenance import provenance
 from nas_lightning.app.schema import check_settings
 from nas_lightning.app.search import totals
 from nas_lightning.app.trainer_settings import check_run_settings
+from nas_lightning.app.unseen import check_unseen
 from nas_lightning.build import build, build_axis
 from nas_lightning.callbacks import Owned, look_up
 from nas_lightning.data import ImageNetData, TrainData
@@ -150,7 +151,7 @@ def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
     of ours with plain values, or it is refused.
     """
     own = job.choices.get("data", "train") != "train"  # a data module that comes with a data set of its own
-    if config.run is None or own or any(override.startswith("dataset=") for override in job.overrides):
+    if config.run is None or own or _names_dataset(job):
         return job.choices.get("dataset")
     saved = Path(str(config.run)) / "config.yaml"
     try:
@@ -252,7 +253,7 @@ def _train_all(
     runs = {name: LoggedRun.of(folder.path / name, folder.config, "train", job.choices) for name in candidates}
     checkpoints = {name: Checkpoints.of(folder, folder.path / name) for name in candidates}
     trainers = {name: make_trainer(config, run, checkpoints[name], [Owned(job.lock)]) for name, run in runs.items()}
-    split = data.split_record()
+    split = data.split_record() | _caution(config, job, data)
     last = {name: each.newest() for name, each in checkpoints.items()}
     folder.write_config()
     write_text_atomically(folder.path / "genotype.json", candidates["found"].to_json() + "\n")
@@ -277,6 +278,21 @@ def _train_all(
         "resize": interface.resize,
         **provenance(trainers["found"].strategy.root_device),
     }
+
+
+def _caution(config: DictConfig, job: Job, data: TrainData | ImageNetData) -> dict[str, str]:
+    """What the report's `split` says beside the numbers; UserError for test images that the search has used."""
+    if config.run is None or not isinstance(data, TrainData):  # ImageNet's test images are always its own
+        return {}
+    caution = check_unseen(Path(str(config.run)), config.dataset, _names_dataset(job), data.splits)
+    if caution is None:
+        return {}
+    log.warning(caution)
+    return {"caution": caution}
+
+
+def _names_dataset(job: Job) -> bool:
+    return any(override.startswith("dataset=") for override in job.overrides)
 
 
 def _module(

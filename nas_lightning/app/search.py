@@ -89,6 +89,12 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     data.check_devices(trainer.num_devices)
     if split["caution"]:
         log.warning(split["caution"])
+    if split["test_images"] is None:
+        log.warning(
+            "Dataset %s has no test images: what this search finds cannot be tested on images that it has not used. "
+            "dataset.test_fraction=0.2 would hold some out.",
+            data.dataset.name,
+        )
     folder.write_config()
     rows = fit(trainer, folder.path, last, module, data)
     records = epoch_records(rows, read_rows(folder.path / "architecture.csv"))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from nas_lightning.data.images import ImageSet
+from nas_lightning.data.images import ImageSet, Splits
 from nas_lightning.errors import UserError, is_number, is_whole
 
 SplitMode = Literal["seed", "index", "file"]
@@ -106,7 +106,10 @@ def take(indices: Tensor, count: int | None, name: str) -> Tensor:
 
 
 def hold_out(images: ImageSet, fraction: float) -> tuple[ImageSet, ImageSet]:
-    """Training and test images for a data set without test images: always the same `fraction` is held out."""
+    """Training and test images for a data set without test images: always the same `fraction` is held out.
+
+    A smaller fraction of the same images is a part of a larger one.
+    """
     check_fraction("dataset.test_fraction", fraction)
     test, train = split_indices(len(images), fraction, "seed", _HOLD_OUT_SEED)
     return images.subset(train.sort().values), images.subset(test.sort().values)
@@ -115,3 +118,10 @@ def hold_out(images: ImageSet, fraction: float) -> tuple[ImageSet, ImageSet]:
 def fingerprint(indices: Tensor) -> str:
     """SHA-256 of the indices as little-endian int64, in hexadecimal."""
     return hashlib.sha256(indices.numpy().astype("<i8").tobytes()).hexdigest()
+
+
+def class_counts_fingerprint(splits: Splits) -> str:
+    """`fingerprint` of the number of images of each class, held-out ones included: equal wherever `hold_out` cuts them."""
+    held_out = [] if splits.test is None or splits.test_fraction is None else [splits.test.labels]
+    labels = torch.cat([splits.train.labels, *held_out]).cpu()
+    return fingerprint(torch.bincount(labels, minlength=len(splits.train.classes)))

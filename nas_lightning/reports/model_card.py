@@ -32,7 +32,8 @@ scratch with nas_lightning.
 | hardware | {device}, {threads} CPU threads, {seconds:.0f} s |
 | software | torch {torch}, nas_lightning {version}, {source} |
 
-One run with one seed; `report.json` has every setting. {noise}Nothing is known about images of another kind than {dataset}'s.
+One run with one seed; `report.json` has every setting. {caution}{noise}Nothing is known about images of another kind
+than {dataset}'s.
 
 ## Use
 
@@ -54,6 +55,7 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
     noise = "The architecture holds `noise` operations: the same image gets other logits each time. "
     architecture = visible(report["architecture"]).replace("`", "'")
     texts = ("dataset", "device")
+    caution = report["split"].get("caution")
     side, resize, names = report["image_size"], report.get("resize"), report.get("classes")
     square = f"the largest centred square scaled to {side}x{side}"
     centre = f"the short side scaled to {resize}, of that the centre {side}x{side}"
@@ -76,6 +78,7 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
         std=std,
         folder=json.dumps(visible(folder), ensure_ascii=False),
         noise=noise if "'noise'" in report["architecture"] else "",
+        caution=f"{markdown(caution)} " if caution else "",
         **{key: markdown(report[key]) for key in texts},
         **{key: report[key] for key in _KEYS if key not in texts},
     )

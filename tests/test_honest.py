@@ -1,0 +1,147 @@
+"""Numbers of a training that can be believed: unseen test images, beside the majority's share, class by class."""
+
+import json
+import logging
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from nas_lightning.app.evaluate import evaluate
+from nas_lightning.app.job import Job
+from nas_lightning.data import Folder, SearchData
+from nas_lightning.errors import UserError
+from nas_lightning.genotypes.nb201 import parse_nb201
+from tests import hostile
+from tests.conftest import composed
+
+SIDE = 8
+SMALL = (
+    "space.C=4", "space.N=1", "trainer.max_epochs=2", "trainer.accelerator=cpu", "data.batch_size=8", "benchmark=none",
+    "baselines=false", "train=true",
+)  # fmt: skip
+PHOTOS = {"cat": 10, "dog": 20, "owl": 10}
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """<class>/*.png without a split."""
+    place = tmp_path_factory.mktemp("photos")
+    add_photos(place, PHOTOS)
+    return place
+
+
+def add_photos(place, counts, first=0):
+    generator = torch.Generator().manual_seed(first)
+    for label, (name, count) in enumerate(counts.items()):
+        (place / name).mkdir(parents=True, exist_ok=True)
+        for number in range(first, first + count):
+            noise = torch.randint(100, (SIDE, SIDE, 3), generator=generator, dtype=torch.uint8)
+            Image.fromarray((noise + 70 * label).numpy()).save(place / name / f"{number}.png")
+
+
+def searched(folder, root, fraction=None, **recorded):
+    """The folder of a search on the images in `root`, which `recorded` says more about."""
+    settings = {"image_size": SIDE, "test_fraction": fraction, "cache": None}
+    split = SearchData(Folder(str(root), **settings)).split_record() | recorded
+    folder.mkdir()
+    dataset = {"_target_": "nas_lightning.data.Folder", "root": str(root), **settings}
+    (folder / "config.yaml").write_text(yaml.dump({"dataset": dataset}))
+    (folder / "report.json").write_text(json.dumps({"kind": "search", "split": split}))
+    (folder / "genotype.json").write_text(parse_nb201(hostile.ARCHITECTURE).to_json())
+    return folder
+
+
+def evaluated(tmp_path, *overrides, folder="evaluation", dataset="folder"):
+    config = composed(*SMALL, *overrides, f"run_dir={tmp_path / folder}", config="evaluate")
+    choices = {"space": "nb201", "dataset": dataset, "recipe": "nb201"}
+    return evaluate(config, Job(choices, list(overrides)))
+
+
+# --- test images that the search has not used
+
+
+@pytest.mark.parametrize(
+    ("before", "overrides", "sentence"),
+    [
+        (None, ("dataset.test_fraction=0.2",), r"has used all images, and .*; search again with dataset.test_fraction=0.2"),
+        (0.2, ("dataset.test_fraction=0.3",), r"has held out dataset.test_fraction=0.2, and 0.3 .*; set at most 0.2"),
+        (None, ("dataset=folder", "dataset.root={photos}", "dataset.test_fraction=0.2", "dataset.image_size=8"), "all images"),
+        (None, (), "has no test images"),
+    ],
+)  # fmt: skip
+def test_images_that_the_search_has_used_are_no_test_images(before, overrides, sentence, photos, tmp_path):
+    run = searched(tmp_path / "search", photos, before)
+    with pytest.raises(UserError, match=sentence) as raised:
+        evaluated(tmp_path, f"run={run}", *(override.format(photos=photos) for override in overrides))
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_images_that_came_after_the_search_move_the_test_part(tmp_path):
+    add_photos(tmp_path / "images", {"cat": 6, "dog": 6})
+    run = searched(tmp_path / "search", tmp_path / "images", 0.5)
+    add_photos(tmp_path / "images", {"cat": 1}, first=6)
+    with pytest.raises(UserError, match=r"are not those that the search .* was given"):
+        evaluated(tmp_path, f"run={run}")
+
+
+def test_a_smaller_test_part_is_of_the_searchs_own(photos):
+    """What makes test_fraction=0.2 fair after a search that has held out 0.4."""
+    large, small = (Folder(str(photos), test_fraction=f, cache=None).load(False).test.pixels for f in (0.4, 0.2))
+    assert all(any(torch.equal(one, other) for other in large) for one in small)
+    assert len(small) == 8 < len(large)
+
+
+@pytest.mark.parametrize("fraction", [0.4, 0.2])
+def test_held_out_images_are_tested_on(fraction, photos, tmp_path):
+    run = searched(tmp_path / "search", photos, 0.4)
+    report = evaluated(tmp_path, f"run={run}", f"dataset.test_fraction={fraction}", "trainer.max_epochs=1")
+    assert report["split"]["test_images"] == 40 * fraction
+    assert "caution" not in report["split"]
+
+
+def test_another_data_set_may_be_named(photos, tmp_path):
+    add_photos(tmp_path / "others", {"cat": 4, "dog": 4})
+    run = searched(tmp_path / "search", photos)
+    named = (
+        "dataset=folder",
+        f"dataset.root={tmp_path / 'others'}",
+        "dataset.test_fraction=0.5",
+        "dataset.image_size=8",
+    )
+    assert evaluated(tmp_path, f"run={run}", *named, "trainer.max_epochs=1")["split"]["test_images"] == 4
+
+
+def test_alphas_half_of_the_test_images_is_a_caution(photos, tmp_path, caplog):
+    add_photos(tmp_path / "test", {"cat": 4, "dog": 4})
+    run = searched(tmp_path / "search", photos, alpha_images="test_half")
+    report = evaluated(tmp_path, f"run={run}", f"+dataset.test_root={tmp_path / 'test'}", "trainer.max_epochs=1")
+    assert "alpha was trained on half of these test images" in report["split"]["caution"]
+    assert report["split"]["caution"] in caplog.text
+    assert report["split"]["caution"] in (tmp_path / "evaluation" / "MODEL_CARD.md").read_text()
+
+
+def test_training_images_are_no_test_root(photos):
+    with pytest.raises(UserError, match=r"dataset\.test_root=.* holds the training images"):
+        Folder(str(photos), test_root=f"{photos}/", cache=None).load(False)
+
+
+def test_a_search_without_test_images_says_so_once(photos, toy, caplog):
+    caplog.set_level(logging.WARNING)
+    images = (
+        "dataset=folder",
+        f"dataset.root={photos}",
+        "dataset.cache=null",
+        "data.train_images=8",
+        "data.valid_images=8",
+    )
+    short = ("trainer.max_epochs=1", "data.batch_size=4")
+    report = toy("without", *images, *short)
+    assert caplog.text.count("dataset.test_fraction=0.2 would hold some out") == 1
+    assert (report["split"]["test_images"], report["split"]["test_fraction"]) == (None, None)
+    caplog.clear()
+    report = toy("with", *images, *short, "dataset.test_fraction=0.2")
+    assert "would hold some out" not in caplog.text
+    assert (report["split"]["test_images"], report["split"]["test_fraction"]) == (8, 0.2)
