@@ -8,11 +8,17 @@ import torch
 import yaml
 from PIL import Image
 
+import nas_lightning
 from nas_lightning.app.evaluate import evaluate
 from nas_lightning.app.job import Job
 from nas_lightning.data import Folder, SearchData
+from nas_lightning.data.augment import normalise
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.nb201 import parse_nb201
+from nas_lightning.records.received import received_json
+from nas_lightning.reports.evaluation import print_evaluation
+from nas_lightning.reports.model_card import model_card
+from nas_lightning.training.classwise import classwise
 from tests import hostile
 from tests.conftest import composed
 
@@ -38,7 +44,7 @@ def add_photos(place, counts, first=0):
         (place / name).mkdir(parents=True, exist_ok=True)
         for number in range(first, first + count):
             noise = torch.randint(100, (SIDE, SIDE, 3), generator=generator, dtype=torch.uint8)
-            Image.fromarray((noise + 70 * label).numpy()).save(place / name / f"{number}.png")
+            Image.fromarray((noise + 20 * label).numpy()).save(place / name / f"{number}.png")
 
 
 def searched(folder, root, fraction=None, **recorded):
@@ -145,3 +151,82 @@ def test_a_search_without_test_images_says_so_once(photos, toy, caplog):
     report = toy("with", *images, *short, "dataset.test_fraction=0.2")
     assert "would hold some out" not in caplog.text
     assert (report["split"]["test_images"], report["split"]["test_fraction"]) == (8, 0.2)
+
+
+# --- by class, and against the majority's share
+
+
+def test_classwise_is_what_counting_by_hand_gives():
+    generator = torch.Generator().manual_seed(0)
+    labels, predicted = (torch.randint(4, (50,), generator=generator) for _ in range(2))
+    labels[labels == 2] = 0  # a class without test images
+    got = classwise(predicted, labels, 4)
+    matrix = [
+        [sum(1 for y, p in zip(labels, predicted, strict=True) if (y, p) == (i, j)) for j in range(4)] for i in range(4)
+    ]
+    assert got["confusion"] == matrix
+    assert got["images"] == [sum(row) for row in matrix]
+    recalls = [row[i] / sum(row) if sum(row) else None for i, row in enumerate(matrix)]
+    assert got["recall"] == recalls
+    assert recalls[2] is None
+    assert got["balanced_accuracy"] == pytest.approx((recalls[0] + recalls[1] + recalls[3]) / 3)
+    assert got["majority"] == {"class": 0, "share": max(got["images"]) / 50}
+
+
+@pytest.mark.parametrize(
+    ("classes", "recall", "confusion"), [(64, True, True), (1_000, True, False), (1_001, False, False)]
+)
+def test_a_report_of_many_classes_can_be_read_again(classes, recall, confusion, tmp_path):
+    got = classwise(torch.zeros(9, dtype=torch.int64), torch.zeros(9, dtype=torch.int64), classes)
+    assert (got["recall"] is not None, got["confusion"] is not None) == (recall, confusion)
+    (tmp_path / "report.json").write_text(json.dumps(got))
+    assert received_json(tmp_path / "report.json") == got
+
+
+@pytest.fixture(scope="module")
+def trained(photos, tmp_path_factory):
+    """The folder of a training on the photos."""
+    place = tmp_path_factory.mktemp("trained")
+    evaluated(place, f"genotype='{hostile.ARCHITECTURE}'", *images(photos))
+    return place / "evaluation"
+
+
+def images(photos):
+    return (
+        "dataset=folder",
+        f"dataset.root={photos}",
+        "dataset.cache=null",
+        "dataset.test_fraction=0.3",
+        "dataset.image_size=8",
+    )
+
+
+def test_an_accuracy_stands_beside_the_majoritys_share(photos, trained, tmp_path, capsys):
+    report = json.loads((trained / "report.json").read_text())
+    test = Folder(str(photos), test_fraction=0.3, cache=None).load(False).test
+    by_class = report["classwise"]
+    assert by_class["images"] == torch.bincount(test.labels).tolist()
+    assert by_class["majority"] == {"class": 1, "share": by_class["images"][1] / len(test)}
+    network, hits = nas_lightning.load(trained), [[0] * 3 for _ in range(3)]
+    mean_std = map(tuple, report["normalisation"])
+    for x, y in zip(normalise(test.pixels, *mean_std), test.labels.tolist(), strict=True):
+        hits[y][network(x[None]).argmax().item()] += 1
+    assert by_class["confusion"] == hits
+    assert sum(hits[i][i] for i in range(3)) / len(test) == pytest.approx(report["test_accuracy"])
+    share, card = f"{100 * by_class['majority']['share']:.2f} %", (trained / "MODEL_CARD.md").read_text()
+    assert f"| always answering dog | {share}" in card
+    lowest = min(zip(by_class["recall"], report["classes"], by_class["images"], strict=True))
+    assert f"| ---: | ---: |\n| {lowest[1]} | {lowest[2]} | {100 * lowest[0]:.2f} |" in card
+    assert f"| **owl** | {' | '.join(map(str, hits[2]))} |" in card
+    print_evaluation(report, trained / "report.json", None)
+    printed = capsys.readouterr().out
+    assert f"{share} of the test images are of the class dog" in printed
+    assert f"by class, lowest first: {lowest[1]} {100 * lowest[0]:.1f} %" in printed
+
+
+def test_a_matrix_too_wide_to_read_is_left_out_of_the_card(trained):
+    report = json.loads((trained / "report.json").read_text())
+    wide = classwise(torch.arange(21), torch.arange(21), 21)
+    card = model_card({**report, "classes": None, "classwise": wide}, "x")
+    assert "| class 20 | 1 | 100.00 |" in card
+    assert "true, predicted" not in card

@@ -8,25 +8,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from nas_lightning.app.axes import build_data
 from nas_lightning.app.checkpoints import Checkpoints
-from nas_lightning.app.fit import check_optimizers, fit, make_trainer
 from nas_lightning.app.job import Job
-from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.provenance import provenance
 from nas_lightning.app.schema import check_settings
-from nas_lightning.app.search import totals
 from nas_lightning.app.trainer_settings import check_run_settings
-from nas_lightning.app.unseen import check_unseen
+from nas_lightning.app.trainings import names_dataset, train_all
 from nas_lightning.build import build, build_axis
-from nas_lightning.callbacks import Owned, look_up
+from nas_lightning.callbacks import look_up
 from nas_lightning.data import ImageNetData, TrainData
 from nas_lightning.errors import UserError, check_flag, is_number
 from nas_lightning.escapes import visible
@@ -35,16 +28,13 @@ from nas_lightning.genotypes.texts import read_genotype
 from nas_lightning.records.files import write_text_atomically
 from nas_lightning.records.folder import RunFolder
 from nas_lightning.records.received import parsed_table, received_log, received_yaml
-from nas_lightning.reports.cells import draw_cell
+from nas_lightning.reports.evaluation import print_evaluation
 from nas_lightning.reports.model_card import model_card
-from nas_lightning.reports.runs import SCORE_NAMES
 from nas_lightning.saved import check_saved
 from nas_lightning.spaces import SearchSpace
 from nas_lightning.tabular import Benchmark, sources_of
 from nas_lightning.training.cost import network_cost
-from nas_lightning.training.export import check_export, export_network, save_weights
-from nas_lightning.training.interface import Interface, kept_names
-from nas_lightning.training.module import NetworkModule
+from nas_lightning.training.export import check_export, export_network
 
 log = logging.getLogger("nas_lightning")
 
@@ -81,7 +71,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     networks = {name: _described(config, space, genotype, data, benchmark) for name, genotype in candidates.items()}
     training: dict[str, Any] = {"selection": "table only", **provenance(torch.device("cpu"))}
     if config.train:
-        training = _train_all(config, job, folder, space, candidates, data, networks)
+        training = train_all(config, job, folder, space, candidates, data, networks)
     else:
         folder.write_config()
     report = {
@@ -105,7 +95,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     if config.train:
         write_text_atomically(folder.path / "MODEL_CARD.md", model_card(report, str(folder.path)))
     folder.write_report(report)
-    _print(report, folder.report, config.mac_limit)
+    print_evaluation(report, folder.report, config.mac_limit)
     if config.export:
         _export(config, space, folder.path)
     return report
@@ -151,7 +141,7 @@ def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
     of ours with plain values, or it is refused.
     """
     own = job.choices.get("data", "train") != "train"  # a data module that comes with a data set of its own
-    if config.run is None or own or _names_dataset(job):
+    if config.run is None or own or names_dataset(job):
         return job.choices.get("dataset")
     saved = Path(str(config.run)) / "config.yaml"
     try:
@@ -238,115 +228,6 @@ def _check_unchanged(genotype: Genotype, folder: Path) -> None:
         )
 
 
-def _train_all(
-    config: DictConfig,
-    job: Job,
-    folder: RunFolder,
-    space: SearchSpace,
-    candidates: dict[str, Genotype],
-    data: TrainData | ImageNetData,
-    networks: dict[str, dict[str, Any]],
-) -> dict[str, Any]:
-    """Train every candidate, add its numbers to `networks`; returns what the report says about the training."""
-    # Everything that may refuse its settings is built, and the data read, before anything is written.
-    modules = {name: _module(config, space, genotype, data) for name, genotype in candidates.items()}
-    runs = {name: LoggedRun.of(folder.path / name, folder.config, "train", job.choices) for name in candidates}
-    checkpoints = {name: Checkpoints.of(folder, folder.path / name) for name in candidates}
-    trainers = {name: make_trainer(config, run, checkpoints[name], [Owned(job.lock)]) for name, run in runs.items()}
-    split = data.split_record() | _caution(config, job, data)
-    last = {name: each.newest() for name, each in checkpoints.items()}
-    folder.write_config()
-    write_text_atomically(folder.path / "genotype.json", candidates["found"].to_json() + "\n")
-    draw_cell(candidates["found"], folder.path / "cell")
-    for name, module in modules.items():
-        log.info("Training the network in %s.", folder.path / name)
-        rows = fit(trainers[name], folder.path / name, last[name], module, data)
-        networks[name] |= {
-            "test_accuracy": rows[-1]["test_accuracy"],
-            "train_accuracy": rows[-1]["train_accuracy"],
-            **totals(rows),
-        }
-    interface = Interface(data.image_size, kept_names(data.classes), data.normalisation, data.resize)
-    save_weights(modules["found"].network, folder.path, interface)
-    for each in checkpoints.values():
-        each.drop_previous()  # before the report, after which nobody looks into the folder again
-    return {
-        "selection": "test accuracy of the last epoch",
-        "split": split,
-        "normalisation": interface.normalisation,
-        "classes": interface.classes,
-        "resize": interface.resize,
-        **provenance(trainers["found"].strategy.root_device),
-    }
-
-
-def _caution(config: DictConfig, job: Job, data: TrainData | ImageNetData) -> dict[str, str]:
-    """What the report's `split` says beside the numbers; UserError for test images that the search has used."""
-    if config.run is None or not isinstance(data, TrainData):  # ImageNet's test images are always its own
-        return {}
-    caution = check_unseen(Path(str(config.run)), config.dataset, _names_dataset(job), data.splits)
-    if caution is None:
-        return {}
-    log.warning(caution)
-    return {"caution": caution}
-
-
-def _names_dataset(job: Job) -> bool:
-    return any(override.startswith("dataset=") for override in job.overrides)
-
-
-def _module(
-    config: DictConfig, space: SearchSpace, genotype: Genotype, data: TrainData | ImageNetData
-) -> NetworkModule:
-    pl.seed_everything(config.seed, workers=True, verbose=False)  # the same start for each network
-    recipe = config.recipe
-    module = NetworkModule(
-        space.network(genotype, data.num_classes),
-        build(recipe.optimizer),
-        build(recipe.scheduler),
-        config.seed,
-        label_smoothing=recipe.label_smoothing,
-        auxiliary_weight=recipe.auxiliary_weight,
-        drop_path=recipe.drop_path,
-    )
-    check_optimizers(module)
-    return module
-
-
 def _export(config: DictConfig, space: SearchSpace, folder: Path) -> None:
     export = config.export
     log.info("Exported to %s.", export_network(folder, export.format, space, export.get("preprocess", False)))
-
-
-def _print(report: dict[str, Any], place: Path, mac_limit: int | None) -> None:
-    networks = report["networks"]
-    scores = report["scores"]
-    headings = {key: f"{name} %" for key, name in SCORE_NAMES.items() if key in scores} or {key: key for key in scores}
-    trained = "test_accuracy" in report
-    table = Table(title=Text(visible(f"{report['space']}, {report['dataset']}")), title_justify="left")
-    table.add_column("network")
-    accuracies = ["trained here, test %"] if trained else []
-    for heading in ("parameters", "multiply-adds", *accuracies, *headings.values()):
-        table.add_column(Text(visible(heading)), justify="right")
-    console = Console()
-
-    def say(sentence: str) -> None:
-        console.print(Text(visible(sentence)), soft_wrap=True)
-
-    for name, network in networks.items():
-        say(f"{name.replace('_', ' ')}: {network['architecture']}")
-        accuracy = [f"{100 * network['test_accuracy']:.2f}"] if trained else []
-        looked_up = [f"{network['scores'][key]:.2f}" if key in network["scores"] else "" for key in headings]
-        table.add_row(
-            Text(visible(name.replace("_", " "))),
-            f"{network['params']:,}",
-            f"{network['macs']:,}",
-            *accuracy,
-            *looked_up,
-        )
-    console.print(table)
-    if mac_limit is not None:
-        macs = report["macs"]
-        verdict = "within" if macs <= mac_limit else "WARNING: beyond"
-        say(f"{macs:,} multiply-adds: {verdict} the limit of {mac_limit:,}.")
-    say(f"Written to {place}")

@@ -87,14 +87,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     trainer = make_trainer(config, logged, checkpoints, callbacks, metrics, judges)
     split = data.split_record()
     data.check_devices(trainer.num_devices)
-    if split["caution"]:
-        log.warning(split["caution"])
-    if split["test_images"] is None:
-        log.warning(
-            "Dataset %s has no test images: what this search finds cannot be tested on images that it has not used. "
-            "dataset.test_fraction=0.2 would hold some out.",
-            data.dataset.name,
-        )
+    _warn(split, data.dataset.name)
     folder.write_config()
     rows = fit(trainer, folder.path, last, module, data)
     records = epoch_records(rows, read_rows(folder.path / "architecture.csv"))
@@ -117,6 +110,17 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     checkpoints.drop_previous()  # before the report, after which nobody looks into the folder again
     _write_results(folder, genotype, report)
     return report
+
+
+def _warn(split: dict[str, Any], dataset: str) -> None:
+    if split["caution"]:
+        log.warning(split["caution"])
+    if split["test_images"] is None:
+        log.warning(
+            "Dataset %s has no test images: what this search finds cannot be tested on images that it has not used. "
+            "dataset.test_fraction=0.2 would hold some out.",
+            dataset,
+        )
 
 
 def _check_together(config: DictConfig, data: SearchData, axes: dict[str, Any], module: SupernetModule) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas_lightning.escapes import markdown, visible
+from nas_lightning.reports.evaluation import class_name
 
+_MOST_CONFUSED = 20  # columns that can still be read
 _KEYS = (
     "dataset", "num_classes", "params", "macs", "epochs", "seed", "device", "threads", "seconds",
 )  # fmt: skip
@@ -22,6 +24,8 @@ scratch with nas_lightning.
 | | |
 | --- | --- |
 | test accuracy | {accuracy:.2f} % (last epoch, {test_images:,} images) |
+| always answering {majority} | {majority_share:.2f} %, its share of the test images |
+| mean recall over classes | {balanced_accuracy:.2f} % |
 | training accuracy | {train_accuracy:.2f} % (last epoch, augmented) |
 | parameters | {params:,} |
 | multiply-adds | {macs:,} for one image of {side}x{side} (convolutions and linear layers) |
@@ -35,7 +39,7 @@ scratch with nas_lightning.
 One run with one seed; `report.json` has every setting. {caution}{noise}Nothing is known about images of another kind
 than {dataset}'s.
 
-## Use
+{by_class}## Use
 
 ```python
 import nas_lightning
@@ -55,7 +59,7 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
     noise = "The architecture holds `noise` operations: the same image gets other logits each time. "
     architecture = visible(report["architecture"]).replace("`", "'")
     texts = ("dataset", "device")
-    caution = report["split"].get("caution")
+    caution, tested = report["split"].get("caution"), report["classwise"]
     side, resize, names = report["image_size"], report.get("resize"), report.get("classes")
     square = f"the largest centred square scaled to {side}x{side}"
     centre = f"the short side scaled to {resize}, of that the centre {side}x{side}"
@@ -77,8 +81,38 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
         mean=mean,
         std=std,
         folder=json.dumps(visible(folder), ensure_ascii=False),
+        majority=markdown(class_name(report, tested["majority"]["class"])),
+        majority_share=100 * tested["majority"]["share"],
+        balanced_accuracy=100 * report["balanced_accuracy"],
+        by_class=_by_class(report),
         noise=noise if "'noise'" in report["architecture"] else "",
         caution=f"{markdown(caution)} " if caution else "",
         **{key: markdown(report[key]) for key in texts},
         **{key: report[key] for key in _KEYS if key not in texts},
     )
+
+
+def _by_class(report: Mapping[str, Any]) -> str:
+    """A section of each class' recall, the lowest first, and of the confusion matrix where it is small."""
+    tested = report["classwise"]
+    if tested["recall"] is None:
+        return ""
+    names = [markdown(class_name(report, index)) for index in range(len(tested["recall"]))]
+    lines = sorted(
+        (recall, name, images)
+        for recall, name, images in zip(tested["recall"], names, tested["images"], strict=True)
+        if recall is not None
+    )
+    rows = [f"| {name} | {images:,} | {100 * recall:.2f} |" for recall, name, images in lines]
+    parts = ["## Classes", "\n".join(["| class | test images | recall (%) |", "| --- | ---: | ---: |", *rows])]
+    if len(names) <= _MOST_CONFUSED:
+        matrix = [
+            f"| **{name}** | {' | '.join(map(str, counts))} |"
+            for name, counts in zip(names, tested["confusion"], strict=True)
+        ]
+        head = [f"| true, predicted | {' | '.join(names)} |", f"| --- |{' ---: |' * len(names)}"]
+        parts += [
+            "Test images by their true class (rows) and what they are taken for (columns):",
+            "\n".join([*head, *matrix]),
+        ]
+    return "\n\n".join(parts) + "\n\n"

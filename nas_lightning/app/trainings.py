@@ -1,0 +1,119 @@
+"""The trainings of an evaluation: every network from scratch by one recipe, and its numbers on the test images."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig
+
+from nas_lightning.app.checkpoints import Checkpoints
+from nas_lightning.app.fit import check_optimizers, fit, make_trainer
+from nas_lightning.app.job import Job
+from nas_lightning.app.loggers import LoggedRun
+from nas_lightning.app.provenance import provenance
+from nas_lightning.app.search import totals
+from nas_lightning.app.unseen import check_unseen
+from nas_lightning.build import build
+from nas_lightning.callbacks import Owned
+from nas_lightning.data import ImageNetData, TrainData
+from nas_lightning.genotypes.base import Genotype
+from nas_lightning.records.files import write_text_atomically
+from nas_lightning.records.folder import RunFolder
+from nas_lightning.reports.cells import draw_cell
+from nas_lightning.spaces import SearchSpace
+from nas_lightning.training.classwise import classwise
+from nas_lightning.training.export import save_weights
+from nas_lightning.training.interface import Interface, kept_names
+from nas_lightning.training.module import NetworkModule
+
+log = logging.getLogger("nas_lightning")
+
+Data = TrainData | ImageNetData
+
+
+def train_all(
+    config: DictConfig,
+    job: Job,
+    folder: RunFolder,
+    space: SearchSpace,
+    candidates: dict[str, Genotype],
+    data: Data,
+    networks: dict[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """Train every candidate, add its numbers to `networks`; returns what the report says about the training."""
+    # Everything that may refuse its settings is built, and the data read, before anything is written.
+    modules = {name: _module(config, space, genotype, data) for name, genotype in candidates.items()}
+    runs = {name: LoggedRun.of(folder.path / name, folder.config, "train", job.choices) for name in candidates}
+    checkpoints = {name: Checkpoints.of(folder, folder.path / name) for name in candidates}
+    trainers = {name: make_trainer(config, run, checkpoints[name], [Owned(job.lock)]) for name, run in runs.items()}
+    split = data.split_record() | _caution(config, job, data)
+    last = {name: each.newest() for name, each in checkpoints.items()}
+    folder.write_config()
+    write_text_atomically(folder.path / "genotype.json", candidates["found"].to_json() + "\n")
+    draw_cell(candidates["found"], folder.path / "cell")
+    tested = {}
+    for name, module in modules.items():
+        log.info("Training the network in %s.", folder.path / name)
+        rows = fit(trainers[name], folder.path / name, last[name], module, data)
+        tested[name] = _tested(trainers[name], module, data)
+        networks[name] |= {
+            "test_accuracy": rows[-1]["test_accuracy"],
+            "train_accuracy": rows[-1]["train_accuracy"],
+            "balanced_accuracy": tested[name].pop("balanced_accuracy"),
+            **totals(rows),
+        }
+    interface = Interface(data.image_size, kept_names(data.classes), data.normalisation, data.resize)
+    save_weights(modules["found"].network, folder.path, interface)
+    for each in checkpoints.values():
+        each.drop_previous()  # before the report, after which nobody looks into the folder again
+    return {
+        "selection": "test accuracy of the last epoch",
+        "split": split,
+        "normalisation": interface.normalisation,
+        "classes": interface.classes,
+        "resize": interface.resize,
+        "classwise": tested["found"],
+        **provenance(trainers["found"].strategy.root_device),
+    }
+
+
+def _tested(trainer: pl.Trainer, module: NetworkModule, data: Data) -> dict[str, Any]:
+    """What `classwise` says of the trained network: of one more pass over the test images, so that no checkpoint has it."""
+    torch.manual_seed(module.seed)  # of operations that draw noise
+    batches: Any = trainer.predict(module, data.test_dataloader())
+    predicted, labels = (torch.cat(parts).cpu() for parts in zip(*batches, strict=True))
+    return classwise(predicted, labels, data.num_classes)
+
+
+def _caution(config: DictConfig, job: Job, data: Data) -> dict[str, str]:
+    """What the report's `split` says beside the numbers; UserError for test images that the search has used."""
+    if config.run is None or not isinstance(data, TrainData):  # ImageNet's test images are always its own
+        return {}
+    caution = check_unseen(Path(str(config.run)), config.dataset, names_dataset(job), data.splits)
+    if caution is None:
+        return {}
+    log.warning(caution)
+    return {"caution": caution}
+
+
+def names_dataset(job: Job) -> bool:
+    """Whether the command line chooses a data set."""
+    return any(override.startswith("dataset=") for override in job.overrides)
+
+
+def _module(config: DictConfig, space: SearchSpace, genotype: Genotype, data: Data) -> NetworkModule:
+    pl.seed_everything(config.seed, workers=True, verbose=False)  # the same start for each network
+    recipe = config.recipe
+    module = NetworkModule(
+        space.network(genotype, data.num_classes),
+        build(recipe.optimizer),
+        build(recipe.scheduler),
+        config.seed,
+        label_smoothing=recipe.label_smoothing,
+        auxiliary_weight=recipe.auxiliary_weight,
+        drop_path=recipe.drop_path,
+    )
+    check_optimizers(module)
+    return module
