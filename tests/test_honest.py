@@ -2,6 +2,8 @@
 
 import json
 import logging
+import math
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -9,16 +11,19 @@ import yaml
 from PIL import Image
 
 import nas_lightning
+from nas_lightning.app.axes import build_module
 from nas_lightning.app.evaluate import evaluate
 from nas_lightning.app.job import Job
-from nas_lightning.data import Folder, SearchData
+from nas_lightning.data import Fake, Folder, Images, SearchData, Splits, TrainData
 from nas_lightning.data.augment import normalise
+from nas_lightning.data.datamodules import inverse_frequencies
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.nb201 import parse_nb201
 from nas_lightning.records.received import received_json
 from nas_lightning.reports.evaluation import print_evaluation
 from nas_lightning.reports.model_card import model_card
 from nas_lightning.training.classwise import classwise
+from nas_lightning.training.module import NetworkModule
 from tests import hostile
 from tests.conftest import composed
 
@@ -230,3 +235,70 @@ def test_a_matrix_too_wide_to_read_is_left_out_of_the_card(trained):
     card = model_card({**report, "classes": None, "classwise": wide}, "x")
     assert "| class 20 | 1 | 100.00 |" in card
     assert "true, predicted" not in card
+
+
+# --- rare classes
+
+
+def test_balanced_losses_are_those_of_a_slow_reference():
+    """sum_i w_y(i) l_i / sum_i w_y(i) with w_c = N / (classes * n_c), in a training and in both losses of a search."""
+    data = {"train": TrainData(Uneven(), balance=True), "search": SearchData(Uneven(), balance=True)}
+    logits, y = torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 0, 1, 2, 2, 0, 1, 0])
+
+    def expected(labels, smoothing):
+        total, weights = 0.0, 0.0
+        for z, label in zip(logits.double(), y.tolist(), strict=True):
+            w = [len(labels) / (3 * labels.count(c)) for c in range(3)]
+            share = [smoothing / 3 + (1 - smoothing) * (c == label) for c in range(3)]
+            total -= sum(w[c] * share[c] * math.log(z[c].exp() / z.exp().sum()) for c in range(3))
+            weights += w[label]
+        return total / weights
+
+    class Fixed(torch.nn.Module):
+        def forward(self, *_):
+            return logits
+
+    module = NetworkModule(Fixed(), torch.optim.SGD, label_smoothing=0.1, class_weights=data["train"].class_weights)
+    module.trainer = type("Trainer", (), {"is_last_batch": False})()
+    labels = [0] * 12 + [1] * 6 + [2] * 2
+    assert module.training_step((logits, y), 0).item() == pytest.approx(expected(labels, 0.1))
+    half = data["search"].splits.train.labels[data["search"].parts[0]].tolist()
+    assert len(half) == 10
+    assert {*half} == {0, 1, 2}
+    search = build_module(composed("space.C=4", "space.N=1", "run_dir=x"), 3, data["search"].class_weights)
+    search.halves.supernet = Fixed()
+    assert search.halves.loss_at((logits, y), {})[0].item() == pytest.approx(expected(half, 0.0))
+
+
+def test_a_class_without_training_images_has_a_finite_weight():
+    assert inverse_frequencies(torch.tensor([0, 0, 2]), 3).tolist() == pytest.approx([0.5, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Uneven(Fake):
+    """12, 6 and 2 training images of three classes."""
+
+    num_classes: int = 3
+    image_size: int = 8
+
+    def load(self, progress):
+        labels = torch.tensor([0] * 12 + [1] * 6 + [2] * 2)
+        images = Images(torch.zeros(20, 3, 8, 8, dtype=torch.uint8), labels, ("a", "b", "c"))
+        return Splits(images, images, (0.5,) * 3, (0.5,) * 3)
+
+
+def test_a_balanced_search_and_training_run(photos, toy, tmp_path):
+    small = (
+        "data.train_images=8",
+        "data.valid_images=8",
+        "trainer.max_epochs=2",
+        "data.batch_size=4",
+        "data.balance=true",
+    )
+    plain = toy("plain", *images(photos), *small[:-1])
+    balanced = toy("balanced", *images(photos), *small)
+    assert balanced["final"]["valid_loss"] != plain["final"]["valid_loss"]
+    report = evaluated(tmp_path, f"run={tmp_path / 'balanced'}", "data.balance=true", "trainer.max_epochs=1")
+    state = torch.load(tmp_path / "evaluation" / "found" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert report["config"]["data"]["balance"] is True
+    assert not any("class_weights" in name for name in state["state_dict"])

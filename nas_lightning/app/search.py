@@ -74,7 +74,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     data: SearchData = build_data(config)
     benchmark: Benchmark | None = build(config.benchmark)
     axes = build_epoch_axes(config)
-    module = build_module(config, data.num_classes)
+    module = build_module(config, data.num_classes, data.class_weights)
     check_optimizers(module)
     _check_together(config, data, axes, module)
     logged = LoggedRun.of(folder.path, folder.config, "search", {**job.choices, "method": method})

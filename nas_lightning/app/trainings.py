@@ -114,6 +114,7 @@ def _module(config: DictConfig, space: SearchSpace, genotype: Genotype, data: Da
         label_smoothing=recipe.label_smoothing,
         auxiliary_weight=recipe.auxiliary_weight,
         drop_path=recipe.drop_path,
+        class_weights=data.class_weights,
     )
     check_optimizers(module)
     return module

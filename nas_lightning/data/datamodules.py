@@ -47,6 +47,11 @@ class SizedDataModule(pl.LightningDataModule):
         """Pixels to which the short side of a test image is scaled before its centre is cut out; None for no such cut."""
         return None
 
+    @property
+    def class_weights(self) -> torch.Tensor | None:
+        """float32 [classes], of each class in the loss; None for the mean over images as they are."""
+        return None
+
     def _epoch(self) -> int:
         return 0 if self.trainer is None else self.trainer.current_epoch
 
@@ -56,10 +61,14 @@ class LoadedDataModule(SizedDataModule):
 
     dataset: Dataset
 
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int, num_workers: int, progress: bool) -> None:
+    def __init__(
+        self, dataset: Dataset, batch_size: int, seed: int, num_workers: int, progress: bool, balance: bool
+    ) -> None:
         super().__init__(dataset, batch_size, seed, num_workers)
         check_flag("data.progress", progress)
+        check_flag("data.balance", balance)
         self.progress = progress
+        self.balance = balance
 
     @property
     def normalisation(self) -> tuple[Colour, Colour]:
@@ -70,6 +79,16 @@ class LoadedDataModule(SizedDataModule):
     def classes(self) -> tuple[str, ...]:
         """Names of the labels; reads the images."""
         return self.splits.train.classes
+
+    @property
+    def class_weights(self) -> torch.Tensor | None:
+        """With `balance`, `inverse_frequencies` of the training part; reads the images then."""
+        return inverse_frequencies(self._train_labels, self.num_classes) if self.balance else None
+
+    @property
+    def _train_labels(self) -> torch.Tensor:
+        """int64, of the images that the weights are trained on."""
+        return self.splits.train.labels
 
     def prepare_data(self) -> None:
         """Download and decode; under DDP the first process does so while the others wait."""
@@ -138,6 +157,7 @@ class TrainData(LoadedDataModule):
 
     Args:
         cutout: even side of the cutout square in pixels; 0 for none.
+        balance: weight the classes in the loss, see `inverse_frequencies`.
         test_batch_size: of the test loader; batches are of nearly equal size up to this one.
         batch_size, seed, num_workers, progress: as for SearchData.
     """
@@ -151,8 +171,9 @@ class TrainData(LoadedDataModule):
         num_workers: int = 0,
         test_batch_size: int = 256,
         progress: bool = True,
+        balance: bool = False,
     ) -> None:
-        super().__init__(dataset, batch_size, seed, num_workers, progress)
+        super().__init__(dataset, batch_size, seed, num_workers, progress, balance)
         self.cutout = cutout_side(cutout)
         self.test_batch_size = at_least("data.test_batch_size", test_batch_size, 1)
 
@@ -177,6 +198,16 @@ class TrainData(LoadedDataModule):
 
     def test_dataloader(self) -> BatchLoader:
         return self.val_dataloader()
+
+
+def inverse_frequencies(labels_N: torch.Tensor, classes: int) -> torch.Tensor:
+    """float32 [classes]: N / (classes * n_c) for a class of n_c among the N images, counted as 1 where there is none.
+
+    The mean over the images is 1 where each class has some ("balanced" of scikit-learn). Cross entropy divides a batch's
+    weighted sum by the sum of its weights.
+    """
+    counts = torch.bincount(labels_N.cpu(), minlength=classes).clamp_min(1)
+    return (len(labels_N) / (classes * counts.double())).float()
 
 
 def at_least(setting: str, value: int, least: int) -> int:

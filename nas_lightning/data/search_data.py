@@ -64,6 +64,7 @@ class SearchData(LoadedDataModule):
         discrete_images: a larger number costs time each epoch; the accuracy's standard error is at most 0.5 / sqrt of it.
         num_workers: processes that decode images which do not fit in memory; unused otherwise.
         valid_batch_size: of the validation loader; batches are of nearly equal size up to this one.
+        balance: weight the classes in both losses by how rare they are in the training part, see `inverse_frequencies`.
         progress: show a bar while images are decoded.
     """
 
@@ -86,8 +87,9 @@ class SearchData(LoadedDataModule):
         num_workers: int = 0,
         valid_batch_size: int = 256,
         progress: bool = True,
+        balance: bool = False,
     ) -> None:
-        super().__init__(dataset, batch_size, seed, num_workers, progress)
+        super().__init__(dataset, batch_size, seed, num_workers, progress, balance)
         one_of("data.alpha_images", alpha_images, AlphaImages)
         one_of("data.split", split, SplitMode)
         one_of("data.valid_batch", valid_batch, ValidBatch)
@@ -163,6 +165,10 @@ class SearchData(LoadedDataModule):
         if self.split == "index":
             check_mixed(images.labels, halves)
         return halves
+
+    @property
+    def _train_labels(self) -> torch.Tensor:
+        return self.splits.train.labels[self.parts[0]]
 
     def split_record(self) -> dict[str, Any]:
         """What the report says about the images."""

@@ -22,7 +22,10 @@ class NetworkModule(pl.LightningModule):
     auxiliary_weight: of the auxiliary head's loss, where the network has such a head.
     drop_path: probability at the end of training that an edge's output is left out for an image, in [0, 1); it grows
         linearly, drop_path * epoch / epochs.
+    class_weights: float [classes], of each class in the training's losses; None for 1.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -33,6 +36,7 @@ class NetworkModule(pl.LightningModule):
         label_smoothing: float = 0.0,
         auxiliary_weight: float = 0.0,
         drop_path: float = 0.0,
+        class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         for key, value in (("label_smoothing", label_smoothing), ("drop_path", drop_path)):
@@ -45,6 +49,7 @@ class NetworkModule(pl.LightningModule):
         self.label_smoothing = label_smoothing
         self.auxiliary_weight = auxiliary_weight
         self.drop_path = drop_path
+        self.register_buffer("class_weights", class_weights, persistent=False)  # of the images, not of the network
         self._factories = optimizer, scheduler
         self.train_means, self.test_means = Means("train"), Means("test")
 
@@ -64,15 +69,18 @@ class NetworkModule(pl.LightningModule):
         x, y = batch
         output = self.network(x)
         logits, auxiliary = output if isinstance(output, tuple) else (output, None)
-        loss = F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)
+        loss = self._loss(logits, y)
         if auxiliary is not None:
-            loss = loss + self.auxiliary_weight * F.cross_entropy(auxiliary, y, label_smoothing=self.label_smoothing)
+            loss = loss + self.auxiliary_weight * self._loss(auxiliary, y)
         self.train_means.update(loss, logits, y)
         if self.trainer.is_last_batch:
             self.train_means.log(self)
             rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
             self.log("lr", rate, on_step=False, on_epoch=True, logger=False)
         return loss
+
+    def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(logits, y, self.class_weights, label_smoothing=self.label_smoothing)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x, y = batch
