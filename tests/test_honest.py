@@ -14,6 +14,7 @@ import nas_lightning
 from nas_lightning.app.axes import build_module
 from nas_lightning.app.evaluate import evaluate
 from nas_lightning.app.job import Job
+from nas_lightning.callbacks import BestWeights
 from nas_lightning.data import Fake, Folder, Images, SearchData, Splits, TrainData
 from nas_lightning.data.augment import normalise
 from nas_lightning.data.datamodules import inverse_frequencies
@@ -26,6 +27,7 @@ from nas_lightning.training.classwise import classwise
 from nas_lightning.training.module import NetworkModule
 from tests import hostile
 from tests.conftest import composed
+from tests.test_search import interrupt, rows
 
 SIDE = 8
 SMALL = (
@@ -174,6 +176,7 @@ def test_classwise_is_what_counting_by_hand_gives():
     recalls = [row[i] / sum(row) if sum(row) else None for i, row in enumerate(matrix)]
     assert got["recall"] == recalls
     assert recalls[2] is None
+    assert got["test_accuracy"] == sum(matrix[i][i] for i in range(4)) / 50
     assert got["balanced_accuracy"] == pytest.approx((recalls[0] + recalls[1] + recalls[3]) / 3)
     assert got["majority"] == {"class": 0, "share": max(got["images"]) / 50}
 
@@ -302,3 +305,85 @@ def test_a_balanced_search_and_training_run(photos, toy, tmp_path):
     state = torch.load(tmp_path / "evaluation" / "found" / "checkpoints" / "last.ckpt", weights_only=True)
     assert report["config"]["data"]["balance"] is True
     assert not any("class_weights" in name for name in state["state_dict"])
+
+
+# --- the best epoch by validation
+
+
+BEST = (
+    "data.valid_fraction=0.25",
+    "trainer.max_epochs=5",
+    "recipe.optimizer.lr=0.5",
+    f"genotype='{hostile.ARCHITECTURE}'",
+)
+"""Of a rate at which the last epoch is not the best."""
+
+
+@pytest.fixture(scope="module")
+def best(photos, tmp_path_factory):
+    """The folder of a training with validation images."""
+    place = tmp_path_factory.mktemp("best")
+    evaluated(place, *BEST, *images(photos))
+    return place / "evaluation"
+
+
+def test_validation_images_are_held_out_of_the_training_ones_and_always_the_same():
+    data, again = (TrainData(Fake(image_size=8), valid_fraction=0.25, seed=seed) for seed in (0, 1))
+    train, valid = (part.tolist() for part in data.parts)
+    assert sorted(train + valid) == [*range(512)]
+    assert len(valid) == 128
+    assert [part.tolist() for part in again.parts] == [train, valid]
+    assert len(torch.cat([y for _, y in data.val_dataloader()])) == 128
+    assert sum(len(y) for _, y in data.train_dataloader()) == 384
+    assert len(torch.cat([y for _, y in data.test_dataloader()])) == 128
+    assert data.split_record() == {"mode": "train/test", "train_images": 384, "valid_images": 128, "test_images": 128}
+
+
+def test_the_best_epoch_by_validation_is_kept_and_tested_once(photos, best):
+    report, lines = json.loads((best / "report.json").read_text()), rows(best / "found")
+    accuracies = [float(line["validation_accuracy"]) for line in lines]
+    assert not any("test" in column for column in lines[0])
+    epoch = accuracies.index(max(accuracies))
+    assert epoch < len(lines) - 1
+    assert (report["best_epoch"], report["validation_accuracy"]) == (epoch, accuracies[epoch])
+    assert report["train_accuracy"] == float(lines[epoch]["train_accuracy"])
+    network, mean_std = nas_lightning.load(best), [tuple(each) for each in report["normalisation"]]
+    splits = Folder(str(photos), test_fraction=0.3, cache=None).load(False)
+    valid = splits.train.subset(
+        TrainData(Folder(str(photos), test_fraction=0.3, cache=None), valid_fraction=0.25).parts[1]
+    )
+    for part, accuracy in ((valid, accuracies[epoch]), (splits.test, report["test_accuracy"])):
+        hits = network(normalise(part.pixels, *mean_std)).argmax(1) == part.labels
+        assert hits.float().mean().item() == pytest.approx(accuracy)
+    assert report["selection"] == "test accuracy of the best validated epoch"
+    assert f"(epoch {epoch + 1}, the best by validation accuracy, 12 images)" in (best / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_an_interrupted_training_keeps_the_same_best_epoch(after, photos, best, tmp_path, monkeypatch):
+    interrupt(monkeypatch, epoch=after)
+    with pytest.raises(SystemExit):
+        evaluated(tmp_path, *BEST, *images(photos))
+    resumed, whole = evaluated(tmp_path, *BEST, *images(photos)), json.loads((best / "report.json").read_text())
+    for key in ("best_epoch", "validation_accuracy", "test_accuracy", "train_accuracy", "classwise"):
+        assert resumed[key] == whole[key]
+    assert rows(tmp_path / "evaluation" / "found") == rows(best / "found")
+    ours, theirs = (torch.load(place / "found" / "weights.pt") for place in (tmp_path / "evaluation", best))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_the_first_of_equally_good_epochs_is_kept():
+    best, module = BestWeights("accuracy"), torch.nn.Linear(1, 1)
+    for epoch, accuracy in enumerate((0.2, 0.5, 0.5, 0.4)):
+        torch.nn.init.constant_(module.weight, epoch)
+        trainer = type(
+            "Trainer", (), {"callback_metrics": {"accuracy": torch.tensor(accuracy)}, "current_epoch": epoch}
+        )
+        best.on_train_epoch_end(trainer, module)
+    assert (best.epoch, best.value, best.weights["weight"].item()) == (1, 0.5, 1.0)
+
+
+@pytest.mark.parametrize(("fraction", "sentence"), [(0.001, "holds 1 of 512 training"), (1, "valid_fraction=1 is no")])
+def test_no_validation_part_is_one_sentence(fraction, sentence):
+    with pytest.raises(UserError, match=sentence):
+        TrainData(Fake(image_size=8), valid_fraction=fraction).setup("fit")

@@ -16,9 +16,10 @@ from nas_lightning.app.provenance import provenance
 from nas_lightning.app.search import totals
 from nas_lightning.app.unseen import check_unseen
 from nas_lightning.build import build
-from nas_lightning.callbacks import Owned
+from nas_lightning.callbacks import BestWeights, Owned
 from nas_lightning.data import ImageNetData, TrainData
 from nas_lightning.genotypes.base import Genotype
+from nas_lightning.records.epochs import Row
 from nas_lightning.records.files import write_text_atomically
 from nas_lightning.records.folder import RunFolder
 from nas_lightning.reports.cells import draw_cell
@@ -47,36 +48,56 @@ def train_all(
     modules = {name: _module(config, space, genotype, data) for name, genotype in candidates.items()}
     runs = {name: LoggedRun.of(folder.path / name, folder.config, "train", job.choices) for name in candidates}
     checkpoints = {name: Checkpoints.of(folder, folder.path / name) for name in candidates}
-    trainers = {name: make_trainer(config, run, checkpoints[name], [Owned(job.lock)]) for name, run in runs.items()}
+    best = {name: [BestWeights("validation_accuracy")] if data.valid_fraction else [] for name in candidates}
+    trainers = {
+        name: make_trainer(config, run, checkpoints[name], [Owned(job.lock), *best[name]]) for name, run in runs.items()
+    }
     split = data.split_record() | _caution(config, job, data)
     last = {name: each.newest() for name, each in checkpoints.items()}
     folder.write_config()
     write_text_atomically(folder.path / "genotype.json", candidates["found"].to_json() + "\n")
     draw_cell(candidates["found"], folder.path / "cell")
-    tested = {}
+    by_class = {}
     for name, module in modules.items():
         log.info("Training the network in %s.", folder.path / name)
         rows = fit(trainers[name], folder.path / name, last[name], module, data)
-        tested[name] = _tested(trainers[name], module, data)
-        networks[name] |= {
-            "test_accuracy": rows[-1]["test_accuracy"],
-            "train_accuracy": rows[-1]["train_accuracy"],
-            "balanced_accuracy": tested[name].pop("balanced_accuracy"),
-            **totals(rows),
-        }
+        numbers, by_class[name] = _numbers(rows, best[name], trainers[name], module, data)
+        networks[name] |= numbers
     interface = Interface(data.image_size, kept_names(data.classes), data.normalisation, data.resize)
     save_weights(modules["found"].network, folder.path, interface)
     for each in checkpoints.values():
         each.drop_previous()  # before the report, after which nobody looks into the folder again
+    chosen = "best validated" if data.valid_fraction else "last"
     return {
-        "selection": "test accuracy of the last epoch",
+        "selection": f"test accuracy of the {chosen} epoch",
         "split": split,
         "normalisation": interface.normalisation,
         "classes": interface.classes,
         "resize": interface.resize,
-        "classwise": tested["found"],
+        "classwise": by_class["found"],
         **provenance(trainers["found"].strategy.root_device),
     }
+
+
+def _numbers(
+    rows: list[Row], best: list[BestWeights], trainer: pl.Trainer, module: NetworkModule, data: Data
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the report says of a trained network, and that by class. `module` has the weights that are kept then: the last
+    epoch's, or those of `best`."""
+    row, validated = rows[-1], {}
+    for each in best:
+        module.load_state_dict(each.weights)
+        row, validated = rows[each.epoch], {"validation_accuracy": each.value, "best_epoch": each.epoch}
+    tested = _tested(trainer, module, data)
+    accuracy, balanced = tested.pop("test_accuracy"), tested.pop("balanced_accuracy")
+    numbers = {
+        "test_accuracy": row.get("test_accuracy", accuracy),  # not in the rows where these are of validation images
+        "train_accuracy": row["train_accuracy"],
+        "balanced_accuracy": balanced,
+        **validated,
+        **totals(rows),
+    }
+    return numbers, tested
 
 
 def _tested(trainer: pl.Trainer, module: NetworkModule, data: Data) -> dict[str, Any]:
@@ -115,6 +136,7 @@ def _module(config: DictConfig, space: SearchSpace, genotype: Genotype, data: Da
         auxiliary_weight=recipe.auxiliary_weight,
         drop_path=recipe.drop_path,
         class_weights=data.class_weights,
+        validates="validation" if data.valid_fraction else "test",
     )
     check_optimizers(module)
     return module

@@ -16,6 +16,7 @@ _SHOWN = {
     "discrete_accuracy": ("discretised accuracy", "{:.1%}"),
     "table": ("table", "{:.2f}"),
     "train_accuracy": ("train", "{:.1%}"),
+    "validation_accuracy": ("validation", "{:.1%}"),
     "test_accuracy": ("test", "{:.1%}"),
 }
 

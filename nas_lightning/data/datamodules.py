@@ -9,6 +9,7 @@ import torch
 from nas_lightning.data.augment import Transform
 from nas_lightning.data.images import Colour, Dataset, ImageSet, Splits, check_splits
 from nas_lightning.data.loader import BatchLoader, Order
+from nas_lightning.data.split import check_fraction, held_out_indices
 from nas_lightning.errors import UserError, check_flag, is_whole
 
 
@@ -25,6 +26,8 @@ class SizedDataModule(pl.LightningDataModule):
     """What all data modules share: sizes known before any image is read, and the trainer's epoch."""
 
     dataset: _Sizes
+    valid_fraction: float | None = None
+    """Share of the training images that a training is validated on after each epoch; None: the test images."""
 
     def __init__(self, dataset: _Sizes, batch_size: int, seed: int, num_workers: int) -> None:
         super().__init__()
@@ -153,9 +156,11 @@ class LoadedDataModule(SizedDataModule):
 
 
 class TrainData(LoadedDataModule):
-    """All training images, augmented, for training from scratch; the test images for validation and test.
+    """The training images, augmented, for training from scratch; validation and test images as they are.
 
     Args:
+        valid_fraction: share of the training images that is held out for validation, always the same ones; None: there the
+            test images are the validation images too, and all others are trained on.
         cutout: even side of the cutout square in pixels; 0 for none.
         balance: weight the classes in the loss, see `inverse_frequencies`.
         test_batch_size: of the test loader; batches are of nearly equal size up to this one.
@@ -172,32 +177,60 @@ class TrainData(LoadedDataModule):
         test_batch_size: int = 256,
         progress: bool = True,
         balance: bool = False,
+        valid_fraction: float | None = None,
     ) -> None:
         super().__init__(dataset, batch_size, seed, num_workers, progress, balance)
+        if valid_fraction is not None:
+            check_fraction("data.valid_fraction", valid_fraction)
+        self.valid_fraction = valid_fraction
         self.cutout = cutout_side(cutout)
         self.test_batch_size = at_least("data.test_batch_size", test_batch_size, 1)
 
+    @cached_property
+    def parts(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """int64 indices of the training images that are trained on and of those for validation, of which there may be none."""
+        count = len(self.splits.train)
+        if self.valid_fraction is None:
+            return torch.arange(count), torch.arange(0)
+        return held_out_indices(count, self.valid_fraction)
+
+    @property
+    def _train_labels(self) -> torch.Tensor:
+        return self.splits.train.labels[self.parts[0]]
+
     def split_record(self) -> dict[str, Any]:
         """What the report says about the split."""
-        return {"mode": "train/test", "train_images": len(self._train_images), "test_images": len(self._test_images)}
+        train, valid = self.parts
+        validated = {} if self.valid_fraction is None else {"valid_images": len(valid)}
+        return {"mode": "train/test", "train_images": len(train), **validated, "test_images": len(self._test_images)}
 
     def setup(self, stage: str) -> None:
-        if len(self._train_images) < 2 or len(self._test_images) < 2:
+        train, valid = self.parts
+        if len(train) < 2 or len(self._test_images) < 2:
             raise UserError(
-                f"dataset {self.dataset.name} has {len(self._train_images)} training and {len(self._test_images)} test "
-                "images, but each needs 2; add images or change dataset.test_fraction."
+                f"dataset {self.dataset.name} has {len(train)} training and {len(self._test_images)} test images, but each "
+                "needs 2; add images or change dataset.test_fraction or data.valid_fraction."
+            )
+        if self.valid_fraction is not None and len(valid) < 2:
+            raise UserError(
+                f"data.valid_fraction={self.valid_fraction} holds {len(valid)} of {len(train) + len(valid)} training images "
+                "out, but validation needs 2; raise it, or set null."
             )
 
     def train_dataloader(self) -> BatchLoader:
-        images, augmented = self._train_images, self._transform(augment=True, cutout=self.cutout)
-        return self._loader(images, torch.arange(len(images)), self.batch_size, augmented, "train", "shuffled")
+        augmented = self._transform(augment=True, cutout=self.cutout)
+        return self._loader(self._train_images, self.parts[0], self.batch_size, augmented, "train", "shuffled")
 
     def val_dataloader(self) -> BatchLoader:
-        images, plain = self._test_images, self._transform(augment=False)
-        return self._loader(images, torch.arange(len(images)), self.test_batch_size, plain, "test", "sequential")
+        if self.valid_fraction is None:
+            return self.test_dataloader()
+        return self._plain_loader(self._train_images, self.parts[1], "validation")
 
     def test_dataloader(self) -> BatchLoader:
-        return self.val_dataloader()
+        return self._plain_loader(self._test_images, torch.arange(len(self._test_images)), "test")
+
+    def _plain_loader(self, images: ImageSet, part: torch.Tensor, role: str) -> BatchLoader:
+        return self._loader(images, part, self.test_batch_size, self._transform(augment=False), role, "sequential")
 
 
 def inverse_frequencies(labels_N: torch.Tensor, classes: int) -> torch.Tensor:

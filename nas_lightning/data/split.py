@@ -16,7 +16,7 @@ SplitMode = Literal["seed", "index", "file"]
 # Of so few images a class can be missing in one part by chance.
 _EXPECTED_IMAGES = 2
 
-# Held-out test images must never move between the training and the test side, so no run seed enters here.
+# Held-out images must never move between the training and the other side, so no run seed enters here.
 _HOLD_OUT_SEED = 0
 
 
@@ -111,8 +111,14 @@ def hold_out(images: ImageSet, fraction: float) -> tuple[ImageSet, ImageSet]:
     A smaller fraction of the same images is a part of a larger one.
     """
     check_fraction("dataset.test_fraction", fraction)
-    test, train = split_indices(len(images), fraction, "seed", _HOLD_OUT_SEED)
-    return images.subset(train.sort().values), images.subset(test.sort().values)
+    train, test = held_out_indices(len(images), fraction)
+    return images.subset(train), images.subset(test)
+
+
+def held_out_indices(count: int, fraction: float) -> tuple[Tensor, Tensor]:
+    """Indices 0..count-1 that are kept and that are held out, round(count * fraction), each in order; always the same."""
+    held_out, kept = split_indices(count, fraction, "seed", _HOLD_OUT_SEED)
+    return kept.sort().values, held_out.sort().values
 
 
 def fingerprint(indices: Tensor) -> str:

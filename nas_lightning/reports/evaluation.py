@@ -69,7 +69,12 @@ def _table(report: Mapping[str, Any]) -> Table:
 def _held_against(report: Mapping[str, Any]) -> list[str]:
     """What stands beside the accuracies in words."""
     majority, recalls = report["classwise"]["majority"], report["classwise"]["recall"]
-    sentences = [
+    sentences = []
+    best = {name: network["best_epoch"] + 1 for name, network in report["networks"].items() if "best_epoch" in network}
+    if best:
+        epochs = ", ".join(f"{name.replace('_', ' ')} {epoch}" for name, epoch in best.items())
+        sentences.append(f"Tested once, with the weights of the epoch that is best on the validation images: {epochs}.")
+    sentences += [
         f"{100 * majority['share']:.2f} % of the test images are of the class {class_name(report, majority['class'])}: what "
         "always answering it would give."
     ]

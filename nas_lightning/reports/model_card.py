@@ -23,13 +23,13 @@ scratch with nas_lightning.
 
 | | |
 | --- | --- |
-| test accuracy | {accuracy:.2f} % (last epoch, {test_images:,} images) |
+| test accuracy | {accuracy:.2f} % ({epoch}, {test_images:,} images) |
 | always answering {majority} | {majority_share:.2f} %, its share of the test images |
 | mean recall over classes | {balanced_accuracy:.2f} % |
-| training accuracy | {train_accuracy:.2f} % (last epoch, augmented) |
+| training accuracy | {train_accuracy:.2f} % (the same epoch, augmented) |
 | parameters | {params:,} |
 | multiply-adds | {macs:,} for one image of {side}x{side} (convolutions and linear layers) |
-| training images | {train_images:,} |
+| training images | {train_images:,}{validation} |
 | images | {reading}, RGB in [0, 1], less the mean {mean}, over the standard deviation {std}, each per channel |
 | classes | {classes} |
 | recipe | {recipe}, {epochs} epochs, batch {batch}, seed {seed} |
@@ -59,6 +59,7 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
     noise = "The architecture holds `noise` operations: the same image gets other logits each time. "
     architecture = visible(report["architecture"]).replace("`", "'")
     texts = ("dataset", "device")
+    best, valid = report.get("best_epoch"), report["split"].get("valid_images")
     caution, tested = report["split"].get("caution"), report["classwise"]
     side, resize, names = report["image_size"], report.get("resize"), report.get("classes")
     square = f"the largest centred square scaled to {side}x{side}"
@@ -67,6 +68,10 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
         title=markdown(f"{report['space']} network for {report['dataset']}"),
         architecture=architecture,
         accuracy=100 * report["test_accuracy"],
+        epoch="last epoch" if best is None else f"epoch {best + 1}, the best by validation accuracy",
+        validation=""
+        if valid is None
+        else f", and {valid:,} for validation ({100 * report['validation_accuracy']:.2f} %)",
         train_accuracy=100 * report["train_accuracy"],
         test_images=report["split"]["test_images"],
         train_images=report["split"]["train_images"],

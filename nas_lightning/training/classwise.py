@@ -13,9 +13,10 @@ MOST_RECALLS, MOST_CONFUSED = 1_000, 64
 def classwise(predicted_N: Tensor, labels_N: Tensor, classes: int) -> dict[str, Any]:
     """By class, of int64 class indices: what report.json keeps.
 
-    images: of each class. recall: share of them that are recognised, None for a class without any; both None where there are
-    more than MOST_RECALLS classes. balanced_accuracy: mean of those recalls. majority: the most frequent class, and its share
-    of the images. confusion: [true class][predicted class] -> number of images; None above MOST_CONFUSED classes.
+    test_accuracy: share of all images that are recognised. images: of each class. recall: share of them that are recognised,
+    None for a class without any; both None where there are more than MOST_RECALLS classes. balanced_accuracy: mean of those
+    recalls. majority: the most frequent class, and its share of the images. confusion: [true class][predicted class] -> number
+    of images; None above MOST_CONFUSED classes.
     """
     images_C = torch.bincount(labels_N, minlength=classes)
     right_C = torch.bincount(labels_N[predicted_N == labels_N], minlength=classes)
@@ -27,6 +28,7 @@ def classwise(predicted_N: Tensor, labels_N: Tensor, classes: int) -> dict[str, 
     return {
         "images": images_C.tolist() if classes <= MOST_RECALLS else None,
         "recall": recalls if classes <= MOST_RECALLS else None,
+        "test_accuracy": int(right_C.sum()) / len(labels_N),
         "balanced_accuracy": sum(known) / len(known),
         "majority": {"class": int(images_C.argmax()), "share": int(images_C.max()) / len(labels_N)},
         "confusion": matrix,

@@ -1,5 +1,7 @@
 """The training of a found architecture from scratch, as a LightningModule."""
 
+from typing import Literal
+
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
@@ -16,7 +18,9 @@ Batch = tuple[Tensor, Tensor]
 
 
 class NetworkModule(pl.LightningModule):
-    """Ordinary training of one network from scratch. A batch is (x [B, 3, H, W], y [B]); validation is the test split.
+    """Ordinary training of one network from scratch. A batch is (x [B, 3, H, W], y [B]).
+
+    validates: what the validation loop's images are, and the columns of metrics.csv begin with: "test" or "validation".
 
     label_smoothing: share of the label's weight that is spread over all classes, in [0, 1); in training only.
     auxiliary_weight: of the auxiliary head's loss, where the network has such a head.
@@ -37,6 +41,7 @@ class NetworkModule(pl.LightningModule):
         auxiliary_weight: float = 0.0,
         drop_path: float = 0.0,
         class_weights: Tensor | None = None,
+        validates: Literal["test", "validation"] = "test",
     ) -> None:
         super().__init__()
         for key, value in (("label_smoothing", label_smoothing), ("drop_path", drop_path)):
@@ -51,7 +56,7 @@ class NetworkModule(pl.LightningModule):
         self.drop_path = drop_path
         self.register_buffer("class_weights", class_weights, persistent=False)  # of the images, not of the network
         self._factories = optimizer, scheduler
-        self.train_means, self.test_means = Means("train"), Means("test")
+        self.train_means, self.validation_means = Means("train"), Means(validates)
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
         optimizer_factory, scheduler_factory = self._factories
@@ -85,8 +90,8 @@ class NetworkModule(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x, y = batch
         logits = self.network(x)
-        self.test_means.update(F.cross_entropy(logits, y), logits, y)
-        self.test_means.log(self)
+        self.validation_means.update(F.cross_entropy(logits, y), logits, y)
+        self.validation_means.log(self)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
         """(predicted class [B], its true one [B])."""
