@@ -3,12 +3,16 @@
 import json
 import logging
 import math
+import time
 from dataclasses import dataclass
+from urllib.error import URLError
 
 import pytest
 import torch
 import yaml
 from PIL import Image
+from torchvision.models import RegNet_Y_400MF_Weights, ResNet18_Weights, ShuffleNet_V2_X0_5_Weights, get_model
+from torchvision.ops import StochasticDepth
 
 import nas_lightning
 from nas_lightning.app.axes import build_module
@@ -21,10 +25,12 @@ from nas_lightning.data.datamodules import inverse_frequencies
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.nb201 import parse_nb201
 from nas_lightning.records.received import received_json
-from nas_lightning.reports.evaluation import print_evaluation
+from nas_lightning.reports.evaluation import better, print_evaluation
 from nas_lightning.reports.model_card import model_card
 from nas_lightning.training.classwise import classwise
+from nas_lightning.training.latency import latencies
 from nas_lightning.training.module import NetworkModule
+from nas_lightning.training.references import reference_cost, reference_names, reference_network
 from tests import hostile
 from tests.conftest import composed
 from tests.test_search import interrupt, rows
@@ -387,3 +393,136 @@ def test_the_first_of_equally_good_epochs_is_kept():
 def test_no_validation_part_is_one_sentence(fraction, sentence):
     with pytest.raises(UserError, match=sentence):
         TrainData(Fake(image_size=8), valid_fraction=fraction).setup("fit")
+
+
+# --- beside networks of torchvision
+
+SHUFFLENET = "shufflenet_v2_x0_5"
+
+
+@pytest.mark.parametrize("given", [[SHUFFLENET, "vgg11", "vgg11"], f"{SHUFFLENET}, vgg11"])
+def test_references_are_a_list_or_a_text_of_names(given):
+    assert reference_names(given, pretrained=False, train=True) == (SHUFFLENET, "vgg11")
+    assert reference_names(True, pretrained=False, train=True) == reference_names(False, False, True) == ()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (("baselines=[resnet19]",), "torchvision, which has no 'resnet19' .* such as resnet1"),
+        (("baselines=[resnet18,MobileNet_v3]",), "no 'MobileNet_v3' .* mobilenet_v3_small"),
+        (("baselines=[]",), "baselines must be true or false, or names"),
+        (("baselines=3",), "baselines must be true or false, or names"),
+        (("baselines=[fasterrcnn_resnet50_fpn]",), "has no 'fasterrcnn_resnet50_fpn' for classification"),
+        (("baselines=[resnet18]", "train=false"), "add train=true"),
+        (("baselines=true", "pretrained=true"), "name some, as in baselines="),
+        (("baselines=[resnet18]", "pretrained=maybe"), "pretrained must be true or false"),
+        (
+            ("baselines=[vit_b_16]",),
+            "images of 8 pixels do not pass through torchvision's vit_b_16 .*Wrong image height",
+        ),
+    ],
+)
+def test_references_that_cannot_be_had_are_one_sentence(overrides, sentence, photos, tmp_path):
+    with pytest.raises(UserError, match=sentence) as raised:
+        evaluated(tmp_path, f"genotype='{hostile.ARCHITECTURE}'", *images(photos), *overrides)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_references_cost_what_torchvision_says():
+    for name, weights in (("resnet18", ResNet18_Weights.DEFAULT), ("regnet_y_400mf", RegNet_Y_400MF_Weights.DEFAULT)):
+        cost = reference_cost(name, 1000, 224)
+        assert cost.params == weights.meta["num_params"]
+        assert cost.macs / 1e9 == pytest.approx(weights.meta["_ops"], abs=6e-3)
+
+
+def test_pretrained_weights_are_all_but_the_last_layers(monkeypatch):
+    torch.manual_seed(1)
+    fetched = get_model(SHUFFLENET, weights=None).state_dict()
+    monkeypatch.setattr(ShuffleNet_V2_X0_5_Weights, "get_state_dict", lambda *_, **__: fetched)
+    torch.manual_seed(0)
+    started = get_model(SHUFFLENET, weights=None, num_classes=3).state_dict()
+    torch.manual_seed(0)
+    network = reference_network(SHUFFLENET, 3, pretrained=True)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, (started if name.startswith("fc.") else fetched)[name])
+
+    def unreachable(*_, **__):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(ShuffleNet_V2_X0_5_Weights, "get_state_dict", unreachable)
+    with pytest.raises(
+        UserError, match=r"cannot be fetched \(.*no route to host.*put https://.*pth into .*pretrained=false"
+    ):
+        reference_network(SHUFFLENET, 3, pretrained=True)
+
+
+def test_a_reference_is_trained_beside_the_found_network_and_resumes(photos, tmp_path, monkeypatch, capsys):
+    asked = (f"genotype='{hostile.ARCHITECTURE}'", *images(photos), f"baselines=[{SHUFFLENET}]")
+    whole = evaluated(tmp_path, *asked, folder="whole")
+    printed = capsys.readouterr().out
+    interrupt(monkeypatch, epoch=1)
+    with pytest.raises(SystemExit):
+        evaluated(tmp_path, *asked, folder="stopped")
+    resumed = evaluated(tmp_path, *asked, folder="stopped")
+    for name, network in whole["networks"].items():
+        assert resumed["networks"][name]["test_accuracy"] == network["test_accuracy"]
+        assert rows(tmp_path / "stopped" / name) == rows(tmp_path / "whole" / name)
+        assert network["latency_ms"] > 0
+    assert [*whole["networks"]] == ["found", SHUFFLENET]
+    size = (tmp_path / "whole" / "found" / "weights.pt").stat().st_size
+    assert whole["networks"]["found"]["file_bytes"] == pytest.approx(size, abs=3_000)  # its texts
+    assert whole["networks"][SHUFFLENET]["params"] == sum(
+        p.numel() for p in reference_network(SHUFFLENET, 3, False).parameters()
+    )
+    assert "made for images of 224 pixels" in printed
+    card = (tmp_path / "whole" / "MODEL_CARD.md").read_text()
+    assert f"| {SHUFFLENET} | {100 * whole['networks'][SHUFFLENET]['test_accuracy']:.2f} |" in card
+
+
+def test_a_better_reference_is_said_to_be(trained, capsys):
+    report = json.loads((trained / "report.json").read_text())
+    found = {**report["networks"]["found"], "test_accuracy": 0.5, "params": 1_000, "macs": 2_000}
+    other = {**found, "test_accuracy": 0.75, "params": 9_000, "macs": 3_000}
+    report["networks"] = {"found": found, "resnet18": other, "vgg11": {**found, "test_accuracy": 0.5}}
+    (sentence,) = better(report)
+    assert sentence.startswith(
+        "resnet18 is better than the found network: 75.00 % against 50.00 %, some 3 of 12 test images"
+    )
+    assert "9 times the parameters and 1.5 times the multiply-adds" in sentence
+    print_evaluation(report, trained / "report.json", None)
+    assert sentence in capsys.readouterr().out
+    assert sentence in model_card(report, "x")
+    report["networks"]["resnet18"] = {**other, "test_accuracy": 0.4}
+    assert better(report) == []
+
+
+def test_latency_is_the_median_of_single_images_on_one_thread():
+    class Slow(torch.nn.Module):
+        def __init__(self, seconds):
+            super().__init__()
+            self.calls, self.seconds = [], seconds
+
+        def forward(self, x):
+            self.calls.append((tuple(x.shape), torch.get_num_threads(), self.training))
+            time.sleep(10 * self.seconds if len(self.calls) % 10 == 1 else self.seconds)  # outliers do not count
+            return x
+
+    threads = torch.get_num_threads()
+    slow, fast = Slow(0.004), Slow(0.001)
+    got = latencies({"slow": slow, "fast": fast}, 8)
+    assert {*slow.calls} == {((1, 3, 8, 8), 1, False)}
+    assert 4 <= got["slow"] < 40
+    assert 1 <= got["fast"] < got["slow"]
+    assert torch.get_num_threads() == threads
+
+
+def test_torchvisions_own_stochastic_depth_is_kept():
+    network = reference_network("efficientnet_b0", 3, pretrained=False)
+    before = [each.p for each in network.modules() if isinstance(each, StochasticDepth)]
+    module = NetworkModule(network, torch.optim.SGD)
+    module.trainer = type("Trainer", (), {"max_epochs": 6, "current_epoch": 3})()
+    module.on_train_epoch_start()
+    assert before == [each.p for each in network.modules() if isinstance(each, StochasticDepth)]
+    assert max(before) > 0

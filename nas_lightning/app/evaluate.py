@@ -5,6 +5,7 @@ import logging
 import os
 import re
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from nas_lightning.spaces import SearchSpace
 from nas_lightning.tabular import Benchmark, sources_of
 from nas_lightning.training.cost import network_cost
 from nas_lightning.training.export import check_export, export_network
+from nas_lightning.training.references import described, reference_cost, reference_names, reference_network
 
 log = logging.getLogger("nas_lightning")
 
@@ -44,12 +46,12 @@ _IS_PATH = re.compile(r"[^|()\[\]{}'\"\n]*(/[^|()\[\]{}'\"\n]*|\.[A-Za-z]\w{0,9}
 def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     """Score the architecture of `config.run` or `config.genotype`; returns the report.
 
-    With config.train it is trained, beside the space's baselines (a random architecture, a collapsed one) with
-    config.baselines, each in a folder of its own, and the test accuracies of the last epoch are compared. A finished
+    With config.train it is trained, beside the space's baselines (a random architecture, a collapsed one) or the networks of
+    torchvision that config.baselines asks for, each in a folder of its own, and the test accuracies are compared. A finished
     training in the same folder is skipped in a sweep (None), exported with config.export, and a UserError otherwise;
     scores alone are simply looked up again. Without config.train no image is read.
     """
-    _check(config)
+    references = _check(config)
     check_settings(config, job.overrides)
     dataset = _take_dataset_of_run(config, job)
     folder = RunFolder.of(config, job.overrides)
@@ -65,25 +67,20 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     found = _genotype(config, space)
     _check_unchanged(found, folder.path)
     drawn = torch.Generator().manual_seed(config.seed)
-    candidates = {"found": found, **(space.baselines(drawn) if config.train and config.baselines else {})}
+    candidates = {"found": found, **(space.baselines(drawn) if config.train and config.baselines is True else {})}
     benchmark: Benchmark | None = build(config.benchmark)
     data: TrainData | ImageNetData = build_data(config)
     networks = {name: _described(config, space, genotype, data, benchmark) for name, genotype in candidates.items()}
+    networks |= {name: _of_torchvision(config, name, data) for name in references}
     training: dict[str, Any] = {"selection": "table only", **provenance(torch.device("cpu"))}
     if config.train:
-        training = train_all(config, job, folder, space, candidates, data, networks)
+        makers = {name: partial(space.network, genotype, data.num_classes) for name, genotype in candidates.items()}
+        others = {name: partial(reference_network, name, data.num_classes, config.pretrained) for name in references}
+        training = train_all(config, job, folder, found, makers, others, data, networks)
     else:
         folder.write_config()
     report = {
-        "schema": 1,
-        "kind": "evaluation",
-        "experiment": str(config.name),
-        **{group: job.choices.get(group) for group in ("space", "recipe")},
-        "dataset": dataset,
-        "num_classes": data.num_classes,
-        "image_size": data.image_size,
-        "seed": config.seed,
-        "overrides": job.overrides,
+        **_asked_for(config, job, dataset, data),
         "genotype": json.loads(found.to_json()),
         **networks["found"],
         "table": sources_of(benchmark),
@@ -101,6 +98,21 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     return report
 
 
+def _asked_for(config: DictConfig, job: Job, dataset: str | None, data: TrainData | ImageNetData) -> dict[str, Any]:
+    """The part of the report that is known before anything is counted or trained."""
+    return {
+        "schema": 1,
+        "kind": "evaluation",
+        "experiment": str(config.name),
+        **{group: job.choices.get(group) for group in ("space", "recipe")},
+        "dataset": dataset,
+        "num_classes": data.num_classes,
+        "image_size": data.image_size,
+        "seed": config.seed,
+        "overrides": job.overrides,
+    }
+
+
 def _described(
     config: DictConfig,
     space: SearchSpace,
@@ -113,9 +125,14 @@ def _described(
     return {"architecture": str(genotype), **asdict(cost), "scores": look_up(benchmark, genotype)}
 
 
-def _check(config: DictConfig) -> None:
-    for key in ("train", "baselines"):
-        check_flag(key, config[key])
+def _of_torchvision(config: DictConfig, name: str, data: TrainData | ImageNetData) -> dict[str, Any]:
+    cost = reference_cost(name, data.num_classes, data.image_size)
+    return {"architecture": described(name, config.pretrained), **asdict(cost), "scores": {}}
+
+
+def _check(config: DictConfig) -> tuple[str, ...]:
+    """UserError for settings that cannot be meant; returns the networks of torchvision that are named."""
+    check_flag("train", config.train)
     if config.mac_limit is not None and not is_number(config.mac_limit):
         raise UserError(
             f"mac_limit must be a number of multiply-adds, or null for no warning, got {config.mac_limit!r}."
@@ -132,6 +149,8 @@ def _check(config: DictConfig) -> None:
     check_run_settings(config)
     if config.trainer.get("strategy") is not None:
         raise UserError("trainer=ddp is for searches: a network is trained on one device; use trainer=default.")
+    asked: Any = OmegaConf.to_container(config)
+    return reference_names(asked["baselines"], config.pretrained, config.train)
 
 
 def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:

@@ -1,12 +1,14 @@
 """The trainings of an evaluation: every network from scratch by one recipe, and its numbers on the test images."""
 
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
+from torch import nn
 
 from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.fit import check_optimizers, fit, make_trainer
@@ -23,46 +25,56 @@ from nas_lightning.records.epochs import Row
 from nas_lightning.records.files import write_text_atomically
 from nas_lightning.records.folder import RunFolder
 from nas_lightning.reports.cells import draw_cell
-from nas_lightning.spaces import SearchSpace
 from nas_lightning.training.classwise import classwise
-from nas_lightning.training.export import save_weights
+from nas_lightning.training.export import file_bytes, save_weights
 from nas_lightning.training.interface import Interface, kept_names
+from nas_lightning.training.latency import WORDS as LATENCY
+from nas_lightning.training.latency import latencies
 from nas_lightning.training.module import NetworkModule
 
 log = logging.getLogger("nas_lightning")
 
 Data = TrainData | ImageNetData
+Maker = Callable[[], nn.Module]
 
 
 def train_all(
     config: DictConfig,
     job: Job,
     folder: RunFolder,
-    space: SearchSpace,
-    candidates: dict[str, Genotype],
+    found: Genotype,
+    makers: Mapping[str, Maker],
+    references: Mapping[str, Maker],
     data: Data,
     networks: dict[str, dict[str, Any]],
 ) -> dict[str, Any]:
-    """Train every candidate, add its numbers to `networks`; returns what the report says about the training."""
+    """Train what each of `makers` makes, of which "found" is that of `found`, and each of `references`.
+
+    references: of no cells, so that the recipe's drop path is not theirs. networks: each one's numbers are added there. Returns
+    what the report says about the training.
+    """
     # Everything that may refuse its settings is built, and the data read, before anything is written.
-    modules = {name: _module(config, space, genotype, data) for name, genotype in candidates.items()}
-    runs = {name: LoggedRun.of(folder.path / name, folder.config, "train", job.choices) for name in candidates}
-    checkpoints = {name: Checkpoints.of(folder, folder.path / name) for name in candidates}
-    best = {name: [BestWeights("validation_accuracy")] if data.valid_fraction else [] for name in candidates}
+    modules = {name: _module(config, make, data, config.recipe.drop_path) for name, make in makers.items()}
+    modules |= {name: _module(config, make, data, 0.0) for name, make in references.items()}
+    runs = {name: LoggedRun.of(folder.path / name, folder.config, "train", job.choices) for name in modules}
+    checkpoints = {name: Checkpoints.of(folder, folder.path / name) for name in modules}
+    best = {name: [BestWeights("validation_accuracy")] if data.valid_fraction else [] for name in modules}
     trainers = {
         name: make_trainer(config, run, checkpoints[name], [Owned(job.lock), *best[name]]) for name, run in runs.items()
     }
     split = data.split_record() | _caution(config, job, data)
     last = {name: each.newest() for name, each in checkpoints.items()}
     folder.write_config()
-    write_text_atomically(folder.path / "genotype.json", candidates["found"].to_json() + "\n")
-    draw_cell(candidates["found"], folder.path / "cell")
+    write_text_atomically(folder.path / "genotype.json", found.to_json() + "\n")
+    draw_cell(found, folder.path / "cell")
     by_class = {}
     for name, module in modules.items():
         log.info("Training the network in %s.", folder.path / name)
         rows = fit(trainers[name], folder.path / name, last[name], module, data)
         numbers, by_class[name] = _numbers(rows, best[name], trainers[name], module, data)
         networks[name] |= numbers
+    for name, milliseconds in latencies({n: module.network for n, module in modules.items()}, data.image_size).items():
+        networks[name] |= {"file_bytes": file_bytes(modules[name].network), "latency_ms": milliseconds}
     interface = Interface(data.image_size, kept_names(data.classes), data.normalisation, data.resize)
     save_weights(modules["found"].network, folder.path, interface)
     for each in checkpoints.values():
@@ -75,6 +87,7 @@ def train_all(
         "classes": interface.classes,
         "resize": interface.resize,
         "classwise": by_class["found"],
+        "latency": LATENCY,
         **provenance(trainers["found"].strategy.root_device),
     }
 
@@ -124,17 +137,17 @@ def names_dataset(job: Job) -> bool:
     return any(override.startswith("dataset=") for override in job.overrides)
 
 
-def _module(config: DictConfig, space: SearchSpace, genotype: Genotype, data: Data) -> NetworkModule:
+def _module(config: DictConfig, make: Maker, data: Data, drop_path: float) -> NetworkModule:
     pl.seed_everything(config.seed, workers=True, verbose=False)  # the same start for each network
     recipe = config.recipe
     module = NetworkModule(
-        space.network(genotype, data.num_classes),
+        make(),
         build(recipe.optimizer),
         build(recipe.scheduler),
         config.seed,
         label_smoothing=recipe.label_smoothing,
         auxiliary_weight=recipe.auxiliary_weight,
-        drop_path=recipe.drop_path,
+        drop_path=drop_path,
         class_weights=data.class_weights,
         validates="validation" if data.valid_fraction else "test",
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas_lightning.escapes import markdown, visible
-from nas_lightning.reports.evaluation import class_name
+from nas_lightning.reports.evaluation import better, class_name
 
 _MOST_CONFUSED = 20  # columns that can still be read
 _KEYS = (
@@ -27,8 +27,9 @@ scratch with nas_lightning.
 | always answering {majority} | {majority_share:.2f} %, its share of the test images |
 | mean recall over classes | {balanced_accuracy:.2f} % |
 | training accuracy | {train_accuracy:.2f} % (the same epoch, augmented) |
-| parameters | {params:,} |
+| parameters | {params:,}, {megabytes:.2f} MB |
 | multiply-adds | {macs:,} for one image of {side}x{side} (convolutions and linear layers) |
+| time for an image | {latency:.2f} ms ({measured}) |
 | training images | {train_images:,}{validation} |
 | images | {reading}, RGB in [0, 1], less the mean {mean}, over the standard deviation {std}, each per channel |
 | classes | {classes} |
@@ -39,7 +40,7 @@ scratch with nas_lightning.
 One run with one seed; `report.json` has every setting. {caution}{noise}Nothing is known about images of another kind
 than {dataset}'s.
 
-{by_class}## Use
+{beside}{by_class}## Use
 
 ```python
 import nas_lightning
@@ -86,15 +87,38 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
         mean=mean,
         std=std,
         folder=json.dumps(visible(folder), ensure_ascii=False),
+        megabytes=report["file_bytes"] / 1e6,
+        latency=report["latency_ms"],
+        measured=report["latency"],
         majority=markdown(class_name(report, tested["majority"]["class"])),
         majority_share=100 * tested["majority"]["share"],
         balanced_accuracy=100 * report["balanced_accuracy"],
+        beside=_beside(report),
         by_class=_by_class(report),
         noise=noise if "'noise'" in report["architecture"] else "",
         caution=f"{markdown(caution)} " if caution else "",
         **{key: markdown(report[key]) for key in texts},
         **{key: report[key] for key in _KEYS if key not in texts},
     )
+
+
+def _beside(report: Mapping[str, Any]) -> str:
+    """A section of the other networks that were trained, if any."""
+    networks = report["networks"]
+    if len(networks) == 1:
+        return ""
+    rows = [
+        f"| {markdown(name)} | {100 * each['test_accuracy']:.2f} | {each['params']:,} | {each['macs']:,} | "
+        f"{each['file_bytes'] / 1e6:.2f} | {each['latency_ms']:.2f} |"
+        for name, each in networks.items()
+    ]
+    head = ["| network | test (%) | parameters | multiply-adds | weights (MB) | ms |", f"| --- |{' ---: |' * 5}"]
+    kinds = [
+        f"- {markdown(name)}: {markdown(each['architecture'])}" for name, each in networks.items() if name != "found"
+    ]
+    said = [f"**{markdown(sentence)}**" for sentence in better(report)]
+    parts = ["## By the same recipe, on the same images", "\n".join([*head, *rows]), *said, "\n".join(kinds)]
+    return "\n\n".join(parts) + "\n\n"
 
 
 def _by_class(report: Mapping[str, Any]) -> str:

@@ -65,6 +65,8 @@ class NetworkModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(epoch_seed(self.seed, self.current_epoch))
+        if not self.drop_path:  # networks of other origin have probabilities of their own
+            return
         probability = self.drop_path * self.current_epoch / (self.trainer.max_epochs or 1)
         for module in self.network.modules():
             if isinstance(module, StochasticDepth):
