@@ -1,6 +1,7 @@
 """What an evaluation prints when it ends: its networks side by side, and what the numbers are to be held against."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ def print_evaluation(report: Mapping[str, Any], place: Path, mac_limit: float | 
 
     for name, network in report["networks"].items():
         say(f"{name}: {network['architecture']}")
-    console.print(_table(report))
+    for table in _tables(report):
+        console.print(table)
     if "test_accuracy" in report:
         for sentence in _held_against(report):
             say(sentence)
@@ -40,31 +42,37 @@ def class_name(report: Mapping[str, Any], index: int) -> str:
     return f"class {index}" if names is None else str(names[index])
 
 
-def _table(report: Mapping[str, Any]) -> Table:
+def _tables(report: Mapping[str, Any]) -> list[Table]:
+    """What networks cost, and how they do: here, and in a benchmark's table, which is of another training, apart from it."""
     scores = report["scores"]
     headings = {key: f"{name} %" for key, name in SCORE_NAMES.items() if key in scores} or {key: key for key in scores}
-    trained = "test_accuracy" in report
-    table = Table(title=Text(visible(f"{report['space']}, {report['dataset']}")), title_justify="left")
+    costs = {"parameters": lambda each: f"{each['params']:,}", "multiply-adds": lambda each: f"{each['macs']:,}"}
+    looked_up = {name: partial(_score, key) for key, name in headings.items()}
+    title = f"{report['space']}, {report['dataset']}"
+    if "test_accuracy" not in report:
+        return [_table(title, report, costs | looked_up)]
+    trained = _table(title, report, costs | {
+        "MB": lambda each: f"{each['file_bytes'] / 1e6:.2f}",
+        "ms": lambda each: f"{each['latency_ms']:.2f}",
+        "test %": lambda each: f"{100 * each['test_accuracy']:.2f}",
+    })  # fmt: skip
+    majority = report["classwise"]["majority"]
+    always = Text(visible(f"always {class_name(report, majority['class'])}"))
+    trained.add_row(always, "", "", "", "", f"{100 * majority['share']:.2f}")
+    return [trained, _table("in the benchmark's table", report, looked_up)] if looked_up else [trained]
+
+
+def _score(key: str, network: Mapping[str, Any]) -> str:
+    return f"{network['scores'][key]:.2f}" if key in network["scores"] else ""
+
+
+def _table(title: str, report: Mapping[str, Any], columns: Mapping[str, Callable[[Any], str]]) -> Table:
+    table = Table(title=Text(visible(title)), title_justify="left")
     table.add_column("network")
-    accuracies = ["trained here, test %"] if trained else []
-    measured = ["MB", "ms"] if trained else []
-    for heading in ("parameters", "multiply-adds", *measured, *accuracies, *headings.values()):
+    for heading in columns:
         table.add_column(Text(visible(heading)), justify="right")
     for name, network in report["networks"].items():
-        accuracy = [f"{100 * network['test_accuracy']:.2f}"] if trained else []
-        looked_up = [f"{network['scores'][key]:.2f}" if key in network["scores"] else "" for key in headings]
-        table.add_row(
-            Text(visible(name)),
-            f"{network['params']:,}",
-            f"{network['macs']:,}",
-            *([f"{network['file_bytes'] / 1e6:.2f}", f"{network['latency_ms']:.2f}"] if trained else []),
-            *accuracy,
-            *looked_up,
-        )
-    if trained:
-        majority = report["classwise"]["majority"]
-        always = Text(visible(f"always {class_name(report, majority['class'])}"), overflow="ellipsis")
-        table.add_row(always, "", "", "", "", f"{100 * majority['share']:.2f}")
+        table.add_row(Text(visible(name)), *(shown(network) for shown in columns.values()))
     return table
 
 
