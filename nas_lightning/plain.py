@@ -47,6 +47,14 @@ def is_plain(kind: Any) -> bool:
     return origin is Literal or kind in _WORDS
 
 
+def takes_mapping(kind: Any) -> bool:
+    """Whether values of the type may be mappings."""
+    origin = get_origin(kind)
+    if origin in _UNIONS:
+        return any(map(takes_mapping, get_args(kind)))
+    return kind is Any or (isinstance(origin or kind, type) and issubclass(origin or kind, Mapping))
+
+
 def in_words(kind: Any) -> str:
     """What values of the type are, for a sentence: "a number or null"."""
     origin, parts = get_origin(kind), get_args(kind)

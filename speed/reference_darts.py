@@ -152,9 +152,9 @@ class ReferenceDartsSupernet(nn.Module):
 
     def __init__(self, supernet: DartsSupernet, cells: Mapping[str, CellSpec]) -> None:
         super().__init__()
-        self.stem, self.classifier = supernet.stem, supernet.classifier
-        channels = supernet.layers[0].channels
-        widths, after = (3 * channels, 3 * channels), False
+        self.stem, self.second_stem, self.classifier = supernet.stem, supernet.second_stem, supernet.classifier
+        channels, after = supernet.layers[0].channels, supernet.second_stem is not None
+        widths = (channels, channels) if after else (3 * channels, 3 * channels)
         self.cell_types = supernet.cell_types
         self.cells = nn.ModuleList()
         for index, cell in enumerate(supernet.layers):
@@ -200,6 +200,8 @@ class ReferenceDartsSupernet(nn.Module):
 
     def forward(self, x: Tensor, beta: Mapping[str, Tensor], edge: Mapping[str, Tensor] | None = None) -> Tensor:
         older = newer = self.stem(x)
+        if self.second_stem is not None:
+            newer = self.second_stem(older)
         for cell_type, cell in zip(self.cell_types, self.cells, strict=True):
             edge_E = beta[cell_type].new_ones(len(cell.edges)) if edge is None else edge[cell_type]
             older, newer = newer, cell(older, newer, beta[cell_type], edge_E)

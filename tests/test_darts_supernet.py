@@ -29,6 +29,7 @@ SETTINGS = {
     "s3": {"candidates": "s3"},
     "s4": {"candidates": "s4"},
     "partial": {"partial": 4, "edge_weights": True, "none": True},
+    "imagenet": {"stem": "imagenet"},
 }
 
 
@@ -50,12 +51,13 @@ def noise_pattern(x, stride):
 
 @pytest.fixture(params=list(SETTINGS))
 def pair(request, monkeypatch):
-    """(space, supernet, reference, x, y); 4 cells on 12x8 images: sizes 6x4, where sub-grids exist, and 3x2, where not."""
+    """(space, supernet, reference, x, y); 4 cells on 12x8 pixels: sizes 6x4, where sub-grids exist, and 3x2, where not."""
     monkeypatch.setattr(darts, "noise_like", noise_pattern)  # both sides draw the same
     torch.manual_seed(0)
     space = DARTS(C=4, num_cells=4, **SETTINGS[request.param])
     supernet = space.supernet(5).double()
-    x, y = torch.randn(4, 3, 12, 8, dtype=torch.float64), torch.randint(5, (4,))
+    pixels = 8 if space.stem == "imagenet" else 1
+    x, y = torch.randn(4, 3, 12 * pixels, 8 * pixels, dtype=torch.float64), torch.randint(5, (4,))
     return space, supernet, ReferenceDartsSupernet(supernet, space.cells), x, y
 
 
@@ -105,7 +107,8 @@ def test_weight_step_equals_per_edge_reference(pair, kind, skip_zeros):
     edge = edge_weights(space)
     F.cross_entropy(reference(x, beta, edge), y).backward()
     shared = {name: p.grad.clone() for name, p in supernet.named_parameters() if p.grad is not None}
-    assert len(shared) == 5  # convolution, batch norm; linear
+    stems = 1 if space.stem == "cifar" else 3
+    assert len(shared) == 3 * stems + 2  # convolution, batch norm; linear
     scale = max(gradient.norm() for gradient in shared.values())
     supernet.zero_grad()
     F.cross_entropy(supernet(x, as_edges(space, beta, edge, skip_zeros)), y).backward()

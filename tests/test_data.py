@@ -515,8 +515,9 @@ def broken_cases() -> Iterator[tuple[str, dict[str, bytes], dict[str, Any], str]
     )
     yield "no image", good | {"train/cat/7.png": b"hello"}, {}, "train/cat/7.png .*no image that Pillow knows"
     larger = {"train/dog/7.png": encoded(image(7, (9, 9)))}
-    yield "sizes", good | larger, {}, "train/dog/7.png .* is 9x9 .* 8x8; give dataset.image_size"
-    yield "oblong", tree_of() | {"cat/0.png": encoded(image(7, (9, 8)))}, {}, "cat/0.png .* is 9x8, not square"
+    native = {"image_size": None}
+    yield "sizes", good | larger, native, "train/dog/7.png .* is 9x9 .* 8x8; give dataset.image_size"
+    yield "oblong", tree_of() | {"cat/0.png": encoded(image(7, (9, 8)))}, native, "cat/0.png .* is 9x8, not square"
     yield "other test classes", good | tree_of("test/", {"cat": 1, "cow": 1}), {}, "test/cow .* no counterpart"
     yield "no test root", good, {"test_root": "nowhere"}, "dataset.test_root=nowhere does not exist"
 
@@ -532,6 +533,45 @@ def test_broken_trees_are_reported_in_one_sentence(
 ) -> None:
     with pytest.raises(UserError, match=message) as error:
         Folder(write(tmp_path / "data", files), **settings).load(progress=False)
+    assert is_one_sentence(error)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "side"),
+    [
+        ([(50, 50)] * 20, 50),  # as they are, and whatever multiple the space wants is said by the search
+        ([(300, 300)] * 20, 128),
+        ([(500, 330)] * 20, 128),
+        ([(120, 97)] * 19 + [(20, 20)], 96),  # one in twenty is enlarged
+        ([(120, 97)] * 18 + [(20, 20)] * 2, 96),
+        ([(120, 97)] * 17 + [(20, 20)] * 3, 32),
+        ([(8, 9)] * 20, 32),
+    ],
+)
+@pytest.mark.parametrize("write", [write_folder, write_zip])
+def test_without_a_size_one_is_chosen_that_enlarges_a_tenth_of_the_images_at_most(
+    write: Callable[[Path, dict[str, bytes]], str], sizes: list[tuple[int, int]], side: int, tmp_path: Path
+) -> None:
+    files = {f"{'ab'[n % 2]}/{n:02}.jpg": encoded(image(n, size), "JPEG") for n, size in enumerate(sizes)}
+    images = Folder(write(tmp_path / "data", files), cache=None).load(progress=False).train
+    assert images.side == side
+    assert len(images) == len(sizes)
+
+
+def test_a_size_is_chosen_by_a_sample_of_the_images_without_the_broken_ones(tmp_path: Path) -> None:
+    files = {f"{'ab'[n % 2]}/{n:03}.bmp": encoded(image(n, (100, 100)), "BMP") for n in range(450)}
+    looked_at = [
+        f"{'ab'[position >= 225]}/{2 * (position % 225) + (position >= 225):03}.bmp" for position in range(0, 450, 3)
+    ]
+    others = {name: encoded(image(0, (64, 70)), "BMP") for name in looked_at[:20]}
+    assert Folder(write_folder(tmp_path / "data", files | others)).side == 64
+    assert Folder(write_folder(tmp_path / "data", files | dict.fromkeys(others, b"broken"))).side == 100
+    assert (
+        Folder(write_folder(tmp_path / "data", files | dict.fromkeys(looked_at, encoded(image(0, (40, 50)))))).side
+        == 32
+    )
+    with pytest.raises(UserError, match=r"150 of 150 images .* cannot be decoded") as error:
+        _ = Folder(write_folder(tmp_path / "data", files | dict.fromkeys(looked_at, b"broken"))).side
     assert is_one_sentence(error)
 
 

@@ -13,7 +13,7 @@ from nas_lightning.app import trainer_settings
 from nas_lightning.app.schema import check_settings
 from nas_lightning.app.trainer_settings import check_run_settings, check_search_settings
 from nas_lightning.errors import UserError
-from nas_lightning.plain import fits, in_words, is_plain
+from nas_lightning.plain import fits, in_words, is_plain, takes_mapping
 from tests.conftest import composed
 
 
@@ -62,6 +62,33 @@ def test_types_are_told_in_words():
     assert in_words(Sequence[str] | None) == "a list, each text or null"
     assert is_plain(float | pl.Trainer)
     assert not is_plain(pl.Trainer | None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (Mapping[str, Any], True), (dict[str, int] | None, True), (dict, True), (Any, True), (int | None, False),
+        (pl.Trainer | None, False), (Sequence[int], False), (Literal["a"], False),
+    ],
+)  # fmt: skip
+def test_a_type_takes_mappings(kind, expected):
+    assert takes_mapping(kind) == expected
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("model.arch_clip", {"mode": "none", "value": 5.0}, "model.arch_clip names no class; choose a yaml of its group, or"),
+        ("data.dataset", {"root": "x"}, "data.dataset names no class; choose"),
+        ("normalisation", "???", "normalisation is ???, which stands for a value that is missing; give one."),
+        ("sched.lam", "???", "sched.lam is ???"),
+        ("family.normalisation", {}, "family.normalisation must be text or null, got {}"),
+        ("family.normalisation", 1, "family.normalisation must be text or null, got 1"),
+    ],
+)  # fmt: skip
+def test_what_stands_for_nothing_is_refused(key, value, sentence):
+    changes = {key: value} if key != "family.normalisation" else {key: value, "normalisation": None}
+    assert refusal(changes).startswith(sentence)
 
 
 @pytest.mark.parametrize("config", ["train", "evaluate", "tune"])

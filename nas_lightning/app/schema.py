@@ -15,9 +15,14 @@ from typing import Any, Literal, get_type_hints
 from omegaconf import DictConfig, OmegaConf
 
 from nas_lightning.errors import UserError, brief
-from nas_lightning.plain import fits, in_words, is_plain
+from nas_lightning.plain import fits, in_words, is_plain, takes_mapping
 
-_PROGRAMS_OWN: dict[str, Any] = {"name": str | int, "run_dir": str, "normalisation": str | None}
+_PROGRAMS_OWN: dict[str, Any] = {
+    "name": str | int,
+    "run_dir": str,
+    "normalisation": str | None,
+    "family.normalisation": str | None,
+}
 """Key -> type, of what no constructor takes and no program checks itself."""
 
 _RECIPE = ("optimizer", "scheduler", "label_smoothing", "auxiliary_weight", "drop_path")
@@ -45,12 +50,15 @@ def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
     for key, value in _leaves(values):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{_source(raw, key)}={value} is no number that can be used; give a finite one.")
+        if value == "???":
+            raise UserError(f"{key} is ???, which stands for a value that is missing; give one.")
         if isinstance(value, int | float) and abs(value) > _LARGEST[type(value)]:
             raise UserError(
                 f"{_source(raw, key)}={value} is larger than any number PyTorch computes with; give a smaller one."
             )
     for key, kind in _PROGRAMS_OWN.items():
-        _check_type(key, values.get(key), kind, values.get(key) is None)
+        value = OmegaConf.select(config, key)
+        _check_type(key, OmegaConf.to_object(value) if OmegaConf.is_config(value) else value, kind, value is None)
     for key in _MADE:
         if isinstance(values.get(key), dict) and "_target_" not in values[key]:
             raise UserError(f"{key} names no class; choose a yaml of the group {key}, or give it a _target_.")
@@ -62,8 +70,11 @@ def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
         if key == "model" or node.get("_partial_"):  # others are made by Hydra, whose refusal is made a sentence
             _check_names(key, node)
         for name, kind, has_none in _parameters(node["_target_"]):
-            if name in node:
+            if name in node and is_plain(kind):
                 _check_type(_source(raw, f"{key}.{name}"), node[name], kind, has_none)
+            elif isinstance(node.get(name), dict) and "_target_" not in node[name] and not takes_mapping(kind):
+                place = _source(raw, f"{key}.{name}")
+                raise UserError(f"{place} names no class; choose a yaml of its group, or give it a _target_.")
     references = {match for _, value in _leaves(raw) for match in _REFERENCE.findall(str(value))}
     if isinstance(values.get("recipe"), dict):
         for name in values["recipe"]:
@@ -114,7 +125,7 @@ def _check_names(key: str, node: dict[str, Any]) -> None:
 
 
 def _parameters(target: str) -> Iterator[tuple[str, Any, bool]]:
-    """(name, type, whether it may be null) of the parameters whose values can be written in a yaml."""
+    """(name, type, whether it may be null) of the parameters of known types."""
     try:
         made = pkgutil.resolve_name(target)
         made = made.__init__ if isinstance(made, type) else made  # type: ignore[misc]
@@ -124,7 +135,7 @@ def _parameters(target: str) -> Iterator[tuple[str, Any, bool]]:
     for name, parameter in parameters.items():
         # A flag is known by its default where it has no annotation, as in PyTorch 2.4.
         kind = hints.get(name, bool if isinstance(parameter.default, bool) else None)
-        if is_plain(kind):
+        if kind is not None and parameter.kind is not parameter.VAR_KEYWORD:
             yield name, kind, parameter.default is None
 
 

@@ -19,6 +19,7 @@ from nas_lightning.app.axes import (
     user_callbacks,
 )
 from nas_lightning.app.checkpoints import Checkpoints
+from nas_lightning.app.estimate import check_resources
 from nas_lightning.app.fit import check_optimizers, fit, make_trainer
 from nas_lightning.app.job import Job
 from nas_lightning.app.loggers import LoggedRun
@@ -87,6 +88,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     trainer = make_trainer(config, logged, checkpoints, callbacks, metrics, judges)
     split = data.split_record()
     data.check_devices(trainer.num_devices)
+    check_resources(trainer, module, data)
     _warn(split, data.dataset.name)
     folder.write_config()
     rows = fit(trainer, folder.path, last, module, data)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import PurePosixPath
+from typing import Literal
 
 import torch
 
 from nas_lightning.data.cache import cache_folder, check_cache, decode_once
-from nas_lightning.data.decode import Decoder, StreamedImages, find_broken, named, native_side, refusal
+from nas_lightning.data.decode import Decoder, StreamedImages, chosen_side, find_broken, named, native_side, refusal
 from nas_lightning.data.image_tree import TEST_NAMES, TRAIN_NAMES, BrokenImage, ImageTree, open_tree
 from nas_lightning.data.images import Images, ImageSet, Splits, channel_statistics, check_settings
 from nas_lightning.data.split import check_fraction, hold_out
@@ -32,7 +33,8 @@ class Folder:
     root: relative to the working directory.
     test_root: test images, laid out alike; without it, `<root>/test`, or else `<root>/val`, beside `<root>/train`.
     test_fraction: without either of those, the share of the images that is held out as test images; null for none.
-    image_size: centre square scaled to this side in pixels; null keeps images that all have one size.
+    image_size: centre square scaled to this side in pixels; `auto` chooses one, see `chosen_side`; null keeps images that all
+        have one size, and refuses others.
     flip: whether a mirrored image still belongs to its class.
     memory_limit_gb: decoded training plus test images above this many 10^9 bytes are decoded batch by batch; below,
         they take N*3*S*S bytes, and with test_fraction twice that while loading.
@@ -45,7 +47,7 @@ class Folder:
     root: str = ""
     test_root: str | None = None
     test_fraction: float | None = None
-    image_size: int | None = None
+    image_size: int | Literal["auto"] | None = "auto"
     padding: int | None = None
     flip: bool = True
     memory_limit_gb: float = 4.0
@@ -58,7 +60,7 @@ class Folder:
             raise UserError(
                 "dataset=folder needs images; give a folder or zip with <class>/<image> as dataset.root=PATH."
             )
-        check_settings(self.image_size, self.padding, self.flip)
+        check_settings(None if self.image_size == "auto" else self.image_size, self.padding, self.flip)
         check_cache(self.cache)
         check_flag("dataset.skip_broken", self.skip_broken)
         if not (is_number(self.memory_limit_gb) and self.memory_limit_gb >= 0):
@@ -74,7 +76,14 @@ class Folder:
 
     @cached_property
     def side(self) -> int:
-        return self.image_size or native_side(self._tree, [*chain.from_iterable(self._train_files.values())])
+        if isinstance(self.image_size, int):
+            return self.image_size
+        paths = [*chain.from_iterable(self._train_files.values())]
+        if self.image_size is None:
+            return native_side(self._tree, paths)
+        side = chosen_side(self._tree, paths)
+        _log.info("%s: images of %d pixels, as dataset.image_size=auto chooses.", self.root, side)
+        return side
 
     def load(self, progress: bool) -> Splits:
         classes = tuple(self._train_files)

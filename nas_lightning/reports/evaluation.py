@@ -72,7 +72,9 @@ def _table(title: str, report: Mapping[str, Any], columns: Mapping[str, Callable
     for heading in columns:
         table.add_column(Text(visible(heading)), justify="right")
     for name, network in report["networks"].items():
-        table.add_row(Text(visible(name)), *(shown(network) for shown in columns.values()))
+        values = [shown(network) for shown in columns.values()]
+        if any(values):
+            table.add_row(Text(visible(name)), *values)
     return table
 
 

@@ -7,7 +7,6 @@ Letters: B batch, C channels.
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +14,7 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from nas_lightning.genotypes.base import Choice, Genotype
-
-Stem = Literal["cifar", "imagenet"]
+from nas_lightning.spaces.stems import Stem, conv_norm, imagenet_stem
 
 
 def _conv_bn(in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> list[nn.Module]:
@@ -237,7 +235,5 @@ class DartsNetwork(nn.Module):
 def _stem(kind: Stem, channels: int) -> tuple[nn.ModuleList, int, int]:
     """The modules that make the first cell's two inputs, one after the other, and the channels of these."""
     if kind == "cifar":
-        return nn.ModuleList([nn.Sequential(*_conv_bn(3, 3 * channels, 3))]), 3 * channels, 3 * channels
-    first = [*_conv_bn(3, channels // 2, 3, stride=2), nn.ReLU(), *_conv_bn(channels // 2, channels, 3, stride=2)]
-    second = [nn.ReLU(), *_conv_bn(channels, channels, 3, stride=2)]
-    return nn.ModuleList([nn.Sequential(*first), nn.Sequential(*second)]), channels, channels
+        return nn.ModuleList([nn.Sequential(*conv_norm(3, 3 * channels, nn.BatchNorm2d))]), 3 * channels, 3 * channels
+    return nn.ModuleList(imagenet_stem(channels, nn.BatchNorm2d)), channels, channels

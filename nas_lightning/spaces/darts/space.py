@@ -24,8 +24,9 @@ from nas_lightning.genotypes.darts import (
     parse_darts,
 )
 from nas_lightning.ramps import Ramp, as_ramp
-from nas_lightning.spaces.darts.network import DartsNetwork, Stem
+from nas_lightning.spaces.darts.network import DartsNetwork
 from nas_lightning.spaces.darts.supernet import DartsSupernet
+from nas_lightning.spaces.stems import Stem, check_stem, side_multiple
 
 OPERATIONS = ("none", *(name for name in NETWORK_OPERATIONS if name != "sep_conv_7x7"))
 OUTPUTS = (2, 3, 4, 5)
@@ -77,11 +78,11 @@ class DARTS:
         softmax over the edges into its node (PC-DARTS' edge normalisation).
     auxiliary_skip, drop_path: ramps over the run, or their settings by name, of the supernet alone: see `CellSpec` and
         `RelaxedNodes`. The auxiliary skip connection is the identity, at stride 2 a factorised reduction of its own.
-    stem, auxiliary_head, pool_norm: of the stand-alone networks only, see `DartsNetwork`.
+    stem: of supernet and networks, see `spaces.stems`. auxiliary_head, pool_norm: of the stand-alone networks only, see
+        `DartsNetwork`.
     """
 
     name = "darts"
-    side_multiple = 4  # two reductions
     rule = Exact()
 
     def __init__(
@@ -107,9 +108,9 @@ class DARTS:
             ("pool_norm", pool_norm),
         ):
             check_flag(f"space.{key}", flag)
-        for key, name, known in (("candidates", candidates, (*_CANDIDATES,)), ("stem", stem, ("cifar", "imagenet"))):
-            if name not in known:
-                raise UserError(f"space.{key} must be one of {', '.join(known)}, got {name!r}.")
+        if candidates not in _CANDIDATES:
+            raise UserError(f"space.candidates must be one of {', '.join(_CANDIDATES)}, got {candidates!r}.")
+        check_stem(stem, C)
         if none and candidates not in _WITHOUT_NONE:
             raise UserError(f"space.none=true adds to candidates=darts only, not to {candidates}; drop it.")
         if C % partial or C % 2:
@@ -119,6 +120,7 @@ class DARTS:
         self.candidates = candidates
         self.partial = partial
         self.stem = stem
+        self.side_multiple = side_multiple(stem)
         self.auxiliary_head = auxiliary_head
         self.pool_norm = pool_norm
         skip, drop = as_ramp("space.auxiliary_skip", auxiliary_skip), as_ramp("space.drop_path", drop_path, below=1)
@@ -128,7 +130,7 @@ class DARTS:
         }
 
     def supernet(self, num_classes: int) -> DartsSupernet:
-        return DartsSupernet(self.cells, self.channels, self.num_cells, num_classes, self.partial)
+        return DartsSupernet(self.cells, self.channels, self.num_cells, num_classes, self.partial, self.stem)
 
     def network(self, genotype: Genotype, num_classes: int) -> DartsNetwork:
         """Of a published architecture too that has operations or nodes beyond this space."""

@@ -12,6 +12,7 @@ from nas_lightning.cells import CellSpec
 from nas_lightning.spaces.darts.bank import DartsBank, StackedFactorizedReduce
 from nas_lightning.spaces.kernels import BatchStatisticsNorm
 from nas_lightning.spaces.relaxed import RelaxedNodes
+from nas_lightning.spaces.stems import Stem, conv_norm, imagenet_stem
 from nas_lightning.spaces.weights import EdgeWeights
 
 
@@ -74,28 +75,37 @@ class DartsCell(RelaxedNodes):
 
 
 class DartsSupernet(nn.Module):
-    """Stem of 3 C channels, cells, global average pool, linear; reductions at a third and two thirds, C doubled there.
+    """Stem, cells, global average pool, linear; reductions at a third and two thirds of the cells, C doubled there.
 
-    cells: the cell types "normal" and "reduce". partial: see `RelaxedNodes`.
+    cells: the cell types "normal" and "reduce". partial: see `RelaxedNodes`. stem: "cifar" has 3 C channels; of "imagenet"
+    the first cell takes the outputs after both its parts, the first of which is twice as large.
     """
 
     def __init__(
-        self, cells: Mapping[str, CellSpec], channels: int, num_cells: int, num_classes: int, partial: int = 1
+        self,
+        cells: Mapping[str, CellSpec],
+        channels: int,
+        num_cells: int,
+        num_classes: int,
+        partial: int = 1,
+        stem: Stem = "cifar",
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, 3 * channels, 3, padding=1, bias=False), BatchStatisticsNorm(3 * channels)
-        )
+        self.second_stem: nn.Module | None = None
+        if stem == "cifar":
+            self.stem = nn.Sequential(*conv_norm(3, 3 * channels, BatchStatisticsNorm))
+        else:
+            self.stem, self.second_stem = imagenet_stem(channels, BatchStatisticsNorm)
         reductions = {num_cells // 3, 2 * num_cells // 3}
         self.cell_types = ["reduce" if index in reductions else "normal" for index in range(num_cells)]
         self.layers = nn.ModuleList()
-        widths = 3 * channels, 3 * channels
-        for index, cell_type in enumerate(self.cell_types):
+        widths = (channels, channels) if self.second_stem is not None else (3 * channels, 3 * channels)
+        after_reduction = self.second_stem is not None
+        for cell_type in self.cell_types:
             reduction = cell_type == "reduce"
             channels *= 2 if reduction else 1
-            after_reduction = index > 0 and self.cell_types[index - 1] == "reduce"
             self.layers.append(DartsCell(cells[cell_type], widths, channels, reduction, after_reduction, partial))
-            widths = widths[1], 4 * channels
+            widths, after_reduction = (widths[1], 4 * channels), reduction
         self.classifier = nn.Linear(widths[1], num_classes)
         self.to(memory_format=torch.channels_last)
 
@@ -106,7 +116,7 @@ class DartsSupernet(nn.Module):
     def forward(self, x: Tensor, weights: Mapping[str, EdgeWeights]) -> Tensor:
         """[B, 3, H, W] and the weights of cell types "normal" and "reduce" -> logits [B, num_classes]."""
         stem = self.stem(x.contiguous(memory_format=torch.channels_last))
-        outputs = stem, stem
+        outputs = stem, stem if self.second_stem is None else self.second_stem(stem)
         for index, (cell_type, cell) in enumerate(zip(self.cell_types, self.layers, strict=True)):
             outputs = outputs[1], cell(outputs, weights[cell_type].of_cell(index))
         # mean, not adaptive pooling: the latter's backward has no deterministic form on CUDA.

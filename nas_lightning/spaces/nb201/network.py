@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from nas_lightning.genotypes.base import Choice, Genotype
 from nas_lightning.spaces.nb201.skeleton import ReluConvBn, Skeleton
+from nas_lightning.spaces.stems import Stem
 
 
 class _AveragePool(nn.Module):
@@ -49,9 +50,11 @@ class DiscreteCell(nn.Module):
 class NB201Network(Skeleton):
     """The network the benchmark trained for one genotype: batch norms with affine parameters and running statistics."""
 
-    def __init__(self, genotype: Genotype, channels: int, cells_per_stage: int, num_classes: int) -> None:
+    def __init__(
+        self, genotype: Genotype, channels: int, cells_per_stage: int, num_classes: int, stem: Stem = "cifar"
+    ) -> None:
         choices = genotype.cells["cell"]
-        super().__init__(channels, cells_per_stage, num_classes, lambda width: DiscreteCell(choices, width))
+        super().__init__(channels, cells_per_stage, num_classes, lambda width: DiscreteCell(choices, width), stem=stem)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, H, W] -> logits [B, num_classes]."""

@@ -6,10 +6,8 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas_lightning.spaces.stems import Norm, Stem, conv_norm, imagenet_stem
 from nas_lightning.spaces.weights import EdgeWeights
-
-Norm = Callable[[int], nn.Module]
-"""A batch norm of so many channels."""
 
 
 class ReluConvBn(nn.Sequential):
@@ -48,9 +46,13 @@ class Skeleton(nn.Module):
         num_classes: int,
         cell: Callable[[int], nn.Module],
         norm: Norm = nn.BatchNorm2d,
+        stem: Stem = "cifar",
     ) -> None:
         super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, channels, 3, padding=1, bias=False), norm(channels))
+        if stem == "cifar":
+            self.stem = nn.Sequential(*conv_norm(3, channels, norm))
+        else:
+            self.stem = nn.Sequential(*(layer for part in imagenet_stem(channels, norm) for layer in part))
         widths = (channels, 2 * channels, 4 * channels)
         self.stages = nn.ModuleList(nn.ModuleList(cell(width) for _ in range(cells_per_stage)) for width in widths)
         self.reductions = nn.ModuleList(_Reduction(a, b, norm) for a, b in pairwise(widths))

@@ -14,6 +14,7 @@ from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS, check_n
 from nas_lightning.ramps import Ramp, as_ramp
 from nas_lightning.spaces.nb201.network import NB201Network
 from nas_lightning.spaces.nb201.supernet import NB201Supernet
+from nas_lightning.spaces.stems import Stem, check_stem, side_multiple
 
 
 class NB201:
@@ -21,15 +22,14 @@ class NB201:
 
     none: whether `none` is a candidate. partial: K; the operations act on 1/K of the channels (PC-DARTS; without
     edge_weights as in DrNAS), 1 for all. edge_weights: each edge is weighted by a softmax over the edges into its node.
-    conv_bias: give the search cells' convolutions the (idle) bias of
-    AutoDL-Projects, see `StackedConv`.
+    conv_bias: give the search cells' convolutions the (idle) bias of AutoDL-Projects, see `StackedConv`. stem: of supernet and
+    networks, see `spaces.stems`; the benchmark's is "cifar", of its table's networks too.
 
     auxiliary_skip, drop_path: ramps over the run, or their settings by name, of the supernet alone: see `CellSpec` and
     `RelaxedNodes`. Edges have stride 1, so that the auxiliary skip connection is the identity.
     """
 
     name = "nb201"
-    side_multiple = 4  # two reductions
     rule = EveryEdge()
 
     def __init__(
@@ -42,11 +42,15 @@ class NB201:
         edge_weights: bool = False,
         auxiliary_skip: Ramp | Mapping[str, Any] | None = None,
         drop_path: Ramp | Mapping[str, Any] | None = None,
+        stem: Stem = "cifar",
     ) -> None:
         for key, value in (("C", C), ("N", N), ("partial", partial)):
             check_whole(f"space.{key}", value, 1)
         for key, flag in (("none", none), ("conv_bias", conv_bias), ("edge_weights", edge_weights)):
             check_flag(f"space.{key}", flag)
+        check_stem(stem, C)
+        self.stem = stem
+        self.side_multiple = side_multiple(stem)
         self.channels = C
         self.cells_per_stage = N
         self.conv_bias = conv_bias
@@ -64,13 +68,12 @@ class NB201:
         self.cells = {"cell": cell}
 
     def supernet(self, num_classes: int) -> NB201Supernet:
-        return NB201Supernet(
-            self.cells["cell"], self.channels, self.cells_per_stage, num_classes, self.conv_bias, self.partial
-        )
+        width, depth = self.channels, self.cells_per_stage
+        return NB201Supernet(self.cells["cell"], width, depth, num_classes, self.conv_bias, self.partial, self.stem)
 
     def network(self, genotype: Genotype, num_classes: int) -> NB201Network:
         self.check(genotype, "the genotype")
-        return NB201Network(genotype, self.channels, self.cells_per_stage, num_classes)
+        return NB201Network(genotype, self.channels, self.cells_per_stage, num_classes, self.stem)
 
     def parse(self, text: str) -> Genotype:
         """The benchmark's string, or an architecture's index in it."""

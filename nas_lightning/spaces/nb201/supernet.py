@@ -10,6 +10,7 @@ from nas_lightning.spaces.kernels import BatchStatisticsNorm
 from nas_lightning.spaces.nb201.bank import SourceBank
 from nas_lightning.spaces.nb201.skeleton import Skeleton
 from nas_lightning.spaces.relaxed import RelaxedNodes
+from nas_lightning.spaces.stems import Stem
 from nas_lightning.spaces.weights import EdgeWeights
 
 
@@ -34,12 +35,19 @@ class NB201Supernet(Skeleton):
     """All 15,625 networks in one."""
 
     def __init__(
-        self, spec: CellSpec, channels: int, cells_per_stage: int, num_classes: int, conv_bias: bool, partial: int
+        self,
+        spec: CellSpec,
+        channels: int,
+        cells_per_stage: int,
+        num_classes: int,
+        conv_bias: bool,
+        partial: int,
+        stem: Stem = "cifar",
     ) -> None:
         def cell(width: int) -> RelaxedCell:
             return RelaxedCell(spec, width, conv_bias, partial)
 
-        super().__init__(channels, cells_per_stage, num_classes, cell, BatchStatisticsNorm)
+        super().__init__(channels, cells_per_stage, num_classes, cell, BatchStatisticsNorm, stem)
         self.to(memory_format=torch.channels_last)
 
     def cells(self) -> Iterator[nn.Module]:

@@ -1,0 +1,170 @@
+"""What a search on a processor takes in memory and time, measured on its supernet with a few images before the first step.
+
+A processor's memory ends with the system killing the process without a word. On a GPU nothing is estimated: a step that does
+not fit there ends in a sentence at once.
+"""
+
+import copy
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.precision import Precision
+from rich.filesize import decimal
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+
+from nas_lightning.bilevel.base import Batch
+from nas_lightning.data import SearchData
+from nas_lightning.errors import UserError
+from nas_lightning.optimizers.lookahead import SgdLookahead
+from nas_lightning.search.module import SupernetModule
+from nas_lightning.search.skipping import step_bound
+
+log = logging.getLogger("nas_lightning")
+
+_FEW, _MORE = 2, 8  # images of the measured steps; batch statistics need two
+_OVERHEAD = 1.4
+"""A step's rise of the resident memory over the tensors that autograd keeps for it, which misses gradients in flight, the
+libraries' scratch and fragmentation. Measured 1.1 to 1.4 for both spaces and stems, 1.7 and 1.9 for SDARTS-ADV and DARTS V2."""
+_OPTIMIZER = 2  # gradient and momentum, times the weights
+_FORWARD = 1 / 3  # of a half step, whose backward pass takes about two forward passes
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """fixed, an_image: bytes that a step takes beyond what the process held before it, and in addition for each image of the
+    batch. seconds: of a bilevel step of the batch size; forward: of an image of the validation."""
+
+    fixed: float
+    an_image: float
+    seconds: float
+    forward: float
+
+    def size(self, batch_size: int) -> float:
+        return self.fixed + self.an_image * batch_size
+
+
+def check_resources(trainer: pl.Trainer, module: SupernetModule, data: SearchData) -> None:
+    """Say what the search will take; UserError where its steps cannot have the memory. Loads the images.
+
+    Nothing of `module` and no random state changes.
+    """
+    if trainer.strategy.root_device.type != "cpu" or not trainer.is_global_zero:
+        return
+    growth = data.batch_growth
+    batch_size = data.batch_size + (0 if growth is None else growth.images * growth.times)
+    batch_size = min(batch_size, len(data.parts[0]))
+    estimate = estimate_step(module, data.image_size, batch_size, trainer.precision_plugin)
+    size, free = estimate.size(batch_size) * trainer.num_devices, _free_memory()
+    if free is not None and size > free:
+        fits = int((free / trainer.num_devices - estimate.fixed) / estimate.an_image)
+        smaller = f"data.batch_size={fits} or fewer, " if fits >= _FEW else ""
+        stem = "" if getattr(module.space, "stem", "imagenet") == "imagenet" else "space.stem=imagenet, "
+        raise UserError(
+            f"a step of this search takes about {decimal(int(size))} of memory, for {batch_size} images of {data.image_size} "
+            f"pixels, and {decimal(int(free))} are free; set {smaller}{stem}or a smaller dataset.image_size or space.C."
+        )
+    steps = -(-len(data.parts[0]) // data.batch_size)
+    images = min(data.discrete_images, len(data.parts[1]))
+    epoch = (steps * estimate.seconds + images * estimate.forward) / trainer.num_devices
+    assert trainer.max_epochs is not None
+    log.info(
+        "A step takes about %s of memory, an epoch about %s on this processor, %d of them %s.",
+        decimal(int(size)), *(_clock(epoch), trainer.max_epochs, _clock(epoch * trainer.max_epochs)),
+    )  # fmt: skip
+
+
+def estimate_step(module: SupernetModule, side: int, batch_size: int, precision: Precision) -> Estimate:
+    """Of a bilevel step with all of beta computed, on images [B, 3, side, side]; time and memory are linear in B."""
+    module = copy.deepcopy(module)
+    halves, bilevel = module.halves, module.bilevel
+    (weights, arch), _ = module.configure_optimizers()
+    halves.skipping.restart(step_bound(arch))
+
+    def drawn(batch: Batch, for_weights: bool) -> dict[str, Tensor]:
+        generators = [torch.Generator().manual_seed(0) for _ in range(2)]
+        return halves.draw(generators[0], for_weights) | halves.draw_drop_path(generators[1], len(batch[0]))
+
+    def weight_step(batch: Batch) -> None:
+        halves.weight_gradients(batch, drawn(batch, True), module.joint_clip is not None)
+
+    def alpha_step(batch: Batch) -> None:
+        batches = {"train": batch, "valid": batch}
+        bilevel.alpha_gradients(halves, batches, drawn(batch, False), SgdLookahead(lambda: weights))
+
+    def images(count: int) -> Batch:
+        return torch.randn(count, 3, side, side), torch.zeros(count, dtype=torch.int64)
+
+    few, more = min(_FEW, batch_size), min(_MORE, batch_size)
+    sizes, seconds, forward = [], 0.0, 0.0
+    with torch.random.fork_rng(devices=[]), precision.forward_context():
+        for half in [weight_step, alpha_step] if bilevel.batches else [weight_step]:
+            half(images(few))  # the first one also loads what the libraries load once
+            (least, short), (most, long) = (_measured(half, images(count)) for count in (few, more))
+            each = max(0, most - least) / (more - few) if more > few else least / few
+            sizes.append((max(0.0, least - each * few), each))
+            slope = max(long - short, long / 2) / (more - few) if more > few else long / more
+            seconds += long + slope * (batch_size - more)
+            forward = forward or _FORWARD * slope
+    fixed, an_image = max(sizes, key=lambda size: size[0] + size[1] * batch_size)
+    kept = sum(weight.numel() * weight.element_size() for weight in module.supernet.parameters())
+    return Estimate(_OVERHEAD * fixed + _OPTIMIZER * kept, _OVERHEAD * an_image, seconds, forward)
+
+
+def _measured(half: Callable[[Batch], None], batch: Batch) -> tuple[int, float]:
+    """The most bytes that autograd keeps at once for the backward passes of a half step, and its seconds."""
+    kept = _Kept()
+    start = time.perf_counter()
+    with saved_tensors_hooks(lambda tensor: _Saved(kept, tensor), lambda saved: saved.tensor):
+        half(batch)
+    return kept.most, time.perf_counter() - start
+
+
+class _Kept:
+    """Storages that autograd keeps now: how often, by their address; and the most bytes that they had at once."""
+
+    def __init__(self) -> None:
+        self.times: dict[int, int] = {}
+        self.now = self.most = 0
+
+
+class _Saved:
+    """A tensor for as long as autograd keeps it."""
+
+    def __init__(self, kept: _Kept, tensor: Tensor) -> None:
+        self.kept, self.tensor = kept, tensor
+        storage = tensor.untyped_storage()
+        self.address, self.size = storage.data_ptr(), storage.nbytes()
+        times = kept.times[self.address] = kept.times.get(self.address, 0) + 1
+        if times == 1:
+            kept.now += self.size
+            kept.most = max(kept.most, kept.now)
+
+    def __del__(self) -> None:
+        self.kept.times[self.address] -= 1
+        if not self.kept.times[self.address]:
+            self.kept.now -= self.size
+
+
+def _free_memory() -> int | None:
+    """Bytes that the system, or the control group of this process, would still give; None where it does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        return None
+    try:
+        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text()) for name in ("max", "current"))
+    except (OSError, ValueError):  # no control group of its own, or one without a limit
+        return free
+    return min(free, limit - used)
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

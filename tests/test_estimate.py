@@ -1,0 +1,115 @@
+"""What a search will take is measured before it starts, and changes nothing of it."""
+
+import copy
+import logging
+import re
+
+import pytest
+import torch
+from pytorch_lightning.plugins.precision import Precision
+
+from nas_lightning.app import estimate
+from nas_lightning.app.axes import build_module
+from nas_lightning.app.job import Job
+from nas_lightning.app.search import search
+from nas_lightning.errors import UserError
+from tests.conftest import TOY, composed
+
+MB = 2**20
+
+
+def kept(function):
+    return estimate._measured(lambda _: function(), None)[0]
+
+
+def test_what_is_kept_for_backward_is_the_outputs_of_each_function_once():
+    x = torch.zeros(MB, requires_grad=True)
+    assert kept(lambda: x.tanh()) == 4 * MB  # its output
+    assert kept(lambda: x.tanh().tanh().tanh().sum()) == 3 * 4 * MB
+    assert kept(lambda: x * x) == 4 * MB  # x, twice
+    assert kept(lambda: x.tanh().view(2, -1).sin().sum()) == 4 * MB  # the view is of what is kept
+    assert kept(lambda: x + x) == 0
+
+
+def test_passes_one_after_another_need_the_memory_of_the_largest():
+    x = torch.zeros(MB, requires_grad=True)
+
+    def passes():
+        for depth in (1, 3, 2):
+            y = x
+            for _ in range(depth):
+                y = y.tanh()
+            y.sum().backward()
+
+    assert kept(passes) == 3 * 4 * MB
+
+
+@pytest.mark.parametrize("method", ["edd", "darts_v2", "sdarts_adv", "gdas", "random", "drnas_progressive"])
+def test_an_estimate_changes_neither_the_search_nor_what_is_drawn_next(method):
+    config = composed(
+        *TOY, f"method={method}", "space.partial=4" if "progressive" in method else "space.partial=1", "run_dir=x"
+    )
+    module = build_module(config, 10)
+    before, state = copy.deepcopy(module.state_dict()), torch.get_rng_state()
+    found = estimate.estimate_step(module, 8, 16, Precision())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert all(parameter.grad is None for parameter in module.parameters())
+    assert found.an_image > 0
+    assert found.seconds > 0
+
+
+def test_memory_is_linear_in_the_batch_and_quadratic_in_the_side():
+    module = build_module(composed(*TOY, "run_dir=x"), 10)
+    sizes = {side: estimate.estimate_step(module, side, 64, Precision()) for side in (8, 16)}
+    assert sizes[16].an_image == pytest.approx(4 * sizes[8].an_image, rel=0.1)
+    whole = estimate.estimate_step(module, 16, 8, Precision())
+    assert sizes[16].size(8) == pytest.approx(whole.size(8), rel=0.05)
+
+
+def run(tmp_path, *overrides):
+    return search(composed(*TOY, *overrides, f"run_dir={tmp_path / 'run'}"), Job({}, list(overrides)))
+
+
+def test_a_search_that_cannot_have_the_memory_is_refused_with_a_batch_that_can(tmp_path, monkeypatch):
+    module = build_module(composed(*TOY, "run_dir=x"), 10)
+    found = estimate.estimate_step(module, 8, 16, Precision())
+    monkeypatch.setattr(estimate, "_free_memory", lambda: int(found.size(10) + found.an_image / 2))
+    with pytest.raises(
+        UserError, match=r"takes about .*B of memory, for 16 images of 8 pixels, and .* are free; "
+    ) as refusal:
+        run(tmp_path)
+    assert "set data.batch_size=10 or fewer, space.stem=imagenet, or a smaller" in str(refusal.value)
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(estimate, "_free_memory", lambda: 1_000)
+    with pytest.raises(UserError, match=r"are free; set space\.stem=imagenet, or a smaller dataset\.image_size"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("growth", [False, True])
+def test_a_batch_that_will_grow_must_fit_at_its_largest(growth, tmp_path, monkeypatch):
+    module = build_module(composed(*TOY, "run_dir=x"), 10)
+    found = estimate.estimate_step(module, 8, 4, Precision())
+    monkeypatch.setattr(estimate, "_free_memory", lambda: int(found.size(8)))
+    node = "{_target_: nas_lightning.data.BatchGrowth, images: 8, start: 1, interval: 1, times: 2, epochs: 4}"
+    overrides = ["data.batch_size=4", *([f"data.batch_growth={node}"] if growth else [])]
+    if growth:
+        with pytest.raises(UserError, match=r"for 20 images of 8 pixels"):
+            run(tmp_path, *overrides)
+    else:
+        assert run(tmp_path, *overrides)["epochs"] == 4
+
+
+def test_the_log_says_what_a_search_will_take(tmp_path, caplog):
+    with caplog.at_level(logging.INFO, "nas_lightning"):
+        run(tmp_path)
+    (line,) = [record.getMessage() for record in caplog.records if "memory" in record.getMessage()]
+    assert re.fullmatch(
+        r"A step takes about [\d.]+ [kM]B of memory, an epoch about \d:\d\d:\d\d on this processor, 4 of them \d:\d\d:\d\d\.",
+        line,
+    )
+
+
+def test_free_memory_is_what_the_system_says():
+    free = estimate._free_memory()
+    assert free is None or 2**20 < free < 2**50
