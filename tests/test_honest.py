@@ -389,6 +389,19 @@ def test_the_first_of_equally_good_epochs_is_kept():
     assert (best.epoch, best.value, best.weights["weight"].item()) == (1, 0.5, 1.0)
 
 
+def test_too_few_validation_images_are_refused_before_anything_is_written(photos, tmp_path):
+    with pytest.raises(UserError, match=r"data.valid_fraction=0.01 holds 0 of 28 training images out"):
+        evaluated(tmp_path, f"genotype='{hostile.ARCHITECTURE}'", *images(photos), "data.valid_fraction=0.01")
+    assert not (tmp_path / "evaluation").exists()
+
+
+def test_images_stay_where_they_are_until_there_is_a_trainer():
+    data = TrainData(Fake(image_size=8), valid_fraction=0.25, balance=True)
+    data.setup("fit")
+    _ = data.split_record(), data.class_weights
+    assert not {"_train_images", "_test_images"} & vars(data).keys()
+
+
 @pytest.mark.parametrize(("fraction", "sentence"), [(0.001, "holds 1 of 512 training"), (1, "valid_fraction=1 is no")])
 def test_no_validation_part_is_one_sentence(fraction, sentence):
     with pytest.raises(UserError, match=sentence):

@@ -62,6 +62,7 @@ def train_all(
     trainers = {
         name: make_trainer(config, run, checkpoints[name], [Owned(job.lock), *best[name]]) for name, run in runs.items()
     }
+    data.setup("fit")
     split = data.split_record() | _caution(config, job, data)
     last = {name: each.newest() for name, each in checkpoints.items()}
     folder.write_config()

@@ -117,12 +117,17 @@ class LoadedDataModule(SizedDataModule):
 
     @cached_property
     def _test_images(self) -> ImageSet:
+        return self._test.to(self._device)
+
+    @property
+    def _test(self) -> ImageSet:
+        """Where they were loaded: what is asked before there is a trainer must not settle the device."""
         if self.splits.test is None:
             raise UserError(
                 f"dataset {self.dataset.name} has no test images; give some by dataset.test_root=PATH, "
                 "or hold out a share of its images by dataset.test_fraction=0.2."
             )
-        return self.splits.test.to(self._device)
+        return self.splits.test
 
     @property
     def _device(self) -> torch.device:
@@ -202,13 +207,13 @@ class TrainData(LoadedDataModule):
         """What the report says about the split."""
         train, valid = self.parts
         validated = {} if self.valid_fraction is None else {"valid_images": len(valid)}
-        return {"mode": "train/test", "train_images": len(train), **validated, "test_images": len(self._test_images)}
+        return {"mode": "train/test", "train_images": len(train), **validated, "test_images": len(self._test)}
 
     def setup(self, stage: str) -> None:
         train, valid = self.parts
-        if len(train) < 2 or len(self._test_images) < 2:
+        if len(train) < 2 or len(self._test) < 2:
             raise UserError(
-                f"dataset {self.dataset.name} has {len(train)} training and {len(self._test_images)} test images, but each "
+                f"dataset {self.dataset.name} has {len(train)} training and {len(self._test)} test images, but each "
                 "needs 2; add images or change dataset.test_fraction or data.valid_fraction."
             )
         if self.valid_fraction is not None and len(valid) < 2:
