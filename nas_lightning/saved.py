@@ -57,6 +57,11 @@ def build_saved(settings: Any, group: Group, place: object, remedy: str) -> Any:
     return pkgutil.resolve_name(values.pop("_target_"))(**values)
 
 
+def is_within_limits(settings: dict[str, Any], group: Group) -> bool:
+    """Whether each value is plain and not too large, whatever class takes it."""
+    return all(_is_within(value, _MOST.get(name, _MOST_OF_OTHERS[group])) for name, value in settings.items())
+
+
 def _is_within(value: Any, most: int) -> bool:
     if isinstance(value, dict):
         return _is_within([*value.values()], most)

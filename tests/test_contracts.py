@@ -326,11 +326,24 @@ def test_a_search_that_a_selection_refused_goes_on_with_another(toy, tmp_path):
 )
 def test_a_data_set_is_held_to_its_protocol_and_to_its_word(target, sentence):
     config = with_class("dataset", target)
-    assert refusal(lambda: build_data(config).split_record()).startswith(sentence)
+    assert refusal(lambda: build_data(config, of_search=True).split_record()).startswith(sentence)
 
 
 def test_the_data_sets_are_data_sets_the_one_of_imagenet_too():
-    build_data(composed("space=darts", "recipe=imagenet_darts", "dataset.root=x", "run_dir=x", config="evaluate"))
+    config = composed("space=darts", "recipe=imagenet_darts", "dataset.root=x", "run_dir=x", config="evaluate")
+    build_data(config, of_search=False)
+
+
+@pytest.mark.parametrize(
+    ("program", "data", "sentence"),
+    [
+        ("evaluate", "search", "data: SearchData makes no batches for a training; give data=train."),
+        ("train", "train", "data: TrainData makes no batches for a search; give data=search."),
+    ],
+)
+def test_images_of_the_other_program_are_refused(program, data, sentence):
+    config = composed(f"data={data}", "dataset=fake", "run_dir=x", config=program)
+    assert refusal(lambda: build_data(config, of_search=program == "train")) == sentence
 
 
 @pytest.mark.parametrize(

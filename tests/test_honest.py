@@ -1,5 +1,6 @@
 """Numbers of a training that can be believed: unseen test images, beside the majority's share, class by class."""
 
+import csv
 import json
 import logging
 import math
@@ -10,6 +11,7 @@ from urllib.error import URLError
 import pytest
 import torch
 import yaml
+from omegaconf import OmegaConf
 from PIL import Image
 from torchvision.models import RegNet_Y_400MF_Weights, ResNet18_Weights, ShuffleNet_V2_X0_5_Weights, get_model
 from torchvision.ops import StochasticDepth
@@ -17,6 +19,7 @@ from torchvision.ops import StochasticDepth
 import nas_lightning
 from nas_lightning.app.axes import build_module
 from nas_lightning.app.evaluate import evaluate
+from nas_lightning.app.evaluation import named_baselines
 from nas_lightning.app.job import Job
 from nas_lightning.callbacks import BestWeights
 from nas_lightning.data import Fake, Folder, Images, SearchData, Splits, TrainData
@@ -25,12 +28,13 @@ from nas_lightning.data.datamodules import inverse_frequencies
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.nb201 import parse_nb201
 from nas_lightning.records.received import received_json
+from nas_lightning.reports.__main__ import main as reports
 from nas_lightning.reports.evaluation import better, print_evaluation
 from nas_lightning.reports.model_card import model_card
 from nas_lightning.training.classwise import classwise
 from nas_lightning.training.latency import latencies
 from nas_lightning.training.module import NetworkModule
-from nas_lightning.training.references import reference_cost, reference_names, reference_network
+from nas_lightning.training.references import reference_cost, reference_network
 from tests import hostile
 from tests.conftest import composed
 from tests.test_search import interrupt, rows
@@ -238,6 +242,18 @@ def test_an_accuracy_stands_beside_the_majoritys_share(photos, trained, tmp_path
     assert f"by class, lowest first: {lowest[1]} {100 * lowest[0]:.1f} %" in printed
 
 
+def test_summaries_have_the_majoritys_share_where_a_report_has_it(trained, tmp_path, capsys):
+    assert reports(["summary", str(trained), "--format", "csv"]) == 0
+    (heading, line) = list(csv.reader(capsys.readouterr().out.splitlines()))
+    assert float(dict(zip(heading, line, strict=True))["majority_percent_mean"]) == 50
+    for name, broken in (("a", None), ("b", {"majority": 3}), ("c", {"majority": {"share": "x"}})):
+        (tmp_path / name).mkdir()
+        report = json.loads((trained / "report.json").read_text()) | {"classwise": broken}
+        (tmp_path / name / "report.json").write_text(json.dumps(report))
+    assert reports(["summary", str(tmp_path), "--format", "markdown"]) == 0
+    assert "majority" not in capsys.readouterr().out
+
+
 def test_a_matrix_too_wide_to_read_is_left_out_of_the_card(trained):
     report = json.loads((trained / "report.json").read_text())
     wide = classwise(torch.arange(21), torch.arange(21), 21)
@@ -415,8 +431,9 @@ SHUFFLENET = "shufflenet_v2_x0_5"
 
 @pytest.mark.parametrize("given", [[SHUFFLENET, "vgg11", "vgg11"], f"{SHUFFLENET}, vgg11"])
 def test_references_are_a_list_or_a_text_of_names(given):
-    assert reference_names(given, pretrained=False, train=True) == (SHUFFLENET, "vgg11")
-    assert reference_names(True, pretrained=False, train=True) == reference_names(False, False, True) == ()
+    settings = {"pretrained": False, "train": True}
+    assert named_baselines(OmegaConf.create({"baselines": given, **settings})) == (SHUFFLENET, "vgg11")
+    assert [named_baselines(OmegaConf.create({"baselines": flag, **settings})) for flag in (True, False)] == [(), ()]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import sys
 import time
 
 import pytest
+import yaml
 
 from nas_lightning.app.job import ctrl_c_heard
 from tests.conftest import PATIENCE, ROOT, TOY
@@ -175,6 +176,23 @@ def test_a_sweep_of_evaluations_ends_with_its_own_jobs(tmp_path):
     assert [line.partition(":")[0] for line in table if "20000" in line] == ["failed"]
 
 
+def test_options_may_stand_anywhere_and_a_misspelt_one_is_a_sentence(tmp_path):
+    code, out, err = finish(tmp_path, "seed=1", "--multirnu")
+    assert (code, out, err) == (1, "", "there is no option --multirnu; did you mean --multirun?\n")
+    code, out, err = finish(tmp_path, "seed=7", "--cfg", "job", "name=mine")
+    assert code == 0, err
+    assert yaml.safe_load(out)["seed"] == 7
+
+
+def test_a_search_ends_well_where_nobody_reads_or_everything_is_closed(tmp_path):
+    small = " ".join((*TOY, "trainer.max_epochs=1"))
+    for folder, ending in {"headless": "2>&1 | head -n 1", "closed": "<&- >&- 2>&-"}.items():
+        command = f"{sys.executable} {ROOT / 'train.py'} {small} run_dir={folder} {ending}"
+        done = subprocess.run(["bash", "-c", command], cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
+        assert (tmp_path / folder / "report.json").exists(), done
+        assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_two_experiments_in_one_launch_are_refused(tmp_path):
     code, _, err = finish(tmp_path, "-m", "experiment=table1,table5")
     assert code == 1
@@ -188,7 +206,6 @@ def test_two_experiments_in_one_launch_are_refused(tmp_path):
         ("train.py", ("sched.lam=0",), "sched.lam must be"),
         ("train.py", ("sched.lam=${nope}",), "Interpolation key 'nope' not found"),
         ("train.py", ("sched.lam=${nope}", "run_dir=run"), "Interpolation key 'nope' not found"),
-        ("train.py", ("run_dir=inf",), "run_dir=inf is no number that can be used"),
         ("train.py", ("dataset=folder", "dataset.root=nowhere.zip"), "nowhere.zip"),
         ("evaluate.py", ("genotype=|skip~0|",), "NAS-Bench-201"),
     ],
@@ -216,6 +233,7 @@ def test_an_output_folder_that_cannot_be_made_is_one_sentence(arguments, tmp_pat
         (("sched=eddd",), "sched=eddd: no such choice; did you mean edd? There is constant, cyclic, "),
         (("epochs=1", "dataset=fake"), "there is no epochs; did you mean trainer.max_epochs?"),
         (("methd=edd",), "there is no methd; did you mean method?"),
+        (("learning_rate=1",), "there is no learning_rate; did you mean model.weight_optimizer.lr?"),
         (
             ("sched.lam",),
             "Error parsing override 'sched.lam' missing EQUAL at '<EOF>'; correct that on the command line",

@@ -362,6 +362,16 @@ def test_tensorboard_gets_every_column_with_the_epoch_as_step(stopped, toy, tmp_
     assert texts == [(epoch, row["architecture"]) for epoch, row in enumerate(rows)]
 
 
+def test_two_loggers_stand_side_by_side(toy, tmp_path):
+    report = toy("run", "logger=[wandb,tensorboard]", "logger.project=mine", "trainer.max_epochs=2")
+    (run,) = offline_runs(tmp_path / "run")
+    assert header(run).project == "mine"
+    assert len(list((tmp_path / "run" / "tensorboard").glob("events.out.tfevents.*"))) == 1
+    assert report["config"]["logger"]["wandb"]["project"] == "mine"
+    with pytest.raises(UserError, match=r"logger.cell_every must be a whole number"):
+        toy("other", "logger=[tensorboard,wandb]", "logger.cell_every=x")
+
+
 def test_each_network_that_is_trained_has_its_wandb_run(tmp_path):
     text = "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
     file = tmp_path / "found.json"

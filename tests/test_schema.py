@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 from omegaconf import OmegaConf
 
 from nas_lightning.app import trainer_settings
-from nas_lightning.app.schema import check_settings
+from nas_lightning.app.schema import check_settings, nearest
 from nas_lightning.app.trainer_settings import check_run_settings, check_search_settings
 from nas_lightning.errors import UserError
 from nas_lightning.plain import fits, in_words, is_plain, takes_mapping
@@ -155,6 +155,7 @@ def test_a_choice_or_a_users_class_is_not_asked_for_a_type():
     [
         ("+epochs=1", "epochs is read by nothing; did you mean trainer.max_epochs?"),
         ("+max_epochs=1", "max_epochs is read by nothing; did you mean trainer.max_epochs?"),
+        ("+gpus=1", "gpus is read by nothing; did you mean trainer.devices?"),
         ("++bilevle.order=both", "bilevle.order is read by nothing; did you mean bilevel.order?"),
         ("+protocol.sped=1", "protocol.sped is read by nothing"),
         ("+zzz.yyy=1", "zzz.yyy is read by nothing; correct the name, or drop it."),
@@ -163,6 +164,12 @@ def test_a_choice_or_a_users_class_is_not_asked_for_a_type():
 def test_an_added_key_that_nothing_reads_is_refused(override, sentence):
     key, _, value = override.lstrip("+").partition("=")
     assert sentence in refusal({key: value}, overrides=[override])
+
+
+def test_a_name_that_another_section_has_is_meant_there():
+    raw = OmegaConf.to_container(base("train"), resolve=False)
+    assert nearest("dataset.lam", raw) == "did you mean sched.lam?"
+    assert nearest("output_dir", raw) == "did you mean run_dir?"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from nas_lightning.bilevel import Bilevel
 from nas_lightning.build import build, build_axis, build_choice, check_choice, target_of
 from nas_lightning.callbacks import Decisions, HessianEigenvalue
-from nas_lightning.data import Dataset
+from nas_lightning.data import Dataset, SearchData
 from nas_lightning.decisions import Decision
 from nas_lightning.derive import DeriveRule
 from nas_lightning.errors import UserError
@@ -49,10 +49,16 @@ MEASURES: dict[str, type[pl.Callback]] = {"hessian_eigenvalue": HessianEigenvalu
 """Column of metrics.csv -> what logs it. It costs time, so that it is there where a choice or a user asks."""
 
 
-def build_data(config: DictConfig) -> Any:
-    """config.data with the group dataset. UserError for settings that are refused."""
+def build_data(config: DictConfig, of_search: bool) -> Any:
+    """config.data with the group dataset. UserError for settings that are refused, and for images of the other program.
+
+    of_search: whether batches have a part for alpha, as those of SearchData.
+    """
     target_of(config.data.dataset, "dataset")
     data = build(config.data)
+    if isinstance(data, SearchData) != of_search:
+        what, wanted = ("a search", "search") if of_search else ("a training", "train")
+        raise UserError(f"data: {type(data).__name__} makes no batches for {what}; give data={wanted}.")
     check_choice(data.dataset, "dataset", Dataset)
     return data
 
@@ -113,12 +119,15 @@ def measures(axes: dict[str, Any], given: Sequence[pl.Callback], compiled: bool)
 
 def user_callbacks(node: Any) -> list[pl.Callback]:
     """A user's own Lightning callbacks: one `_target_`, a list of such, or names of such."""
+    return [build_choice(part, place, pl.Callback) for place, part in parts_of(node, "callbacks").items()]
+
+
+def parts_of(node: Any, place: str) -> dict[str, Any]:
+    """Place -> part, where `node` is one `_target_`, a list of such, names of such, or null."""
     if node is None:
-        return []
+        return {}
     if isinstance(node, ListConfig):
-        parts = {f"callbacks[{number}]": part for number, part in enumerate(node)}
-    elif isinstance(node, DictConfig) and "_target_" not in node:
-        parts = {f"callbacks.{name!s}": part for name, part in node.items()}
-    else:
-        parts = {"callbacks": node}
-    return [build_choice(part, place, pl.Callback) for place, part in parts.items()]
+        return {f"{place}[{number}]": part for number, part in enumerate(node)}
+    if isinstance(node, DictConfig) and "_target_" not in node:
+        return {f"{place}.{name!s}": part for name, part in node.items()}
+    return {place: node}

@@ -1,6 +1,8 @@
-"""What a found architecture is worth: its tabulated accuracies and, if asked for, its training from scratch."""
+"""What a found architecture is worth: its tabulated accuracies and, if asked for, its training from scratch.
 
-import json
+What the table alone answers is in `lookup`, which needs no torch.
+"""
+
 import logging
 import os
 import re
@@ -14,15 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from nas_lightning.app.axes import build_data
 from nas_lightning.app.checkpoints import Checkpoints
+from nas_lightning.app.evaluation import Sizes, check_asked, check_unchanged, evaluation_report, named_baselines
 from nas_lightning.app.job import Job
 from nas_lightning.app.provenance import provenance
 from nas_lightning.app.schema import check_settings
-from nas_lightning.app.trainer_settings import check_run_settings
 from nas_lightning.app.trainings import names_dataset, train_all
 from nas_lightning.build import build, build_axis
-from nas_lightning.callbacks import look_up
 from nas_lightning.data import ImageNetData, TrainData
-from nas_lightning.errors import UserError, check_flag, is_number
+from nas_lightning.errors import UserError
 from nas_lightning.escapes import visible
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.genotypes.texts import read_genotype
@@ -33,10 +34,10 @@ from nas_lightning.reports.evaluation import print_evaluation
 from nas_lightning.reports.model_card import model_card
 from nas_lightning.saved import check_saved
 from nas_lightning.spaces import SearchSpace
-from nas_lightning.tabular import Benchmark, sources_of
+from nas_lightning.tabular import Benchmark, look_up, sources_of
 from nas_lightning.training.cost import network_cost
 from nas_lightning.training.export import check_export, export_network
-from nas_lightning.training.references import described, reference_cost, reference_names, reference_network
+from nas_lightning.training.references import check_names, described, reference_cost, reference_network
 
 log = logging.getLogger("nas_lightning")
 
@@ -51,7 +52,10 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     training in the same folder is skipped in a sweep (None), exported with config.export, and a UserError otherwise;
     scores alone are simply looked up again. Without config.train no image is read.
     """
-    references = _check(config)
+    check_export(config.export, config.train)
+    check_asked(config)
+    references = named_baselines(config)
+    check_names(references)
     check_settings(config, job.overrides)
     dataset = _take_dataset_of_run(config, job)
     folder = RunFolder.of(config, job.overrides)
@@ -65,29 +69,23 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
         folder.check()
         Checkpoints.of(folder, folder.path / "found").newest()  # refuses those of other settings
     found = _genotype(config, space)
-    _check_unchanged(found, folder.path)
+    check_unchanged(found, folder.path)
     drawn = torch.Generator().manual_seed(config.seed)
     candidates = {"found": found, **(space.baselines(drawn) if config.train and config.baselines is True else {})}
     benchmark: Benchmark | None = build(config.benchmark)
-    data: TrainData | ImageNetData = build_data(config)
+    data: TrainData | ImageNetData = build_data(config, of_search=False)
     networks = {name: _described(config, space, genotype, data, benchmark) for name, genotype in candidates.items()}
     networks |= {name: _of_torchvision(config, name, data) for name in references}
-    training: dict[str, Any] = {"selection": "table only", **provenance(torch.device("cpu"))}
+    training: dict[str, Any] = {"selection": "table only", **provenance()}
     if config.train:
         makers = {name: partial(space.network, genotype, data.num_classes) for name, genotype in candidates.items()}
         others = {name: partial(reference_network, name, data.num_classes, config.pretrained) for name in references}
         training = train_all(config, job, folder, found, makers, others, data, networks)
     else:
         folder.write_config()
-    report = {
-        **_asked_for(config, job, dataset, data),
-        "genotype": json.loads(found.to_json()),
-        **networks["found"],
-        "table": sources_of(benchmark),
-        "networks": networks,
-        **training,
-        "config": folder.config,
-    }
+    report = evaluation_report(
+        config, job, Sizes(dataset, data.num_classes, data.image_size), found, networks, sources_of(benchmark), training
+    )
     job.lock.check()
     if config.train:
         write_text_atomically(folder.path / "MODEL_CARD.md", model_card(report, str(folder.path)))
@@ -96,21 +94,6 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     if config.export:
         _export(config, space, folder.path)
     return report
-
-
-def _asked_for(config: DictConfig, job: Job, dataset: str | None, data: TrainData | ImageNetData) -> dict[str, Any]:
-    """The part of the report that is known before anything is counted or trained."""
-    return {
-        "schema": 1,
-        "kind": "evaluation",
-        "experiment": str(config.name),
-        **{group: job.choices.get(group) for group in ("space", "recipe")},
-        "dataset": dataset,
-        "num_classes": data.num_classes,
-        "image_size": data.image_size,
-        "seed": config.seed,
-        "overrides": job.overrides,
-    }
 
 
 def _described(
@@ -128,29 +111,6 @@ def _described(
 def _of_torchvision(config: DictConfig, name: str, data: TrainData | ImageNetData) -> dict[str, Any]:
     cost = reference_cost(name, data.num_classes, data.image_size)
     return {"architecture": described(name, config.pretrained), **asdict(cost), "scores": {}}
-
-
-def _check(config: DictConfig) -> tuple[str, ...]:
-    """UserError for settings that cannot be meant; returns the networks of torchvision that are named."""
-    check_flag("train", config.train)
-    if config.mac_limit is not None and not is_number(config.mac_limit):
-        raise UserError(
-            f"mac_limit must be a number of multiply-adds, or null for no warning, got {config.mac_limit!r}."
-        )
-    check_export(config.export, config.train)
-    if (config.run is None) == (config.genotype is None):
-        raise UserError("give either run=<folder of a finished search> or genotype=<name, text or file>.")
-    if config.run is not None and os.path.isfile(str(config.run)):
-        raise UserError(f"run={config.run} is a file, not the folder of a search; give it as genotype={config.run}.")
-    if config.run is not None and not os.path.isdir(str(config.run)):
-        raise UserError(
-            f"run={config.run} is no folder of a search, and no finished one matches; give one with report.json."
-        )
-    check_run_settings(config)
-    if config.trainer.get("strategy") is not None:
-        raise UserError("trainer=ddp is for searches: a network is trained on one device; use trainer=default.")
-    asked: Any = OmegaConf.to_container(config)
-    return reference_names(asked["baselines"], config.pretrained, config.train)
 
 
 def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
@@ -235,16 +195,6 @@ def _last_cell(lines: list[list[str]]) -> str | None:
     if len(lines[-1]) != len(lines[0]):
         raise ValueError("its last line is not whole")
     return lines[-1][lines[0].index("architecture")]
-
-
-def _check_unchanged(genotype: Genotype, folder: Path) -> None:
-    """The same run= or file may hold another architecture by now: refuse to go on training with it."""
-    trained = folder / "genotype.json"
-    if trained.exists() and any(folder.rglob("last.ckpt")) and Genotype.read(trained) != genotype:
-        raise UserError(
-            f"{folder} holds the interrupted training of another genotype ({trained}); give that one to go on, delete the "
-            "folder to start anew, or give name=<another name>."
-        )
 
 
 def _export(config: DictConfig, space: SearchSpace, folder: Path) -> None:

@@ -3,7 +3,7 @@
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities.exceptions import MisconfigurationException, SIGTERMException
 from torch.multiprocessing import ProcessRaisedException
 
+from nas_lightning.app.axes import parts_of
 from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.trainer_settings import OURS
@@ -55,7 +56,9 @@ def make_trainer(
 
     metrics: what writes metrics.csv, if it is known outside. after: callbacks that look at the row of an epoch.
     """
-    make_logger: Callable[[LoggedRun], Logger] | None = build(config.logger)
+    # Beside them stand the keys that they read, such as logger.project.
+    nodes = [node for node in parts_of(config.logger, "logger").values() if isinstance(node, DictConfig)]
+    loggers: list[Logger] = [build(node)(run) for node in nodes]
     settings = {key: value for key, value in config.trainer.items() if key not in OURS}
     trainer: pl.Trainer = build(
         settings,
@@ -68,7 +71,7 @@ def make_trainer(
             ModelCheckpoint(checkpoints.folder, filename=checkpoints.last.stem, enable_version_counter=False),
         ],
         plugins=[checkpoints],
-        logger=False if make_logger is None else make_logger(run),
+        logger=loggers or False,
         default_root_dir=str(run.folder),
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -1,6 +1,7 @@
 """What the programs share: one job of Hydra's, its errors in one sentence, its interrupts without a traceback."""
 
 import errno
+import logging
 import os
 import signal
 import sys
@@ -19,11 +20,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app.configs import CONFIGS
-from nas_lightning.app.quiet import quiet_libraries
 from nas_lightning.errors import MachineError, UserError, is_out_of_memory
+from nas_lightning.escapes import visible
 from nas_lightning.records.files import remove_temporary, write_text_atomically
-from nas_lightning.records.folder import FAILURE
+from nas_lightning.records.folder import FAILURE, RunFolder
 from nas_lightning.records.lock import FolderInUse, FolderLock
+
+log = logging.getLogger("nas_lightning")
 
 _ENVIRONMENT = (
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ENOMEM, errno.EMFILE,
@@ -64,7 +67,6 @@ def _run(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
         settings.mode == RunMode.MULTIRUN,
         _folders(settings),
     )
-    quiet_libraries()
     config.run_dir = os.path.relpath(settings.runtime.output_dir)  # so that reports can be moved and compared
     folder = Path(config.run_dir)
     try:
@@ -87,6 +89,20 @@ def _run(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
         if job.in_sweep:
             _note_failure(folder, f"{type(error).__name__}: {error}")
         raise
+
+
+def is_skipped(config: DictConfig, job: Job) -> bool:
+    """Whether the run is finished and one of a sweep, which is then said; alone it is refused or done again."""
+    finished = job.in_sweep and RunFolder.of(config, job.overrides).is_finished
+    if finished:
+        log.info("%s is finished: skipped.", config.run_dir)
+    return finished
+
+
+def announce(config: DictConfig) -> None:
+    """To somebody who waits at a terminal: PyTorch takes seconds to load."""
+    if sys.stderr.isatty():
+        print(f"{visible(str(config.run_dir))}: loading PyTorch ...", file=sys.stderr, flush=True)
 
 
 def _choices(settings: HydraConf) -> dict[str, str | None]:

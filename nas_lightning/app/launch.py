@@ -1,18 +1,20 @@
 """What happens around the jobs of a launch: arguments and output folder at its start, a sweep's table at its end."""
 
 import atexit
-import math
+import difflib
 import os
+import re
 import sys
 import tempfile
 import warnings
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
 import yaml
-from hydra._internal.utils import get_args
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
@@ -21,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app import misspelt
 from nas_lightning.app.configs import CONFIGS
+from nas_lightning.app.help import help_text
 from nas_lightning.app.job import as_typed, ctrl_c_heard, in_one_sentence
 from nas_lightning.app.stdout import outlive_reader
 from nas_lightning.app.tasks import TASKS
@@ -52,9 +55,6 @@ class Launch(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         misspelt.leave_errors_to_hydra()
-        given = OmegaConf.select(config, "run_dir", throw_on_missing=False)
-        if isinstance(given, float) and not math.isfinite(given):
-            sys.exit(f"run_dir={given} is no number that can be used; give a folder.")
         try:
             folder = config.hydra.run.dir  # it has the overrides in it, resolved
         except OmegaConfBaseException as error:
@@ -79,19 +79,24 @@ def start(program: str) -> None:
     if "${" in os.getcwd():  # Hydra would interpolate it
         sys.exit("the current folder's name has a ${ in it; rename it, or start from another folder.")
     sys.path.insert(0, os.getcwd())
-    if program == "evaluate":
-        try:
-            sys.argv[1:] = quote_values(sys.argv[1:])
-        except UserError as error:
-            sys.exit(str(error))
-    options = get_args(sys.argv[1:])
+    try:
+        sys.argv[1:] = quote_values(sys.argv[1:])
+    except UserError as error:
+        sys.exit(str(error))
+    options = _options_first()
     own = options.config_dir
     if own is not None and not (os.path.isdir(own) and os.access(own, os.R_OK | os.X_OK)):
         what = "cannot be read" if os.path.isdir(own) else "is no folder"
         sys.exit(f"--config-dir {own} {what}; give the one that holds your configs, such as relaxation/mine.yaml.")
     if own is not None:
         _check_names(Path(own))
-    _check_groups([CONFIGS] if own is None else [CONFIGS, Path(own)], options.overrides, program)
+    folders = [CONFIGS] if own is None else [CONFIGS, Path(own)]
+    if options.help:
+        entries = (entry for entry in _defaults(program) if isinstance(entry, dict))
+        groups = {group.split()[-1].partition("@")[0] for entry in entries for group in entry}
+        print(help_text(program, folders, {*groups, "hydra/launcher"}), end="")
+        return
+    _check_groups(folders, options.overrides, program)
     misspelt.hand_over_errors()
     try:
         with ctrl_c_heard():
@@ -100,6 +105,18 @@ def start(program: str) -> None:
         sys.exit(misspelt.in_one_sentence(error, program, options.overrides, own))
     except OmegaConfBaseException as error:  # of a job of a sweep
         sys.exit(in_one_sentence(error))
+
+
+def _options_first() -> Namespace:
+    """The command line's options, which may stand anywhere; Hydra takes them before the overrides only."""
+    parser = get_args_parser()
+    options, unknown = parser.parse_known_intermixed_args(sys.argv[1:])
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], re.findall(r"--[\w-]+", parser.format_usage()), 1)
+        sys.exit(f"there is no option {unknown[0]}; {f'did you mean {near[0]}?' if near else 'see --help.'}")
+    others = [argument for argument in sys.argv[1:] if argument not in options.overrides]
+    sys.argv[1:] = [*others, *options.overrides]
+    return options
 
 
 def _check_names(own: Path) -> None:

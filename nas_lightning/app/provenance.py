@@ -7,28 +7,37 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from nas_lightning import __version__
 from nas_lightning.app.configs import INSTALLED
 
+if TYPE_CHECKING:
+    import torch
 
-def provenance(device: torch.device, num_devices: int = 1) -> dict[str, Any]:
+
+def provenance(device: "torch.device | None" = None, num_devices: int = 1) -> dict[str, Any]:
     """What a reader needs to judge or repeat a result: versions, devices, threads, peak memory, wheel or checkout, commit.
 
     `finished` is now, in UTC.
 
     The peak is that of the GPU in this run, None for several, which other processes used; or on a CPU that of the process
     so far, earlier jobs of a sweep included, or the largest of those that it started.
+
+    device: None where PyTorch has computed nothing, and had no threads.
     """
+    name, threads = _cpu_name(), None
+    peak: int | None = 1024 * max(
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    if device is not None:
+        import torch  # not for a look-up
+
+        threads = torch.get_num_threads()
+        if device.type == "cuda":
+            name = torch.cuda.get_device_name()
+            peak = torch.cuda.max_memory_allocated() if num_devices == 1 else None
     packages = ("torch", "torchvision", "pytorch-lightning", "hydra-core", "numpy")
-    cuda = device.type == "cuda"
-    if cuda:
-        peak = torch.cuda.max_memory_allocated() if num_devices == 1 else None
-    else:
-        peak = 1024 * max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return {
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
@@ -36,9 +45,9 @@ def provenance(device: torch.device, num_devices: int = 1) -> dict[str, Any]:
             "nas-lightning": __version__,
             **{name: version(name) for name in packages},
         },
-        "device": torch.cuda.get_device_name() if cuda else _cpu_name(),
+        "device": name,
         "devices": num_devices,
-        "threads": torch.get_num_threads(),
+        "threads": threads,
         "peak_memory_mb": None if peak is None else round(peak / 2**20, 1),
         "command": sys.argv,
         "source": "wheel" if INSTALLED else "checkout",

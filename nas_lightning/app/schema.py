@@ -31,12 +31,20 @@ _HYDRAS: dict[str, Any] = {
     "_recursive_": bool,
     "_convert_": Literal["none", "partial", "object", "all"],
 }
-_FACTORIES = ("lr", "logger", "optimizer", "scheduler", "arch_optimizer", "weight_optimizer", "weight_scheduler")
+_FACTORIES = ("lr", "optimizer", "scheduler", "arch_optimizer", "weight_optimizer", "weight_scheduler")
 """Names of what is made later, of what is known by then: `_partial_: true` in its yaml."""
 
-_MADE = ("model", "data", "trainer", "benchmark", "logger")
+_MADE = ("model", "data", "trainer", "benchmark")
 _READ_AS_THEY_ARE = ("tune", "hydra", "callbacks")  # sections whose keys the user names
 _LARGEST = {bool: 1.0, int: 2**63 - 1, float: 3.4e38}  # whole numbers of 64 bits, others of 32
+_ELSEWHERE = {
+    "learning_rate": "model.weight_optimizer.lr",
+    "gpus": "trainer.devices",
+    "lambda": "sched.lam",
+    "data_dir": "dataset.root",
+    "output_dir": "run_dir",
+}
+"""What other programs call it -> the key here."""
 _REFERENCE = re.compile(r"\$\{(?:oc\.select:)?([\w.]+)")
 
 
@@ -65,7 +73,8 @@ def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
     for key, node in _constructed(values):
         for name in (name for name in _HYDRAS if name in node):
             _check_type(f"{key}.{name}", node[name], _HYDRAS[name], False)
-        if node.get("_partial_") and key.rpartition(".")[2] not in _FACTORIES:
+        is_logger = key.partition(".")[0] == "logger"
+        if node.get("_partial_") and not is_logger and key.rpartition(".")[2] not in _FACTORIES:
             raise UserError(f"{key}._partial_=true makes no object where one is needed; drop it.")
         if key == "model" or node.get("_partial_"):  # others are made by Hydra, whose refusal is made a sentence
             _check_names(key, node)
@@ -189,8 +198,11 @@ def nearest(key: str, raw: Any, groups: Sequence[str] = ()) -> str:
     known = [each for each, _ in _leaves(raw) if each != key and not each.startswith(f"{key}.")]
     name = key.rpartition(".")[2]
     namesakes = [_source(raw, each) for each in known if each.rpartition(".")[2] == name]
+    has_section = any(each.startswith(f"{key.partition('.')[0]}.") for each in known)
     near = (
-        difflib.get_close_matches(key, [*known, *groups], 1, 0.8)
+        [other for other in (_ELSEWHERE.get(name),) if other in known]
+        or (namesakes if has_section and len({*namesakes}) == 1 else [])
+        or difflib.get_close_matches(key, [*known, *groups], 1, 0.8)
         or namesakes
         or difflib.get_close_matches(key, known, 1)
     )

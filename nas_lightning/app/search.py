@@ -21,7 +21,7 @@ from nas_lightning.app.axes import (
 from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.estimate import check_resources
 from nas_lightning.app.fit import check_optimizers, fit, make_trainer
-from nas_lightning.app.job import Job
+from nas_lightning.app.job import Job, is_skipped
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.naming import method_name
 from nas_lightning.app.provenance import provenance
@@ -35,7 +35,6 @@ from nas_lightning.callbacks import (
     MetricsFile,
     Owned,
     TemperatureUpdate,
-    look_up,
 )
 from nas_lightning.data import SearchData
 from nas_lightning.escapes import visible
@@ -50,7 +49,7 @@ from nas_lightning.reports.runs import read_metrics
 from nas_lightning.search.compatible import check_arch_start, check_batches, check_side, check_widening
 from nas_lightning.search.module import SupernetModule
 from nas_lightning.selection import Best, Last, selected
-from nas_lightning.tabular import Benchmark, sources_of
+from nas_lightning.tabular import Benchmark, look_up, sources_of
 
 log = logging.getLogger("nas_lightning")
 
@@ -60,10 +59,9 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
 
     In a sweep a finished run is skipped (None); alone it is a UserError.
     """
-    folder = RunFolder.of(config, job.overrides)
-    if job.in_sweep and folder.is_finished:
-        log.info("%s is finished: skipped.", folder.path)
+    if is_skipped(config, job):
         return None
+    folder = RunFolder.of(config, job.overrides)
     folder.check()
     check_settings(config, job.overrides)
     check_search_settings(config)
@@ -72,7 +70,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     method = method_name(job.choices, folder.config, job.folders)
     # Everything that may refuse its settings is built, and the data read, before anything is written.
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    data: SearchData = build_data(config)
+    data: SearchData = build_data(config, of_search=True)
     benchmark: Benchmark | None = build(config.benchmark)
     axes = build_epoch_axes(config)
     module = build_module(config, data.num_classes, data.class_weights)
@@ -86,10 +84,10 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     callbacks = [Owned(job.lock), TemperatureUpdate(axes["sched"]), *decisions(axes), architectures, *measured, *own]
     judges = _judges(axes, own, metrics, architectures)
     trainer = make_trainer(config, logged, checkpoints, callbacks, metrics, judges)
-    split = data.split_record()
-    data.check_devices(trainer.num_devices)
+    split = _split_of(data, trainer)
     check_resources(trainer, module, data)
-    _warn(split, data.dataset.name)
+    if last is None:
+        log.info("Searching in %s", folder.path)
     folder.write_config()
     rows = fit(trainer, folder.path, last, module, data)
     records = epoch_records(rows, read_rows(folder.path / "architecture.csv"))
@@ -104,6 +102,8 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         "table": sources_of(benchmark),
         "selection": f"{words}, {module.rule.sentence}",
         "split": split,
+        "num_classes": data.num_classes,
+        "image_size": data.image_size,
         **totals(rows),
         **provenance(trainer.strategy.root_device, trainer.num_devices),
         "config": folder.config,
@@ -114,23 +114,27 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     return report
 
 
-def _warn(split: dict[str, Any], dataset: str) -> None:
-    if split["caution"]:
-        log.warning(split["caution"])
-    if split["test_images"] is None:
-        log.warning(
-            "Dataset %s has no test images: what this search finds cannot be tested on images that it has not used. "
-            "dataset.test_fraction=0.2 would hold some out.",
-            dataset,
-        )
-
-
 def _check_together(config: DictConfig, data: SearchData, axes: dict[str, Any], module: SupernetModule) -> None:
     """UserError for the first choices that cannot be had together; reads no images but the size of one."""
     check_side(module.space, data.image_size)
     check_arch_start(module.arch_start, config.trainer.max_epochs, module.bilevel)
     check_widening(module.supernet, axes["stages"])
     check_batches(config.trainer.graphs, data.batch_growth is not None)
+
+
+def _split_of(data: SearchData, trainer: pl.Trainer) -> dict[str, Any]:
+    """For the report; reads the images."""
+    split = data.split_record()
+    data.check_devices(trainer.num_devices)
+    if split["caution"]:
+        log.warning(split["caution"])
+    if split["test_images"] is None:
+        log.warning(
+            "Dataset %s has no test images: what this search finds cannot be tested on images that it has not used. "
+            "dataset.test_fraction=0.2 would hold some out.",
+            data.dataset.name,
+        )
+    return split
 
 
 def _judges(

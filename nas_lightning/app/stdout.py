@@ -1,4 +1,4 @@
-"""Standard output whose reader may leave before the end, as `| head` does."""
+"""Standard output and error whose reader may leave before the end, as `| head` does, or that are closed from the start."""
 
 import os
 import sys
@@ -16,10 +16,16 @@ class _Outliving(FileIO):
 
 def outlive_reader() -> None:
     """Drop what nobody reads any more: neither a search nor a sweep ends because of it, and nothing is a traceback."""
-    old = sys.stdout
-    sys.stdout = TextIOWrapper(
-        BufferedWriter(_Outliving(old.fileno(), "w", closefd=False)),
-        encoding=old.encoding,
-        errors=old.errors,
-        line_buffering=old.isatty(),
-    )
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        old = getattr(sys, name)
+        if old is None:  # closed; else the first file that is opened would have its number, and its text
+            os.open(os.devnull, os.O_RDWR)
+        if name != "stdin":
+            raw: FileIO = _Outliving(number if old is None else old.fileno(), "w", closefd=False)
+            stream = TextIOWrapper(
+                BufferedWriter(raw),
+                encoding="utf-8" if old is None else old.encoding,
+                errors="backslashreplace" if old is None else old.errors,
+                line_buffering=name == "stderr" or (old is not None and old.isatty()),
+            )
+            setattr(sys, name, stream)

@@ -1,6 +1,6 @@
 """When things happen: temperature updates, the record of each epoch, the progress bar."""
 
-from nas_lightning.callbacks.architecture import ArchitectureLog, look_up
+from nas_lightning.callbacks.architecture import ArchitectureLog
 from nas_lightning.callbacks.best_weights import BestWeights
 from nas_lightning.callbacks.decisions import Decisions
 from nas_lightning.callbacks.eigenvalue import HessianEigenvalue
@@ -24,5 +24,4 @@ __all__ = [
     "Owned",
     "Progress",
     "TemperatureUpdate",
-    "look_up",
 ]

@@ -1,7 +1,6 @@
 """What the search would find if it ended now."""
 
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,25 +8,10 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from nas_lightning.callbacks.epoch_file import EpochFileCallback
-from nas_lightning.errors import UserError
-from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.epochs import Row
 from nas_lightning.search.architecture import Architecture
 from nas_lightning.search.module import SupernetModule
-from nas_lightning.tabular import Benchmark
-
-log = logging.getLogger("nas_lightning")
-
-
-def look_up(benchmark: Benchmark | None, genotype: Genotype) -> dict[str, float]:
-    """The benchmark's scores in percent; none without a benchmark, or where a partial table lacks the architecture."""
-    if benchmark is None:
-        return {}
-    try:
-        return benchmark.query(genotype)
-    except UserError as error:
-        log.warning("No score: %s", error)
-        return {}
+from nas_lightning.tabular import Benchmark, look_up
 
 
 class ArchitectureLog(EpochFileCallback):

@@ -1,4 +1,4 @@
-"""The progress of a run: a live bar with the time left on a terminal, a line an epoch elsewhere."""
+"""The progress of a run: a line an epoch and, on a terminal, a live bar below them with the time left."""
 
 import time
 from functools import cached_property
@@ -9,11 +9,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 from torch import Tensor
 
-# metric -> how it is shown; "table" is the test accuracy on the data set of the search, if the table has that
+# metric -> how it is shown, in 80 columns together; "table" is the test accuracy on the data set of the search, if the table
+# has that
 _SHOWN = {
     "entropy": ("entropy", "{:.3f}"),
     "temperature": ("t", "{:.2g}"),
-    "discrete_accuracy": ("discretised accuracy", "{:.1%}"),
+    "discrete_accuracy": ("discrete", "{:.1%}"),
     "table": ("table", "{:.2f}"),
     "train_accuracy": ("train", "{:.1%}"),
     "validation_accuracy": ("validation", "{:.1%}"),
@@ -22,7 +23,7 @@ _SHOWN = {
 
 
 class Progress(pl.Callback):
-    """One bar over all batches of all epochs, with the last epoch's entropy, temperature and discretised accuracy."""
+    """A line an epoch with entropy, temperature and discretised accuracy; one bar over all batches of all epochs."""
 
     def __init__(self) -> None:
         self._bar: Bar | None = None
@@ -44,9 +45,9 @@ class Progress(pl.Callback):
             return
         self._bar = Bar(
             TextColumn("epoch"), MofNCompleteColumn(), BarColumn(bar_width=24), TimeElapsedColumn(), TextColumn("left"),
-            TimeRemainingColumn(), TextColumn("{task.fields[shown]}"), console=self.console,
+            TimeRemainingColumn(), console=self.console,
         )  # fmt: skip
-        self._task = self._bar.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch, shown="")
+        self._task = self._bar.add_task("", total=trainer.max_epochs, completed=trainer.current_epoch)
         self._bar.start()
 
     def on_train_batch_end(
@@ -61,14 +62,15 @@ class Progress(pl.Callback):
         metrics = {**trainer.callback_metrics, **_looked_up(trainer)}
         shown = "  ".join(f"{n} {f.format(float(metrics[key]))}" for key, (n, f) in _SHOWN.items() if key in metrics)
         done = trainer.current_epoch + 1
+        if not (trainer.is_global_zero and trainer.max_epochs):
+            return
+        left = ""
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, shown=shown)
-        elif trainer.is_global_zero and trainer.max_epochs:
+            self._bar.update(self._task, completed=done)
+        else:
             rate = (time.monotonic() - self._start) / (done - self._first_epoch)
-            left = time.strftime("%H:%M:%S", time.gmtime(rate * (trainer.max_epochs - done)))
-            self.console.print(
-                f"epoch {done}/{trainer.max_epochs}  left {left}  {shown}", highlight=False, soft_wrap=True
-            )
+            left = time.strftime("left %H:%M:%S  ", time.gmtime(rate * (trainer.max_epochs - done)))
+        self.console.print(f"epoch {done}/{trainer.max_epochs}  {left}{shown}", highlight=False, soft_wrap=True)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self._bar is not None:
@@ -77,8 +79,7 @@ class Progress(pl.Callback):
 
 
 def _looked_up(trainer: pl.Trainer) -> dict[str, Tensor]:
-    """The column of NAS-Bench-201 that the progress shows: of the searched data set, CIFAR-10's for one it does not have."""
-    data = getattr(trainer, "datamodule", None)
-    names = (getattr(getattr(data, "dataset", None), "name", None), "cifar10")
-    found = [value for name in names if (value := trainer.callback_metrics.get(f"table/{name}_test_200")) is not None]
-    return {"table": found[0]} if found else {}
+    """The column of NAS-Bench-201 that the progress shows: of the data set of the search, if it has that."""
+    name = getattr(getattr(getattr(trainer, "datamodule", None), "dataset", None), "name", None)
+    found = trainer.callback_metrics.get(f"table/{name}_test_200")
+    return {} if found is None else {"table": found}

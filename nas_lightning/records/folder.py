@@ -28,6 +28,11 @@ _FREE_KEYS = (
 )  # fmt: skip
 _AUGMENTING_WORKERS = "nas_lightning.data.ImageNetData"  # each of its workers has random numbers of its own
 
+_PATH_KEYS = ("root", "test_root", "cache", "split_file", "path", "dir", "run_dir")
+_SWEEP = re.compile(r"(choice|glob|shuffle|sort|tag)\(")
+_NO_TEXT = re.compile(r"[+-]?[\d_.]+(e[+-]?\d+)?|[+-]?(inf|nan)|true|false", re.IGNORECASE)
+"""What Hydra reads as a number or a truth value."""
+
 
 def folder_name(override_dirname: str) -> str:
     """A run's folder name from Hydra's override_dirname: one path component, at most 120 characters, "default" if empty.
@@ -45,28 +50,44 @@ def folder_name(override_dirname: str) -> str:
 
 
 def quote_values(arguments: Sequence[str]) -> list[str]:
-    """Put the value of run= and genotype= in Hydra's quotes: its grammar refuses the ~ of a benchmark string, the brackets
-    of a Genotype(...) and the = and , of a run's folder. Nothing in them is interpolated: a folder may be named by anybody.
-    UserError for a file or folder whose name would act on the terminal, to which Hydra prints it.
+    """Put paths, and the value of genotype=, in Hydra's quotes: its grammar refuses the ~ of a benchmark string, the brackets
+    of a Genotype(...), and blanks, = and , of a path. The ~ of a home folder is expanded.
 
-    >>> quote_values(["genotype=|none~0|+|none~0|none~1|", "train=true"])
-    ["genotype='|none~0|+|none~0|none~1|'", 'train=true']
+    A path is the value of run= and of every key that ends in one of `_PATH_KEYS`. Nothing in the name of what exists is
+    interpolated: it may be named by anybody. UserError for a path that would act on the terminal, to which Hydra prints it.
+
+    In a multirun a comma separates paths, unless the whole text is there; in Hydra's quotes everything is as Hydra takes it.
+
+    >>> quote_values(["genotype=|none~0|+|none~0|none~1|", "train=true", "dataset.root=My photos (2)"])
+    ["genotype='|none~0|+|none~0|none~1|'", 'train=true', "dataset.root='My photos (2)'"]
     """
-    quoted = []
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        key_alone = key.lstrip("+")
-        if key_alone in ("run", "genotype") and value:
-            if value[0] in "'\"" and not os.path.exists(value):  # in Hydra's quotes already
-                value = re.sub(r"(?<!\\)((?:\\\\)*)\$\{", r"\1\\${", value)
-            else:
-                texts = _alternatives(key_alone, value)
-                for text in texts:
-                    if not text.isprintable() and (key_alone == "run" or os.path.exists(text)):
-                        raise UserError(f"{key_alone}={text} has characters that cannot be printed; rename it.")
-                value = ",".join(map(_quoted, texts))
-        quoted.append(key + equals + value)
-    return quoted
+    is_sweep = any(argument in ("-m", "--multirun") for argument in arguments)
+    return [_quoted_argument(argument, is_sweep) for argument in arguments]
+
+
+def _quoted_argument(argument: str, is_sweep: bool) -> str:
+    key, _, value = argument.partition("=")
+    name = key.lstrip("+")
+    is_architecture = name in ("run", "genotype")
+    if not value or not (is_architecture or name.rpartition(".")[2] in _PATH_KEYS):
+        return argument
+    if value[0] in "'\"" and not os.path.exists(value):  # in Hydra's quotes already
+        value = re.sub(r"(?<!\\)((?:\\\\)*)\$\{", r"\1\\${", value) if is_architecture else value
+        return f"{key}={value}"
+    value = os.path.expanduser(value)
+    if is_architecture:
+        texts = _alternatives(name, value)
+    elif os.path.exists(value):
+        texts = [value]
+    elif value == "null" or "${" in value or (is_sweep and _SWEEP.match(value)):
+        return f"{key}={value}"
+    else:
+        is_one = not is_sweep or name.startswith("hydra.")
+        texts = [value] if is_one else [os.path.expanduser(text) for text in value.split(",")]
+    for text in texts:
+        if not text.isprintable() and (name != "genotype" or os.path.exists(text)):
+            raise UserError(f"{name}={text} has characters that cannot be printed; rename it.")
+    return f"{key}={','.join(text if text == 'null' else _quoted(text, not is_architecture) for text in texts)}"
 
 
 def _alternatives(key: str, value: str) -> list[str]:
@@ -93,9 +114,9 @@ def _is_finished_search(folder: Path) -> bool:
     return all(os.path.exists(folder / name) for name in ("genotype.json", "report.json", "metrics.csv"))
 
 
-def _quoted(text: str) -> str:
-    """As it is where Hydra's grammar takes it so; folder names stay shorter."""
-    if re.fullmatch(r"[\w./-]+", text, re.ASCII):
+def _quoted(text: str, is_path: bool) -> str:
+    """As it is where Hydra's grammar takes it so, and a path for no number; folder names stay shorter."""
+    if re.fullmatch(r"[\w./-]+", text, re.ASCII) and not (is_path and _NO_TEXT.fullmatch(text)):
         return text
     literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # OmegaConf's escape
     literal = re.sub(r"(\\*)'", r"\1\1\\'", literal)  # Hydra's, and below

@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from nas_lightning.escapes import visible
-from nas_lightning.reports.runs import SCORE_NAMES
+from nas_lightning.reports.runs import SCORE_NAMES, is_tabulated
 
 _MOST_RECALLS = 5
+_NOT_THESE = "% of the table: if trained on the images of that name, not on these"
 
 
 def print_evaluation(report: Mapping[str, Any], place: Path, mac_limit: float | None) -> None:
@@ -49,8 +50,9 @@ def _tables(report: Mapping[str, Any]) -> list[Table]:
     costs = {"parameters": lambda each: f"{each['params']:,}", "multiply-adds": lambda each: f"{each['macs']:,}"}
     looked_up = {name: partial(_score, key) for key, name in headings.items()}
     title = f"{report['space']}, {report['dataset']}"
+    caution = "" if is_tabulated(report["dataset"]) or not scores else _NOT_THESE
     if "test_accuracy" not in report:
-        return [_table(title, report, costs | looked_up)]
+        return [_table(title, report, costs | looked_up, caution)]
     trained = _table(title, report, costs | {
         "MB": lambda each: f"{each['file_bytes'] / 1e6:.2f}",
         "ms": lambda each: f"{each['latency_ms']:.2f}",
@@ -59,15 +61,19 @@ def _tables(report: Mapping[str, Any]) -> list[Table]:
     majority = report["classwise"]["majority"]
     always = Text(visible(f"always {class_name(report, majority['class'])}"))
     trained.add_row(always, "", "", "", "", f"{100 * majority['share']:.2f}")
-    return [trained, _table("in the benchmark's table", report, looked_up)] if looked_up else [trained]
+    return [trained, _table("in the benchmark's table", report, looked_up, caution)] if looked_up else [trained]
 
 
 def _score(key: str, network: Mapping[str, Any]) -> str:
     return f"{network['scores'][key]:.2f}" if key in network["scores"] else ""
 
 
-def _table(title: str, report: Mapping[str, Any], columns: Mapping[str, Callable[[Any], str]]) -> Table:
-    table = Table(title=Text(visible(title)), title_justify="left")
+def _table(
+    title: str, report: Mapping[str, Any], columns: Mapping[str, Callable[[Any], str]], caption: str = ""
+) -> Table:
+    table = Table(title=Text(visible(title)), title_justify="left", collapse_padding=True, pad_edge=False)  # within 80
+    if caption:
+        table.caption, table.caption_justify = Text(caption), "left"
     table.add_column("network")
     for heading in columns:
         table.add_column(Text(visible(heading)), justify="right")

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nas_lightning.escapes import visible
-from nas_lightning.reports.runs import SCORE_NAMES
+from nas_lightning.reports.runs import SCORE_NAMES, is_tabulated
 
 PANEL_WIDTH = 100
 """Columns of the panel; a narrower terminal breaks the architecture over lines."""
@@ -68,7 +68,8 @@ def _results(report: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     yield "discretised accuracy", _number(accuracy and 100 * accuracy, ".2f", f" % on {measured_on}{how}")
     if split.get("caution"):
         yield "caution", Text(split["caution"], style="bold red")
-    yield "table, test accuracy", _scores(report["scores"])
+    elsewhere = report["scores"] and not is_tabulated(report.get("dataset"))
+    yield "table, if trained on" if elsewhere else "table, test accuracy", _scores(report["scores"])
     yield "wall time", Text(f"{_duration(report['seconds'])} for {report['epochs']} epochs on {report['device']}")
 
 

@@ -31,6 +31,13 @@ SCORE_NAMES = {
 }
 """The scores that reports show first: test accuracy in percent after 200 epochs, in the order of the field's tables."""
 
+
+def is_tabulated(dataset: object) -> bool:
+    """Whether these scores are of this data set; of another, such as a user's photos, they say how an architecture does
+    elsewhere."""
+    return any(key == f"{dataset}_test_200" for key in SCORE_NAMES)
+
+
 Kind = Literal["search", "evaluation"]
 _EVERY_KIND: dict[str, type] = {
     "experiment": str,

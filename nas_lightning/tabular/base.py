@@ -1,8 +1,12 @@
 """What the search asks of a benchmark."""
 
+import logging
 from typing import Protocol
 
+from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
+
+log = logging.getLogger("nas_lightning")
 
 
 class Benchmark(Protocol):
@@ -20,6 +24,17 @@ class Benchmark(Protocol):
         Raises UserError for a genotype of another space and for one that the benchmark does not hold.
         """
         ...
+
+
+def look_up(benchmark: Benchmark | None, genotype: Genotype) -> dict[str, float]:
+    """The benchmark's scores in percent; none without a benchmark, or where a partial table lacks the architecture."""
+    if benchmark is None:
+        return {}
+    try:
+        return benchmark.query(genotype)
+    except UserError as error:
+        log.warning("No score: %s", error)
+        return {}
 
 
 def sources_of(benchmark: Benchmark | None) -> list[str]:

@@ -1,24 +1,13 @@
 """What a network costs: parameters and multiply-adds, counted without its weights or any image."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas_lightning.costs import Cost
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.spaces import SearchSpace
-
-
-@dataclass(frozen=True)
-class Cost:
-    """params: without the auxiliary head, whose are `auxiliary_params`. macs: multiply-adds of convolutions, linear and
-    attention layers for one image in use; biases, batch norms, pools and activations do not count."""
-
-    params: int
-    auxiliary_params: int
-    macs: int
 
 
 def network_cost(space: SearchSpace, genotype: Genotype, num_classes: int, side: int, training: bool = False) -> Cost:

@@ -1,37 +1,24 @@
 """torchvision's networks for classification, to hold a found one against: as they are, with a last layer for the classes."""
 
 import difflib
+from collections.abc import Sequence
 from http.client import HTTPException
-from typing import Any
 
 import torch
 import torchvision
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights, list_models
 
-from nas_lightning.errors import UserError, check_flag
-from nas_lightning.training.cost import Cost, cost_of
+from nas_lightning.costs import Cost
+from nas_lightning.errors import UserError
+from nas_lightning.training.cost import cost_of
 
 _WITHOUT_AUXILIARY = {"aux_logits": False, "init_weights": True}
 _OPTIONS = {"googlenet": _WITHOUT_AUXILIARY, "inception_v3": _WITHOUT_AUXILIARY}  # their extra heads are for 224 pixels
 
 
-def reference_names(baselines: Any, pretrained: Any, train: bool) -> tuple[str, ...]:
-    """The names that the setting `baselines` holds, as a list or a text with commas; () where it is true or false.
-
-    UserError for what is none of these, for networks that torchvision does not have, and for settings that would do nothing.
-    """
-    check_flag("pretrained", pretrained)
-    if isinstance(baselines, bool):
-        if pretrained:
-            raise UserError("pretrained=true is for networks of torchvision; name some, as in baselines=[resnet18].")
-        return ()
-    names = [name.strip() for name in baselines.split(",")] if isinstance(baselines, str) else baselines
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise UserError(
-            "baselines must be true or false, or names of torchvision's networks as in [resnet18,mobilenet_v3_small], got "
-            f"{baselines!r}."
-        )
+def check_names(names: Sequence[str]) -> None:
+    """UserError for one that torchvision does not have, with those of a similar name."""
     known = list_models(module=torchvision.models)
     for name in names:
         if name not in known:
@@ -40,9 +27,6 @@ def reference_names(baselines: Any, pretrained: Any, train: bool) -> tuple[str, 
                 f"baselines must be true or false, or name networks of torchvision, which has no {name!r} for classification; "
                 f"give one such as {', '.join(near)}."
             )
-    if not train:
-        raise UserError("baselines that are named are trained beside the network; add train=true.")
-    return tuple(dict.fromkeys(names))
 
 
 def reference_network(name: str, num_classes: int, pretrained: bool) -> nn.Module:

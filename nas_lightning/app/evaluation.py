@@ -1,0 +1,107 @@
+"""What every evaluation has: checks of what is asked for, and its report. Imports no torch."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from nas_lightning.app.job import Job
+from nas_lightning.app.trainer_settings import check_run_settings
+from nas_lightning.errors import UserError, check_flag, is_number
+from nas_lightning.genotypes.base import Genotype
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The data set's name, its classes, and the side of its images in pixels."""
+
+    dataset: str | None
+    num_classes: int
+    image_size: int
+
+
+def check_asked(config: DictConfig) -> None:
+    """UserError for settings that no evaluation takes."""
+    check_flag("train", config.train)
+    named_baselines(config)
+    if config.mac_limit is not None and not is_number(config.mac_limit):
+        raise UserError(
+            f"mac_limit must be a number of multiply-adds, or null for no warning, got {config.mac_limit!r}."
+        )
+    if (config.run is None) == (config.genotype is None):
+        raise UserError("give either run=<folder of a finished search> or genotype=<name, text or file>.")
+    if config.run is not None and os.path.isfile(str(config.run)):
+        raise UserError(f"run={config.run} is a file, not the folder of a search; give it as genotype={config.run}.")
+    if config.run is not None and not os.path.isdir(str(config.run)):
+        raise UserError(
+            f"run={config.run} is no folder of a search, and no finished one matches; give one with report.json."
+        )
+    check_run_settings(config)
+    if config.trainer.get("strategy") is not None:
+        raise UserError("trainer=ddp is for searches: a network is trained on one device; use trainer=default.")
+
+
+def named_baselines(config: DictConfig) -> tuple[str, ...]:
+    """The names that config.baselines holds, as a list or a text with commas; () where it is true or false.
+
+    UserError for what is none of these, and where they would do nothing.
+    """
+    asked: Any = OmegaConf.to_container(config)
+    baselines = asked["baselines"]
+    check_flag("pretrained", config.pretrained)
+    if isinstance(baselines, bool):
+        if config.pretrained:
+            raise UserError("pretrained=true is for networks of torchvision; name some, as in baselines=[resnet18].")
+        return ()
+    names = [name.strip() for name in baselines.split(",")] if isinstance(baselines, str) else baselines
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise UserError(
+            "baselines must be true or false, or names of torchvision's networks as in [resnet18,mobilenet_v3_small], got "
+            f"{baselines!r}."
+        )
+    if not config.train:
+        raise UserError("baselines that are named are trained beside the network; add train=true.")
+    return tuple(dict.fromkeys(names))
+
+
+def check_unchanged(genotype: Genotype, folder: Path) -> None:
+    """The same run= or file may hold another architecture by now: refuse to go on training with it."""
+    trained = folder / "genotype.json"
+    if trained.exists() and any(folder.rglob("last.ckpt")) and Genotype.read(trained) != genotype:
+        raise UserError(
+            f"{folder} holds the interrupted training of another genotype ({trained}); give that one to go on, delete the "
+            "folder to start anew, or give name=<another name>."
+        )
+
+
+def evaluation_report(
+    config: DictConfig,
+    job: Job,
+    sizes: Sizes,
+    found: Genotype,
+    networks: Mapping[str, dict[str, Any]],
+    table: Sequence[str],
+    training: Mapping[str, Any],
+) -> dict[str, Any]:
+    """networks: what is known of each, that of `found` under this name. table: what the benchmark's scores were read from."""
+    return {
+        "schema": 1,
+        "kind": "evaluation",
+        "experiment": str(config.name),
+        **{group: job.choices.get(group) for group in ("space", "recipe")},
+        "dataset": sizes.dataset,
+        "num_classes": sizes.num_classes,
+        "image_size": sizes.image_size,
+        "seed": config.seed,
+        "overrides": job.overrides,
+        "genotype": json.loads(found.to_json()),
+        **networks["found"],
+        "table": table,
+        "networks": networks,
+        **training,
+        "config": OmegaConf.to_container(config, resolve=True),
+    }

@@ -1,0 +1,148 @@
+"""What needs no torch: a look-up in the table, the skip of finished runs, --help, and refusals of what is seen at once."""
+
+import json
+import random
+import shutil
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from nas_lightning.app.configs import CONFIGS
+from nas_lightning.app.evaluate import evaluate
+from nas_lightning.app.help import CHOSEN_BY_OTHERS, GROUPS
+from nas_lightning.app.job import Job
+from nas_lightning.app.lookup import recorded
+from nas_lightning.costs import nb201_cost
+from nas_lightning.genotypes import NB201_OPERATIONS, nb201_genotype
+from nas_lightning.spaces import NB201
+from nas_lightning.training.cost import network_cost
+from tests.conftest import composed_with_choices
+
+PROGRAM = """
+import sys
+from nas_lightning.app import launch
+program, *sys.argv[1:] = sys.argv[1:]
+try:
+    launch.start(program)
+finally:
+    heavy = ("torch", "torchvision", "pytorch_lightning", "wandb", "matplotlib", "sklearn", "scipy")
+    print("loaded:", [name for name in heavy if name in sys.modules])
+"""
+
+
+def run(folder, *arguments):
+    """(exit status, stdout, stderr) of a program that ends by saying what it has loaded."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], cwd=folder, capture_output=True, text=True)
+    assert "loaded: []" in done.stdout, done
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(("channels", "cells", "classes", "side"), [(16, 5, 10, 32), (4, 1, 3, 8), (6, 2, 120, 20)])
+def test_the_cost_by_arithmetic_is_that_of_the_network(channels, cells, classes, side):
+    drawn = random.Random(0)
+    some = [tuple(drawn.choices(NB201_OPERATIONS, k=6)) for _ in range(4)]
+    for operations in (*some, *((operation,) * 6 for operation in NB201_OPERATIONS)):
+        genotype = nb201_genotype(operations)
+        counted = network_cost(NB201(channels, cells), genotype, classes, side)
+        assert nb201_cost(genotype, channels, cells, classes, side) == counted, operations
+
+
+def ask(function, folder, *overrides):
+    config, choices = composed_with_choices(*overrides, f"run_dir={folder}", config="evaluate")
+    return function(config, Job(choices, list(overrides)))
+
+
+def test_a_look_up_says_what_an_evaluation_says(toy, tmp_path, capsys):
+    toy("run", "trainer.max_epochs=1")
+    asked = f"run={tmp_path / 'run'}"
+    reports, said = [], []
+    for function in (recorded, evaluate):
+        capsys.readouterr()
+        report = ask(function, tmp_path / "a", asked)
+        reports.append({key: value for key, value in report.items() if key not in ("finished", "peak_memory_mb")})
+        said.append(capsys.readouterr().out)
+    assert reports[0] == reports[1]
+    assert said[0] == said[1]
+    assert "if trained on the images of that name" in said[0]
+    assert "multiply-adds" in said[0]  # in 80 columns
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("report.json", {"num_classes": "10"}),
+        ("report.json", {"image_size": 30}),
+        ("config.yaml", {"dataset": {"_target_": "os.system", "command": "false"}}),
+        ("config.yaml", {"dataset": {"_target_": "nas_lightning.data.Digits", "image_size": "x"}}),
+        ("genotype.json", {"space": "darts"}),
+        ("genotype.json", None),
+    ],
+)
+def test_records_with_anything_unusual_are_left_to_the_evaluation(file, change, toy, tmp_path):
+    toy("run", "trainer.max_epochs=1")
+    path = tmp_path / "run" / file
+    read = yaml.safe_load if file == "config.yaml" else json.loads
+    path.write_text("{" if change is None else json.dumps(read(path.read_text()) | change))
+    assert ask(recorded, tmp_path / "a", f"run={tmp_path / 'run'}") is None
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("more", ["space.C=4", "dataset=cifar10", "dataset.image_size=8", "train=true", "export=onnx"])
+def test_other_settings_are_left_to_the_evaluation(more, toy, tmp_path):
+    toy("run", "trainer.max_epochs=1")
+    assert ask(recorded, tmp_path / "a", f"run={tmp_path / 'run'}", more) is None
+
+
+def test_a_look_up_and_the_skip_of_finished_runs_load_no_torch(toy, tmp_path):
+    report = toy("run", "trainer.max_epochs=1")
+    code, out, err = run(tmp_path, "evaluate", "run=run")
+    assert (code, err) == (0, "")
+    assert report["architecture"] in out
+    for program, overrides, name in (
+        ("train", ("seed=3",), "seed=3"),
+        ("evaluate", ("train=true", "genotype=1"), "genotype=1,train=True"),
+    ):
+        folder = tmp_path / "runs" / program / name
+        folder.mkdir(parents=True)
+        shutil.copy(tmp_path / "run" / "report.json", folder)
+        code, out, err = run(tmp_path, program, "-m", f"name={program}", *overrides)
+        assert (code, err) == (0, "")
+        assert f"runs/{program}/{name} is finished: skipped." in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("train", "run_dir=run"), "run holds a finished run"),
+        (("train", "trainer.max_epochs=0"), "trainer.max_epochs must be a whole number of at least 1, got 0."),
+        (("evaluate", "run=nowhere"), "run=nowhere is no folder of a search"),
+        (("tune", "trainer.precision=8"), "trainer.precision=8 is not offered"),
+    ],
+)
+def test_what_is_seen_at_once_is_refused_before_torch_is_loaded(arguments, sentence, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "report.json").touch()
+    code, _, err = run(tmp_path, *arguments)
+    assert code == 1
+    assert err.startswith(sentence)
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("program", ["train", "evaluate", "tune"])
+def test_help_is_sentences_examples_and_every_group_of_the_program(program, tmp_path):
+    (tmp_path / "own" / "relaxation").mkdir(parents=True)
+    (tmp_path / "own" / "relaxation" / "mine.yaml").touch()
+    code, out, err = run(tmp_path, program, "seed=3", "--config-dir", "own", "-h")
+    assert (code, err) == (0, "")
+    assert out.count("\n  # ") == 5
+    assert "powered by Hydra" not in out
+    assert (", mine, " in out.partition("\nrelaxation: ")[2].partition("\n")[0]) == ("relaxation: " in out)
+    for group in ("space", "dataset", "logger", "debug"):
+        assert f"\n{group}: {', '.join(sorted(path.stem for path in (CONFIGS / group).glob('*.yaml')))}\n" in out
+
+
+def test_every_group_has_its_line_in_help():
+    groups = {path.parent.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.yaml")} - {"."}
+    assert groups == {*GROUPS, *CHOSEN_BY_OTHERS}
