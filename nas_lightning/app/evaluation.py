@@ -64,7 +64,10 @@ def named_baselines(config: DictConfig) -> tuple[str, ...]:
             f"{baselines!r}."
         )
     if not config.train:
-        raise UserError("baselines that are named are trained beside the network; add train=true.")
+        raise UserError(
+            f"baselines must be true or false where nothing is trained, got {baselines!r}; add train=true to have networks of "
+            "torchvision beside the found one."
+        )
     return tuple(dict.fromkeys(names))
 
 
