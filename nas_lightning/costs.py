@@ -12,8 +12,8 @@ _KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 9}
 
 @dataclass(frozen=True)
 class Cost:
-    """params: without the auxiliary head, whose are `auxiliary_params`. macs: multiply-adds of convolutions and linear
-    layers for one image in use; biases, batch norms, pools and activations do not count."""
+    """params: without the auxiliary head, whose are `auxiliary_params`. macs: multiply-adds of convolutions, linear and
+    attention layers for one image in use; biases, batch norms, pools and activations do not count."""
 
     params: int
     auxiliary_params: int

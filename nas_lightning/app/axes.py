@@ -63,12 +63,17 @@ def build_data(config: DictConfig, of_search: bool) -> Any:
     return data
 
 
-def build_module(config: DictConfig, num_classes: int) -> SupernetModule:
-    """config.model with the groups of MODULE_AXES. UserError for settings that are refused or cannot be had together."""
+def build_module(config: DictConfig, num_classes: int, class_weights: torch.Tensor | None = None) -> SupernetModule:
+    """config.model with the groups of MODULE_AXES. UserError for settings that are refused or cannot be had together.
+
+    class_weights: of the losses, as of SupernetModule.
+    """
     axes = {group: build_axis(config, group, protocol) for group, protocol in MODULE_AXES.items()}
     for key in ("arch_optimizer", "model.weight_optimizer"):
         _check_factory(OmegaConf.select(config, key), key)
-    module: SupernetModule = build(config.model, _partial_=True)(**axes, num_classes=num_classes)
+    module: SupernetModule = build(config.model, _partial_=True)(
+        **axes, num_classes=num_classes, class_weights=class_weights
+    )
     return module
 
 

@@ -7,24 +7,21 @@ import logging
 import os
 import re
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from nas_lightning.app.axes import build_data
 from nas_lightning.app.checkpoints import Checkpoints
-from nas_lightning.app.evaluation import Sizes, check_asked, check_unchanged, evaluation_report, print_evaluation
-from nas_lightning.app.fit import check_optimizers, fit, make_trainer
+from nas_lightning.app.evaluation import Sizes, check_asked, check_unchanged, evaluation_report, named_baselines
 from nas_lightning.app.job import Job
-from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.provenance import provenance
 from nas_lightning.app.schema import check_settings
-from nas_lightning.app.search import totals
+from nas_lightning.app.trainings import names_dataset, train_all
 from nas_lightning.build import build, build_axis
-from nas_lightning.callbacks import Owned
 from nas_lightning.data import ImageNetData, TrainData
 from nas_lightning.errors import UserError
 from nas_lightning.escapes import visible
@@ -33,15 +30,14 @@ from nas_lightning.genotypes.texts import read_genotype
 from nas_lightning.records.files import write_text_atomically
 from nas_lightning.records.folder import RunFolder
 from nas_lightning.records.received import parsed_table, received_log, received_yaml
-from nas_lightning.reports.cells import draw_cell
+from nas_lightning.reports.evaluation import print_evaluation
 from nas_lightning.reports.model_card import model_card
 from nas_lightning.saved import check_saved
 from nas_lightning.spaces import SearchSpace
 from nas_lightning.tabular import Benchmark, look_up, sources_of
 from nas_lightning.training.cost import network_cost
-from nas_lightning.training.export import check_export, export_network, save_weights
-from nas_lightning.training.interface import Interface, kept_names
-from nas_lightning.training.module import NetworkModule
+from nas_lightning.training.export import check_export, export_network
+from nas_lightning.training.references import check_names, described, reference_cost, reference_network
 
 log = logging.getLogger("nas_lightning")
 
@@ -51,13 +47,15 @@ _IS_PATH = re.compile(r"[^|()\[\]{}'\"\n]*(/[^|()\[\]{}'\"\n]*|\.[A-Za-z]\w{0,9}
 def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     """Score the architecture of `config.run` or `config.genotype`; returns the report.
 
-    With config.train it is trained, beside the space's baselines (a random architecture, a collapsed one) with
-    config.baselines, each in a folder of its own, and the test accuracies of the last epoch are compared. A finished
+    With config.train it is trained, beside the space's baselines (a random architecture, a collapsed one) or the networks of
+    torchvision that config.baselines asks for, each in a folder of its own, and the test accuracies are compared. A finished
     training in the same folder is skipped in a sweep (None), exported with config.export, and a UserError otherwise;
     scores alone are simply looked up again. Without config.train no image is read.
     """
     check_export(config.export, config.train)
     check_asked(config)
+    references = named_baselines(config)
+    check_names(references)
     check_settings(config, job.overrides)
     dataset = _take_dataset_of_run(config, job)
     folder = RunFolder.of(config, job.overrides)
@@ -73,13 +71,16 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     found = _genotype(config, space)
     check_unchanged(found, folder.path)
     drawn = torch.Generator().manual_seed(config.seed)
-    candidates = {"found": found, **(space.baselines(drawn) if config.train and config.baselines else {})}
+    candidates = {"found": found, **(space.baselines(drawn) if config.train and config.baselines is True else {})}
     benchmark: Benchmark | None = build(config.benchmark)
     data: TrainData | ImageNetData = build_data(config, of_search=False)
     networks = {name: _described(config, space, genotype, data, benchmark) for name, genotype in candidates.items()}
+    networks |= {name: _of_torchvision(config, name, data) for name in references}
     training: dict[str, Any] = {"selection": "table only", **provenance()}
     if config.train:
-        training = _train_all(config, job, folder, space, candidates, data, networks)
+        makers = {name: partial(space.network, genotype, data.num_classes) for name, genotype in candidates.items()}
+        others = {name: partial(reference_network, name, data.num_classes, config.pretrained) for name in references}
+        training = train_all(config, job, folder, found, makers, others, data, networks)
     else:
         folder.write_config()
     report = evaluation_report(
@@ -107,6 +108,11 @@ def _described(
     return {"architecture": str(genotype), **asdict(cost), "scores": look_up(benchmark, genotype)}
 
 
+def _of_torchvision(config: DictConfig, name: str, data: TrainData | ImageNetData) -> dict[str, Any]:
+    cost = reference_cost(name, data.num_classes, data.image_size)
+    return {"architecture": described(name, config.pretrained), **asdict(cost), "scores": {}}
+
+
 def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
     """Unless dataset= names another, the data set of the search, with what dataset.<key>= changes; returns its name.
 
@@ -114,7 +120,7 @@ def _take_dataset_of_run(config: DictConfig, job: Job) -> str | None:
     of ours with plain values, or it is refused.
     """
     own = job.choices.get("data", "train") != "train"  # a data module that comes with a data set of its own
-    if config.run is None or own or any(override.startswith("dataset=") for override in job.overrides):
+    if config.run is None or own or names_dataset(job):
         return job.choices.get("dataset")
     saved = Path(str(config.run)) / "config.yaml"
     try:
@@ -189,66 +195,6 @@ def _last_cell(lines: list[list[str]]) -> str | None:
     if len(lines[-1]) != len(lines[0]):
         raise ValueError("its last line is not whole")
     return lines[-1][lines[0].index("architecture")]
-
-
-def _train_all(
-    config: DictConfig,
-    job: Job,
-    folder: RunFolder,
-    space: SearchSpace,
-    candidates: dict[str, Genotype],
-    data: TrainData | ImageNetData,
-    networks: dict[str, dict[str, Any]],
-) -> dict[str, Any]:
-    """Train every candidate, add its numbers to `networks`; returns what the report says about the training."""
-    # Everything that may refuse its settings is built, and the data read, before anything is written.
-    modules = {name: _module(config, space, genotype, data) for name, genotype in candidates.items()}
-    runs = {name: LoggedRun.of(folder.path / name, folder.config, "train", job.choices) for name in candidates}
-    checkpoints = {name: Checkpoints.of(folder, folder.path / name) for name in candidates}
-    trainers = {name: make_trainer(config, run, checkpoints[name], [Owned(job.lock)]) for name, run in runs.items()}
-    split = data.split_record()
-    last = {name: each.newest() for name, each in checkpoints.items()}
-    folder.write_config()
-    write_text_atomically(folder.path / "genotype.json", candidates["found"].to_json() + "\n")
-    draw_cell(candidates["found"], folder.path / "cell")
-    for name, module in modules.items():
-        log.info("Training the network in %s.", folder.path / name)
-        rows = fit(trainers[name], folder.path / name, last[name], module, data)
-        networks[name] |= {
-            "test_accuracy": rows[-1]["test_accuracy"],
-            "train_accuracy": rows[-1]["train_accuracy"],
-            **totals(rows),
-        }
-    interface = Interface(data.image_size, kept_names(data.classes), data.normalisation, data.resize)
-    save_weights(modules["found"].network, folder.path, interface)
-    for each in checkpoints.values():
-        each.drop_previous()  # before the report, after which nobody looks into the folder again
-    return {
-        "selection": "test accuracy of the last epoch",
-        "split": split,
-        "normalisation": interface.normalisation,
-        "classes": interface.classes,
-        "resize": interface.resize,
-        **provenance(trainers["found"].strategy.root_device),
-    }
-
-
-def _module(
-    config: DictConfig, space: SearchSpace, genotype: Genotype, data: TrainData | ImageNetData
-) -> NetworkModule:
-    pl.seed_everything(config.seed, workers=True, verbose=False)  # the same start for each network
-    recipe = config.recipe
-    module = NetworkModule(
-        space.network(genotype, data.num_classes),
-        build(recipe.optimizer),
-        build(recipe.scheduler),
-        config.seed,
-        label_smoothing=recipe.label_smoothing,
-        auxiliary_weight=recipe.auxiliary_weight,
-        drop_path=recipe.drop_path,
-    )
-    check_optimizers(module)
-    return module
 
 
 def _export(config: DictConfig, space: SearchSpace, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What every evaluation has: checks of what is asked for, its report, and what it prints. Imports no torch."""
+"""What every evaluation has: checks of what is asked for, and its report. Imports no torch."""
 
 import json
 import os
@@ -8,16 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from nas_lightning.app.job import Job
 from nas_lightning.app.trainer_settings import check_run_settings
 from nas_lightning.errors import UserError, check_flag, is_number
-from nas_lightning.escapes import visible
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.reports.runs import SCORE_NAMES, is_tabulated
 
 
 @dataclass(frozen=True)
@@ -31,8 +26,8 @@ class Sizes:
 
 def check_asked(config: DictConfig) -> None:
     """UserError for settings that no evaluation takes."""
-    for key in ("train", "baselines"):
-        check_flag(key, config[key])
+    check_flag("train", config.train)
+    named_baselines(config)
     if config.mac_limit is not None and not is_number(config.mac_limit):
         raise UserError(
             f"mac_limit must be a number of multiply-adds, or null for no warning, got {config.mac_limit!r}."
@@ -48,6 +43,32 @@ def check_asked(config: DictConfig) -> None:
     check_run_settings(config)
     if config.trainer.get("strategy") is not None:
         raise UserError("trainer=ddp is for searches: a network is trained on one device; use trainer=default.")
+
+
+def named_baselines(config: DictConfig) -> tuple[str, ...]:
+    """The names that config.baselines holds, as a list or a text with commas; () where it is true or false.
+
+    UserError for what is none of these, and where they would do nothing.
+    """
+    asked: Any = OmegaConf.to_container(config)
+    baselines = asked["baselines"]
+    check_flag("pretrained", config.pretrained)
+    if isinstance(baselines, bool):
+        if config.pretrained:
+            raise UserError("pretrained=true is for networks of torchvision; name some, as in baselines=[resnet18].")
+        return ()
+    names = [name.strip() for name in baselines.split(",")] if isinstance(baselines, str) else baselines
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise UserError(
+            "baselines must be true or false, or names of torchvision's networks as in [resnet18,mobilenet_v3_small], got "
+            f"{baselines!r}."
+        )
+    if not config.train:
+        raise UserError(
+            f"baselines must be true or false where nothing is trained, got {baselines!r}; add train=true to have networks of "
+            "torchvision beside the found one."
+        )
+    return tuple(dict.fromkeys(names))
 
 
 def check_unchanged(genotype: Genotype, folder: Path) -> None:
@@ -87,42 +108,3 @@ def evaluation_report(
         **training,
         "config": OmegaConf.to_container(config, resolve=True),
     }
-
-
-def print_evaluation(report: Mapping[str, Any], place: Path, mac_limit: int | None) -> None:
-    """The architectures, a table of what is known of each, and where `report` is."""
-    networks = report["networks"]
-    scores = report["scores"]
-    headings = {key: f"{name} %" for key, name in SCORE_NAMES.items() if key in scores} or {key: key for key in scores}
-    trained = "test_accuracy" in report
-    title = Text(visible(f"{report['space']}, {report['dataset']}"))
-    table = Table(title=title, title_justify="left", collapse_padding=True, pad_edge=False)  # within 80 columns
-    if scores and not is_tabulated(report["dataset"]):
-        table.caption = Text("% of the table: if trained on the images of that name, not on these")
-        table.caption_justify = "left"
-    table.add_column("network")
-    accuracies = ["trained here, test %"] if trained else []
-    for heading in ("parameters", "multiply-adds", *accuracies, *headings.values()):
-        table.add_column(Text(visible(heading)), justify="right")
-    console = Console()
-
-    def say(sentence: str) -> None:
-        console.print(Text(visible(sentence)), soft_wrap=True)
-
-    for name, network in networks.items():
-        say(f"{name.replace('_', ' ')}: {network['architecture']}")
-        accuracy = [f"{100 * network['test_accuracy']:.2f}"] if trained else []
-        looked_up = [f"{network['scores'][key]:.2f}" if key in network["scores"] else "" for key in headings]
-        table.add_row(
-            Text(visible(name.replace("_", " "))),
-            f"{network['params']:,}",
-            f"{network['macs']:,}",
-            *accuracy,
-            *looked_up,
-        )
-    console.print(table)
-    if mac_limit is not None:
-        macs = report["macs"]
-        verdict = "within" if macs <= mac_limit else "WARNING: beyond"
-        say(f"{macs:,} multiply-adds: {verdict} the limit of {mac_limit:,}.")
-    say(f"Written to {place}")

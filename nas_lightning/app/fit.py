@@ -77,6 +77,7 @@ def make_trainer(
         enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
+        limit_predict_batches=settings.get("limit_val_batches"),  # what is predicted are the images that were tested on
         reload_dataloaders_every_n_epochs=1,  # a search's batches may change with the epoch
     )
     return trainer

@@ -12,7 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from nas_lightning.app.configs import CONFIGS
-from nas_lightning.app.evaluation import Sizes, evaluation_report, print_evaluation
+from nas_lightning.app.evaluation import Sizes, evaluation_report
 from nas_lightning.app.job import Job
 from nas_lightning.app.provenance import provenance
 from nas_lightning.build import build
@@ -22,6 +22,7 @@ from nas_lightning.genotypes.base import Genotype
 from nas_lightning.genotypes.nb201 import check_nb201
 from nas_lightning.records.folder import RunFolder
 from nas_lightning.records.received import received_json, received_yaml
+from nas_lightning.reports.evaluation import print_evaluation
 from nas_lightning.saved import is_within_limits
 from nas_lightning.tabular import look_up, sources_of
 

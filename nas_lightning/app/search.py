@@ -73,7 +73,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     data: SearchData = build_data(config, of_search=True)
     benchmark: Benchmark | None = build(config.benchmark)
     axes = build_epoch_axes(config)
-    module = build_module(config, data.num_classes)
+    module = build_module(config, data.num_classes, data.class_weights)
     check_optimizers(module)
     _check_together(config, data, axes, module)
     logged = LoggedRun.of(folder.path, folder.config, "search", {**job.choices, "method": method})
@@ -128,6 +128,12 @@ def _split_of(data: SearchData, trainer: pl.Trainer) -> dict[str, Any]:
     data.check_devices(trainer.num_devices)
     if split["caution"]:
         log.warning(split["caution"])
+    if split["test_images"] is None:
+        log.warning(
+            "Dataset %s has no test images: what this search finds cannot be tested on images that it has not used. "
+            "dataset.test_fraction=0.2 would hold some out.",
+            data.dataset.name,
+        )
     return split
 
 

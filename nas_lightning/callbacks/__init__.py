@@ -1,6 +1,7 @@
 """When things happen: temperature updates, the record of each epoch, the progress bar."""
 
 from nas_lightning.callbacks.architecture import ArchitectureLog
+from nas_lightning.callbacks.best_weights import BestWeights
 from nas_lightning.callbacks.decisions import Decisions
 from nas_lightning.callbacks.eigenvalue import HessianEigenvalue
 from nas_lightning.callbacks.gradients import AlphaGradients
@@ -14,6 +15,7 @@ from nas_lightning.callbacks.temperature import TemperatureUpdate
 __all__ = [
     "AlphaGradients",
     "ArchitectureLog",
+    "BestWeights",
     "ColumnCheck",
     "Decisions",
     "EarlyStop",

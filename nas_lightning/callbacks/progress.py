@@ -17,6 +17,7 @@ _SHOWN = {
     "discrete_accuracy": ("discrete", "{:.1%}"),
     "table": ("table", "{:.2f}"),
     "train_accuracy": ("train", "{:.1%}"),
+    "validation_accuracy": ("validation", "{:.1%}"),
     "test_accuracy": ("test", "{:.1%}"),
 }
 

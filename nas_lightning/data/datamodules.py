@@ -9,6 +9,7 @@ import torch
 from nas_lightning.data.augment import Transform
 from nas_lightning.data.images import Colour, Dataset, ImageSet, Splits, check_splits
 from nas_lightning.data.loader import BatchLoader, Order
+from nas_lightning.data.split import check_fraction, held_out_indices
 from nas_lightning.errors import UserError, check_flag, is_whole
 
 
@@ -25,6 +26,8 @@ class SizedDataModule(pl.LightningDataModule):
     """What all data modules share: sizes known before any image is read, and the trainer's epoch."""
 
     dataset: _Sizes
+    valid_fraction: float | None = None
+    """Share of the training images that a training is validated on after each epoch; None: the test images."""
 
     def __init__(self, dataset: _Sizes, batch_size: int, seed: int, num_workers: int) -> None:
         super().__init__()
@@ -47,6 +50,11 @@ class SizedDataModule(pl.LightningDataModule):
         """Pixels to which the short side of a test image is scaled before its centre is cut out; None for no such cut."""
         return None
 
+    @property
+    def class_weights(self) -> torch.Tensor | None:
+        """float32 [classes], of each class in the loss; None for the mean over images as they are."""
+        return None
+
     def _epoch(self) -> int:
         return 0 if self.trainer is None else self.trainer.current_epoch
 
@@ -56,10 +64,14 @@ class LoadedDataModule(SizedDataModule):
 
     dataset: Dataset
 
-    def __init__(self, dataset: Dataset, batch_size: int, seed: int, num_workers: int, progress: bool) -> None:
+    def __init__(
+        self, dataset: Dataset, batch_size: int, seed: int, num_workers: int, progress: bool, balance: bool
+    ) -> None:
         super().__init__(dataset, batch_size, seed, num_workers)
         check_flag("data.progress", progress)
+        check_flag("data.balance", balance)
         self.progress = progress
+        self.balance = balance
 
     @property
     def normalisation(self) -> tuple[Colour, Colour]:
@@ -70,6 +82,16 @@ class LoadedDataModule(SizedDataModule):
     def classes(self) -> tuple[str, ...]:
         """Names of the labels; reads the images."""
         return self.splits.train.classes
+
+    @property
+    def class_weights(self) -> torch.Tensor | None:
+        """With `balance`, `inverse_frequencies` of the training part; reads the images then."""
+        return inverse_frequencies(self._train_labels, self.num_classes) if self.balance else None
+
+    @property
+    def _train_labels(self) -> torch.Tensor:
+        """int64, of the images that the weights are trained on."""
+        return self.splits.train.labels
 
     def prepare_data(self) -> None:
         """Download and decode; under DDP the first process does so while the others wait."""
@@ -95,12 +117,17 @@ class LoadedDataModule(SizedDataModule):
 
     @cached_property
     def _test_images(self) -> ImageSet:
+        return self._test.to(self._device)
+
+    @property
+    def _test(self) -> ImageSet:
+        """Where they were loaded: what is asked before there is a trainer must not settle the device."""
         if self.splits.test is None:
             raise UserError(
                 f"dataset {self.dataset.name} has no test images; give some by dataset.test_root=PATH, "
                 "or hold out a share of its images by dataset.test_fraction=0.2."
             )
-        return self.splits.test.to(self._device)
+        return self.splits.test
 
     @property
     def _device(self) -> torch.device:
@@ -134,10 +161,13 @@ class LoadedDataModule(SizedDataModule):
 
 
 class TrainData(LoadedDataModule):
-    """All training images, augmented, for training from scratch; the test images for validation and test.
+    """The training images, augmented, for training from scratch; validation and test images as they are.
 
     Args:
+        valid_fraction: share of the training images that is held out for validation, always the same ones; None: there the
+            test images are the validation images too, and all others are trained on.
         cutout: even side of the cutout square in pixels; 0 for none.
+        balance: weight the classes in the loss, see `inverse_frequencies`.
         test_batch_size: of the test loader; batches are of nearly equal size up to this one.
         batch_size, seed, num_workers, progress: as for SearchData.
     """
@@ -151,32 +181,71 @@ class TrainData(LoadedDataModule):
         num_workers: int = 0,
         test_batch_size: int = 256,
         progress: bool = True,
+        balance: bool = False,
+        valid_fraction: float | None = None,
     ) -> None:
-        super().__init__(dataset, batch_size, seed, num_workers, progress)
+        super().__init__(dataset, batch_size, seed, num_workers, progress, balance)
+        if valid_fraction is not None:
+            check_fraction("data.valid_fraction", valid_fraction)
+        self.valid_fraction = valid_fraction
         self.cutout = cutout_side(cutout)
         self.test_batch_size = at_least("data.test_batch_size", test_batch_size, 1)
 
+    @cached_property
+    def parts(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """int64 indices of the training images that are trained on and of those for validation, of which there may be none."""
+        count = len(self.splits.train)
+        if self.valid_fraction is None:
+            return torch.arange(count), torch.arange(0)
+        return held_out_indices(count, self.valid_fraction)
+
+    @property
+    def _train_labels(self) -> torch.Tensor:
+        return self.splits.train.labels[self.parts[0]]
+
     def split_record(self) -> dict[str, Any]:
         """What the report says about the split."""
-        return {"mode": "train/test", "train_images": len(self._train_images), "test_images": len(self._test_images)}
+        train, valid = self.parts
+        validated = {} if self.valid_fraction is None else {"valid_images": len(valid)}
+        return {"mode": "train/test", "train_images": len(train), **validated, "test_images": len(self._test)}
 
     def setup(self, stage: str) -> None:
-        if len(self._train_images) < 2 or len(self._test_images) < 2:
+        train, valid = self.parts
+        if len(train) < 2 or len(self._test) < 2:
             raise UserError(
-                f"dataset {self.dataset.name} has {len(self._train_images)} training and {len(self._test_images)} test "
-                "images, but each needs 2; add images or change dataset.test_fraction."
+                f"dataset {self.dataset.name} has {len(train)} training and {len(self._test)} test images, but each "
+                "needs 2; add images or change dataset.test_fraction or data.valid_fraction."
+            )
+        if self.valid_fraction is not None and len(valid) < 2:
+            raise UserError(
+                f"data.valid_fraction={self.valid_fraction} holds {len(valid)} of {len(train) + len(valid)} training images "
+                "out, but validation needs 2; raise it, or set null."
             )
 
     def train_dataloader(self) -> BatchLoader:
-        images, augmented = self._train_images, self._transform(augment=True, cutout=self.cutout)
-        return self._loader(images, torch.arange(len(images)), self.batch_size, augmented, "train", "shuffled")
+        augmented = self._transform(augment=True, cutout=self.cutout)
+        return self._loader(self._train_images, self.parts[0], self.batch_size, augmented, "train", "shuffled")
 
     def val_dataloader(self) -> BatchLoader:
-        images, plain = self._test_images, self._transform(augment=False)
-        return self._loader(images, torch.arange(len(images)), self.test_batch_size, plain, "test", "sequential")
+        if self.valid_fraction is None:
+            return self.test_dataloader()
+        return self._plain_loader(self._train_images, self.parts[1], "validation")
 
     def test_dataloader(self) -> BatchLoader:
-        return self.val_dataloader()
+        return self._plain_loader(self._test_images, torch.arange(len(self._test_images)), "test")
+
+    def _plain_loader(self, images: ImageSet, part: torch.Tensor, role: str) -> BatchLoader:
+        return self._loader(images, part, self.test_batch_size, self._transform(augment=False), role, "sequential")
+
+
+def inverse_frequencies(labels_N: torch.Tensor, classes: int) -> torch.Tensor:
+    """float32 [classes]: N / (classes * n_c) for a class of n_c among the N images, counted as 1 where there is none.
+
+    The mean over the images is 1 where each class has some ("balanced" of scikit-learn). Cross entropy divides a batch's
+    weighted sum by the sum of its weights.
+    """
+    counts = torch.bincount(labels_N.cpu(), minlength=classes).clamp_min(1)
+    return (len(labels_N) / (classes * counts.double())).float()
 
 
 def at_least(setting: str, value: int, least: int) -> int:

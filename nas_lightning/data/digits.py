@@ -41,4 +41,4 @@ class Digits:
         pixels = resize(grey[:, None].repeat(1, 3, 1, 1), self.side)
         labels = torch.from_numpy(bunch.target).long()
         train, test = hold_out(Images(pixels, labels, tuple(str(digit) for digit in range(10))), self.test_fraction)
-        return Splits(train, test, *channel_statistics(train))
+        return Splits(train, test, *channel_statistics(train), self.test_fraction)

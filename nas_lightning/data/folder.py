@@ -1,6 +1,7 @@
 """A user's own images: a tree of class folders, or a zip of one."""
 
 import logging
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -134,9 +135,10 @@ class Folder:
         train, *tests = self._whole(parts)
         self._check_classes(train)
         test = tests[0] if tests else None
-        if test is None and self.test_fraction is not None:
-            train, test = hold_out(train, self.test_fraction)
-        return Splits(train, test, *channel_statistics(train, _STREAMED_STATISTICS if streamed else None))
+        held_out = self.test_fraction if test is None else None
+        if held_out is not None:
+            train, test = hold_out(train, held_out)
+        return Splits(train, test, *channel_statistics(train, _STREAMED_STATISTICS if streamed else None), held_out)
 
     @cached_property
     def _tree(self) -> ImageTree:
@@ -159,6 +161,12 @@ class Folder:
         if self.test_root is not None:
             tree = open_tree(self.test_root, "dataset.test_root")
             parent = tree.class_parent(TEST_NAMES)
+            same_place = os.path.realpath(self.test_root) == os.path.realpath(self.root)
+            if same_place and parent == self._tree.class_parent(TRAIN_NAMES):
+                raise UserError(
+                    f"dataset.test_root={self.test_root} holds the training images; give others, or null and "
+                    "dataset.test_fraction=0.2 to hold some out."
+                )
         else:
             tree = self._tree
             train = tree.class_parent(TRAIN_NAMES)

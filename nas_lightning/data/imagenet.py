@@ -273,3 +273,6 @@ class ImageNetData(SizedDataModule):
     def val_dataloader(self) -> _EpochLoader:
         images = _Labelled(self.folders[1], self.dataset.test_transform())
         return _EpochLoader(images, self.test_batch_size, self.num_workers, self.seed, self._epoch, shuffled=False)
+
+    def test_dataloader(self) -> _EpochLoader:
+        return self.val_dataloader()

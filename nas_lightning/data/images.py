@@ -82,12 +82,16 @@ class Images:
 
 @dataclass(frozen=True)
 class Splits:
-    """What `Dataset.load` returns; mean and std are per channel, for pixel values scaled to [0, 1]."""
+    """What `Dataset.load` returns; mean and std are per channel, for pixel values scaled to [0, 1].
+
+    test_fraction: the share of all images that is held out as `test`; None where the test images are the data set's own.
+    """
 
     train: ImageSet
     test: ImageSet | None
     mean: Colour
     std: Colour
+    test_fraction: float | None = None
 
 
 class Dataset(Protocol):

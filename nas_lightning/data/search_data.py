@@ -15,6 +15,7 @@ from nas_lightning.data.split import (
     SplitMode,
     check_fraction,
     check_mixed,
+    class_counts_fingerprint,
     fingerprint,
     image_order,
     read_split,
@@ -63,6 +64,7 @@ class SearchData(LoadedDataModule):
         discrete_images: a larger number costs time each epoch; the accuracy's standard error is at most 0.5 / sqrt of it.
         num_workers: processes that decode images which do not fit in memory; unused otherwise.
         valid_batch_size: of the validation loader; batches are of nearly equal size up to this one.
+        balance: weight the classes in both losses by how rare they are in the training part, see `inverse_frequencies`.
         progress: show a bar while images are decoded.
     """
 
@@ -85,8 +87,9 @@ class SearchData(LoadedDataModule):
         num_workers: int = 0,
         valid_batch_size: int = 256,
         progress: bool = True,
+        balance: bool = False,
     ) -> None:
-        super().__init__(dataset, batch_size, seed, num_workers, progress)
+        super().__init__(dataset, batch_size, seed, num_workers, progress, balance)
         one_of("data.alpha_images", alpha_images, AlphaImages)
         one_of("data.split", split, SplitMode)
         one_of("data.valid_batch", valid_batch, ValidBatch)
@@ -163,6 +166,10 @@ class SearchData(LoadedDataModule):
             check_mixed(images.labels, halves)
         return halves
 
+    @property
+    def _train_labels(self) -> torch.Tensor:
+        return self.splits.train.labels[self.parts[0]]
+
     def split_record(self) -> dict[str, Any]:
         """What the report says about the images."""
         train, valid = self.parts
@@ -180,6 +187,9 @@ class SearchData(LoadedDataModule):
             "caution": self._caution(),
             "train_sha256": fingerprint(train),
             "valid_sha256": fingerprint(valid),
+            "test_images": None if self.splits.test is None else len(self.splits.test),
+            "test_fraction": self.splits.test_fraction,
+            "class_counts_sha256": class_counts_fingerprint(self.splits),
             "valid_batch": self.valid_batch,
             "cutout": self.cutout,
             "flip": self.dataset.flip,

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from nas_lightning.data.images import ImageSet
+from nas_lightning.data.images import ImageSet, Splits
 from nas_lightning.errors import UserError, is_number, is_whole
 
 SplitMode = Literal["seed", "index", "file"]
@@ -16,7 +16,7 @@ SplitMode = Literal["seed", "index", "file"]
 # Of so few images a class can be missing in one part by chance.
 _EXPECTED_IMAGES = 2
 
-# Held-out test images must never move between the training and the test side, so no run seed enters here.
+# Held-out images must never move between the training and the other side, so no run seed enters here.
 _HOLD_OUT_SEED = 0
 
 
@@ -106,12 +106,28 @@ def take(indices: Tensor, count: int | None, name: str) -> Tensor:
 
 
 def hold_out(images: ImageSet, fraction: float) -> tuple[ImageSet, ImageSet]:
-    """Training and test images for a data set without test images: always the same `fraction` is held out."""
+    """Training and test images for a data set without test images: always the same `fraction` is held out.
+
+    A smaller fraction of the same images is a part of a larger one.
+    """
     check_fraction("dataset.test_fraction", fraction)
-    test, train = split_indices(len(images), fraction, "seed", _HOLD_OUT_SEED)
-    return images.subset(train.sort().values), images.subset(test.sort().values)
+    train, test = held_out_indices(len(images), fraction)
+    return images.subset(train), images.subset(test)
+
+
+def held_out_indices(count: int, fraction: float) -> tuple[Tensor, Tensor]:
+    """Indices 0..count-1 that are kept and that are held out, round(count * fraction), each in order; always the same."""
+    held_out, kept = split_indices(count, fraction, "seed", _HOLD_OUT_SEED)
+    return kept.sort().values, held_out.sort().values
 
 
 def fingerprint(indices: Tensor) -> str:
     """SHA-256 of the indices as little-endian int64, in hexadecimal."""
     return hashlib.sha256(indices.numpy().astype("<i8").tobytes()).hexdigest()
+
+
+def class_counts_fingerprint(splits: Splits) -> str:
+    """`fingerprint` of the number of images of each class, held-out ones included: equal wherever `hold_out` cuts them."""
+    held_out = [] if splits.test is None or splits.test_fraction is None else [splits.test.labels]
+    labels = torch.cat([splits.train.labels, *held_out]).cpu()
+    return fingerprint(torch.bincount(labels, minlength=len(splits.train.classes)))

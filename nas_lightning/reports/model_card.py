@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from nas_lightning.escapes import markdown, visible
+from nas_lightning.reports.evaluation import better, class_name
 
+_MOST_CONFUSED = 20  # columns that can still be read
 _KEYS = (
     "dataset", "num_classes", "params", "macs", "epochs", "seed", "device", "threads", "seconds",
 )  # fmt: skip
@@ -21,20 +23,24 @@ scratch with nas_lightning.
 
 | | |
 | --- | --- |
-| test accuracy | {accuracy:.2f} % (last epoch, {test_images:,} images) |
-| training accuracy | {train_accuracy:.2f} % (last epoch, augmented) |
-| parameters | {params:,} |
+| test accuracy | {accuracy:.2f} % ({epoch}, {test_images:,} images) |
+| always answering {majority} | {majority_share:.2f} %, its share of the test images |
+| mean recall over classes | {balanced_accuracy:.2f} % |
+| training accuracy | {train_accuracy:.2f} % (the same epoch, augmented) |
+| parameters | {params:,}, {megabytes:.2f} MB |
 | multiply-adds | {macs:,} for one image of {side}x{side} (convolutions and linear layers) |
-| training images | {train_images:,} |
+| time for an image | {latency:.2f} ms ({measured}) |
+| training images | {train_images:,}{validation} |
 | images | {reading}, RGB in [0, 1], less the mean {mean}, over the standard deviation {std}, each per channel |
 | classes | {classes} |
 | recipe | {recipe}, {epochs} epochs, batch {batch}, seed {seed} |
 | hardware | {device}, {threads} CPU threads, {seconds:.0f} s |
 | software | torch {torch}, nas_lightning {version}, {source} |
 
-One run with one seed; `report.json` has every setting. {noise}Nothing is known about images of another kind than {dataset}'s.
+One run with one seed; `report.json` has every setting. {caution}{noise}Nothing is known about images of another kind
+than {dataset}'s.
 
-## Use
+{beside}{by_class}## Use
 
 ```python
 import nas_lightning
@@ -54,6 +60,8 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
     noise = "The architecture holds `noise` operations: the same image gets other logits each time. "
     architecture = visible(report["architecture"]).replace("`", "'")
     texts = ("dataset", "device")
+    best, valid = report.get("best_epoch"), report["split"].get("valid_images")
+    caution, tested = report["split"].get("caution"), report["classwise"]
     side, resize, names = report["image_size"], report.get("resize"), report.get("classes")
     square = f"the largest centred square scaled to {side}x{side}"
     centre = f"the short side scaled to {resize}, of that the centre {side}x{side}"
@@ -61,6 +69,10 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
         title=markdown(f"{report['space']} network for {report['dataset']}"),
         architecture=architecture,
         accuracy=100 * report["test_accuracy"],
+        epoch="last epoch" if best is None else f"epoch {best + 1}, the best by validation accuracy",
+        validation=""
+        if valid is None
+        else f", and {valid:,} for validation ({100 * report['validation_accuracy']:.2f} %)",
         train_accuracy=100 * report["train_accuracy"],
         test_images=report["split"]["test_images"],
         train_images=report["split"]["train_images"],
@@ -75,7 +87,61 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
         mean=mean,
         std=std,
         folder=json.dumps(visible(folder), ensure_ascii=False),
+        megabytes=report["file_bytes"] / 1e6,
+        latency=report["latency_ms"],
+        measured=report["latency"],
+        majority=markdown(class_name(report, tested["majority"]["class"])),
+        majority_share=100 * tested["majority"]["share"],
+        balanced_accuracy=100 * report["balanced_accuracy"],
+        beside=_beside(report),
+        by_class=_by_class(report),
         noise=noise if "'noise'" in report["architecture"] else "",
+        caution=f"{markdown(caution)} " if caution else "",
         **{key: markdown(report[key]) for key in texts},
         **{key: report[key] for key in _KEYS if key not in texts},
     )
+
+
+def _beside(report: Mapping[str, Any]) -> str:
+    """A section of the other networks that were trained, if any."""
+    networks = report["networks"]
+    if len(networks) == 1:
+        return ""
+    rows = [
+        f"| {markdown(name)} | {100 * each['test_accuracy']:.2f} | {each['params']:,} | {each['macs']:,} | "
+        f"{each['file_bytes'] / 1e6:.2f} | {each['latency_ms']:.2f} |"
+        for name, each in networks.items()
+    ]
+    head = ["| network | test (%) | parameters | multiply-adds | weights (MB) | ms |", f"| --- |{' ---: |' * 5}"]
+    kinds = [
+        f"- {markdown(name)}: {markdown(each['architecture'])}" for name, each in networks.items() if name != "found"
+    ]
+    said = [f"**{markdown(sentence)}**" for sentence in better(report)]
+    parts = ["## By the same recipe, on the same images", "\n".join([*head, *rows]), *said, "\n".join(kinds)]
+    return "\n\n".join(parts) + "\n\n"
+
+
+def _by_class(report: Mapping[str, Any]) -> str:
+    """A section of each class' recall, the lowest first, and of the confusion matrix where it is small."""
+    tested = report["classwise"]
+    if tested["recall"] is None:
+        return ""
+    names = [markdown(class_name(report, index)) for index in range(len(tested["recall"]))]
+    lines = sorted(
+        (recall, name, images)
+        for recall, name, images in zip(tested["recall"], names, tested["images"], strict=True)
+        if recall is not None
+    )
+    rows = [f"| {name} | {images:,} | {100 * recall:.2f} |" for recall, name, images in lines]
+    parts = ["## Classes", "\n".join(["| class | test images | recall (%) |", "| --- | ---: | ---: |", *rows])]
+    if len(names) <= _MOST_CONFUSED:
+        matrix = [
+            f"| **{name}** | {' | '.join(map(str, counts))} |"
+            for name, counts in zip(names, tested["confusion"], strict=True)
+        ]
+        head = [f"| true, predicted | {' | '.join(names)} |", f"| --- |{' ---: |' * len(names)}"]
+        parts += [
+            "Test images by their true class (rows) and what they are taken for (columns):",
+            "\n".join([*head, *matrix]),
+        ]
+    return "\n\n".join(parts) + "\n\n"

@@ -200,6 +200,7 @@ def _measures(reports: Sequence[Mapping[str, Any]]) -> tuple[Measure, ...]:
     if any(report.get("kind") == "evaluation" for report in reports):
         return (
             Measure("test (%)", "test_accuracy_percent", 2, lambda report: _percent(report.get("test_accuracy"))),
+            Measure("majority (%)", "majority_percent", 2, lambda report: _percent(_majority_share(report))),
             *scores,
             Measure("parameters (M)", "params_millions", 3, lambda report: report["params"] / 1e6),
             Measure("multiply-adds (M)", "macs_millions", 1, lambda report: report["macs"] / 1e6),
@@ -212,6 +213,13 @@ def _measures(reports: Sequence[Mapping[str, Any]]) -> tuple[Measure, ...]:
         *scores,
         seconds,
     )
+
+
+def _majority_share(report: Mapping[str, Any]) -> Any:
+    """What always answering the most frequent class of the test images would give; the report may be anybody's."""
+    by_class = report.get("classwise")
+    majority = by_class.get("majority") if isinstance(by_class, dict) else None
+    return majority.get("share") if isinstance(majority, dict) else None
 
 
 def _under(part: str, key: str) -> Callable[[Mapping[str, Any]], Any]:

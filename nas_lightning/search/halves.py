@@ -22,6 +22,7 @@ class HalfSteps:
 
     architecture: alpha, masks, temperature, relaxation. supernet: called as supernet(x, {cell type: EdgeWeights}).
     skipping: which operations a step computes. penalty: a term of alpha's loss. perturbation: of beta in the weight step.
+    class_weights: float [classes], of each class in every cross entropy; None for 1.
 
     A half step is `draw` first, then one of the losses or `weight_gradients` with what was drawn; a bilevel strategy makes
     alpha's gradient of `loss` and `penalty_term`. All but `draw` may be captured in a CUDA graph.
@@ -33,11 +34,13 @@ class HalfSteps:
         supernet: nn.Module,
         penalty: Penalty | None = None,
         perturbation: Perturbation | None = None,
+        class_weights: Tensor | None = None,
     ) -> None:
         self.architecture = architecture
         self.supernet = supernet
         self.penalty = penalty
         self.perturbation = perturbation
+        self.class_weights = class_weights
         self.skipping = Skipping(architecture, dense=perturbation is not None)
 
     def alphas(self) -> list[nn.Parameter]:
@@ -67,7 +70,7 @@ class HalfSteps:
         """(cross entropy, logits) at any weights of the operations."""
         x, y = batch
         logits = self.supernet(x, weights)
-        return F.cross_entropy(logits, y), logits
+        return F.cross_entropy(logits, y, self.class_weights), logits
 
     def loss(self, batch: Batch, drawn: Mapping[str, Tensor], weight_step: bool = False) -> tuple[Tensor, Tensor]:
         """(cross entropy, logits) at beta attached to alpha: what the architecture step differentiates.

@@ -58,10 +58,13 @@ class SupernetModule(pl.LightningModule):
     and have no running ones. What is drawn in a step (S4's noise) is the same on every rank, but for drop path's masks, which
     belong to images.
 
+    class_weights: float [classes], of each class in both losses and the discretised one; None for 1.
     graphs: replay both half steps as CUDA graphs. compile: compile the cells with torch.compile; all candidates are then
         computed in every step, for each set of operations would be compiled anew. Where either cannot be had, one
         sentence says so and the run goes on eagerly.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -83,6 +86,7 @@ class SupernetModule(pl.LightningModule):
         seed: int = 0,
         graphs: bool = False,
         compile: bool = False,
+        class_weights: Tensor | None = None,
     ) -> None:
         super().__init__()
         for key, flag in (("trainer.graphs", graphs), ("trainer.compile", compile)):
@@ -103,7 +107,8 @@ class SupernetModule(pl.LightningModule):
         self._factories = weight_optimizer, arch_optimizer, weight_scheduler
         self.architecture = Architecture(space.cells, relaxation, torch.Generator().manual_seed(seed))
         self.supernet = space.supernet(num_classes)
-        self.halves = HalfSteps(self.architecture, self.supernet, penalty, perturbation)
+        self.register_buffer("class_weights", class_weights, persistent=False)  # of the images, not of the search
+        self.halves = HalfSteps(self.architecture, self.supernet, penalty, perturbation, class_weights)
         joint = weight_clip_includes_arch and weight_clip is not None
         self.joint_clip = JointClip(self.halves.alphas()) if joint else None
         self.halves.skipping.dense |= joint
@@ -148,6 +153,7 @@ class SupernetModule(pl.LightningModule):
             widen(self.supernet.cells(), self.partial, Widening(torch.Generator()))  # type: ignore[operator]
 
     def on_fit_start(self) -> None:
+        self.halves.class_weights = self.class_weights  # on the device by now
         self.runner.start(self.device)
 
     def on_train_epoch_start(self) -> None:

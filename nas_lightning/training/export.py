@@ -1,5 +1,6 @@
 """A trained network for use elsewhere: its weights, read and written, and its export as ONNX or by torch.export."""
 
+import io
 import json
 import zipfile
 from collections import OrderedDict
@@ -46,11 +47,22 @@ def save_weights(network: nn.Module, folder: Path, interface: Interface) -> None
 
     The file is a state_dict whose attribute `interface` has the texts of `interface`.
     """
-    kept = ((name, value.cpu()) for name, value in network.state_dict().items() if not name.startswith("auxiliary."))
-    state = OrderedDict(kept)
+    state = _kept(network)
     vars(state)["interface"] = interface.texts()  # as PyTorch puts its own `_metadata` there
     with replace_atomically(folder / _WEIGHTS) as temporary:
         torch.save(state, temporary)
+
+
+def file_bytes(network: nn.Module) -> int:
+    """Of the file that `save_weights` writes of it, but for the texts."""
+    content = io.BytesIO()
+    torch.save(_kept(network), content)
+    return content.tell()
+
+
+def _kept(network: nn.Module) -> "OrderedDict[str, Tensor]":
+    kept = ((name, value.cpu()) for name, value in network.state_dict().items() if not name.startswith("auxiliary."))
+    return OrderedDict(kept)
 
 
 def load_network(path: str | Path, space: SearchSpace | None = None) -> nn.Module:

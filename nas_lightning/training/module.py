@@ -1,5 +1,7 @@
 """The training of a found architecture from scratch, as a LightningModule."""
 
+from typing import Literal
+
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
@@ -16,13 +18,18 @@ Batch = tuple[Tensor, Tensor]
 
 
 class NetworkModule(pl.LightningModule):
-    """Ordinary training of one network from scratch. A batch is (x [B, 3, H, W], y [B]); validation is the test split.
+    """Ordinary training of one network from scratch. A batch is (x [B, 3, H, W], y [B]).
+
+    validates: what the validation loop's images are, and the columns of metrics.csv begin with: "test" or "validation".
 
     label_smoothing: share of the label's weight that is spread over all classes, in [0, 1); in training only.
     auxiliary_weight: of the auxiliary head's loss, where the network has such a head.
     drop_path: probability at the end of training that an edge's output is left out for an image, in [0, 1); it grows
         linearly, drop_path * epoch / epochs.
+    class_weights: float [classes], of each class in the training's losses; None for 1.
     """
+
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -33,6 +40,8 @@ class NetworkModule(pl.LightningModule):
         label_smoothing: float = 0.0,
         auxiliary_weight: float = 0.0,
         drop_path: float = 0.0,
+        class_weights: Tensor | None = None,
+        validates: Literal["test", "validation"] = "test",
     ) -> None:
         super().__init__()
         for key, value in (("label_smoothing", label_smoothing), ("drop_path", drop_path)):
@@ -45,8 +54,9 @@ class NetworkModule(pl.LightningModule):
         self.label_smoothing = label_smoothing
         self.auxiliary_weight = auxiliary_weight
         self.drop_path = drop_path
+        self.register_buffer("class_weights", class_weights, persistent=False)  # of the images, not of the network
         self._factories = optimizer, scheduler
-        self.train_means, self.test_means = Means("train"), Means("test")
+        self.train_means, self.validation_means = Means("train"), Means(validates)
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
         optimizer_factory, scheduler_factory = self._factories
@@ -55,6 +65,8 @@ class NetworkModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         torch.manual_seed(epoch_seed(self.seed, self.current_epoch))
+        if not self.drop_path:  # networks of other origin have probabilities of their own
+            return
         probability = self.drop_path * self.current_epoch / (self.trainer.max_epochs or 1)
         for module in self.network.modules():
             if isinstance(module, StochasticDepth):
@@ -64,9 +76,9 @@ class NetworkModule(pl.LightningModule):
         x, y = batch
         output = self.network(x)
         logits, auxiliary = output if isinstance(output, tuple) else (output, None)
-        loss = F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)
+        loss = self._loss(logits, y)
         if auxiliary is not None:
-            loss = loss + self.auxiliary_weight * F.cross_entropy(auxiliary, y, label_smoothing=self.label_smoothing)
+            loss = loss + self.auxiliary_weight * self._loss(auxiliary, y)
         self.train_means.update(loss, logits, y)
         if self.trainer.is_last_batch:
             self.train_means.log(self)
@@ -74,8 +86,16 @@ class NetworkModule(pl.LightningModule):
             self.log("lr", rate, on_step=False, on_epoch=True, logger=False)
         return loss
 
+    def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(logits, y, self.class_weights, label_smoothing=self.label_smoothing)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         x, y = batch
         logits = self.network(x)
-        self.test_means.update(F.cross_entropy(logits, y), logits, y)
-        self.test_means.log(self)
+        self.validation_means.update(F.cross_entropy(logits, y), logits, y)
+        self.validation_means.log(self)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> tuple[Tensor, Tensor]:
+        """(predicted class [B], its true one [B])."""
+        x, y = batch
+        return self.network(x).argmax(1), y

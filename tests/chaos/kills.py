@@ -284,7 +284,7 @@ def _is_equal(ours: Path, theirs: Path) -> bool:
 
 
 # The harness may run while somebody commits.
-_CLOCKS = ("seconds", "processor_seconds", "peak_memory_mb", "finished", "commit", "dirty")
+_CLOCKS = ("seconds", "processor_seconds", "peak_memory_mb", "latency_ms", "finished", "commit", "dirty")
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
