@@ -6,9 +6,9 @@ import torch.nn.functional as F
 
 from nas_lightning.bilevel import FirstOrder
 from nas_lightning.relaxations import Softmax
-from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.halves import HalfSteps
 from nas_lightning.spaces import DARTS, NB201, kernels
+from nas_lightning.supernet.architecture import Architecture
+from nas_lightning.supernet.halves import HalfSteps
 
 
 def relative(ours, exact):

@@ -18,8 +18,8 @@ from nas_lightning.optimizers.clip import ArchClip
 from nas_lightning.optimizers.lookahead import SgdLookahead
 from nas_lightning.penalties import BetaDecay
 from nas_lightning.relaxations import Softmax
-from nas_lightning.search.module import SupernetModule
 from nas_lightning.spaces import NB201
+from nas_lightning.supernet.module import SupernetModule
 from tests.axes import options, toy_choice
 from tests.conftest import composed
 from tests.test_module import TEMPERATURE, Batches, TextbookSearch

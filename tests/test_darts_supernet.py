@@ -10,12 +10,12 @@ from nas_lightning.app.job import Job
 from nas_lightning.app.search import search
 from nas_lightning.errors import UserError
 from nas_lightning.relaxations import Softmax
-from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.module import epoch_seed
 from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.spaces.darts import bank as darts
 from nas_lightning.spaces.relaxed import RelaxedNodes
 from nas_lightning.spaces.weights import EdgeWeights
+from nas_lightning.supernet.architecture import Architecture
+from nas_lightning.supernet.module import epoch_seed
 from speed.reference import ReferenceSupernet
 from speed.reference_darts import ReferenceDartsSupernet, shuffle
 from tests.conftest import composed

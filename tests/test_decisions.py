@@ -27,12 +27,12 @@ from nas_lightning.decisions.base import undecided
 from nas_lightning.derive.base import derived
 from nas_lightning.errors import UserError
 from nas_lightning.relaxations import Softmax
-from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.module import SupernetModule
 from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.spaces.weights import EdgeWeights
 from nas_lightning.stages import Stage, Stages
 from nas_lightning.stages.base import kept
+from nas_lightning.supernet.architecture import Architecture
+from nas_lightning.supernet.module import SupernetModule
 from speed.reference import ReferenceSupernet
 from speed.reference_darts import ReferenceDartsSupernet, shuffle
 from tests.axes import options

@@ -9,8 +9,8 @@ from nas_lightning.app.axes import build_module
 from nas_lightning.build import build
 from nas_lightning.errors import UserError
 from nas_lightning.relaxations import Simplex, Softmax
-from nas_lightning.search.module import SupernetModule
 from nas_lightning.spaces import DARTS, NB201
+from nas_lightning.supernet.module import SupernetModule
 from speed import reference, reference_darts
 from speed.reference import ReferenceSupernet
 from speed.reference_darts import ReferenceDartsSupernet

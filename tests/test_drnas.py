@@ -12,9 +12,9 @@ from nas_lightning.errors import UserError
 from nas_lightning.penalties import DirichletKL
 from nas_lightning.relaxations import Dirichlet
 from nas_lightning.relaxations.dirichlet import concentration
-from nas_lightning.search import HalfSteps
-from nas_lightning.search.architecture import Architecture
 from nas_lightning.spaces import DARTS, NB201
+from nas_lightning.supernet import HalfSteps
+from nas_lightning.supernet.architecture import Architecture
 from speed.reference import ReferenceSupernet
 from tests.conftest import view_of
 

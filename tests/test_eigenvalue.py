@@ -15,8 +15,8 @@ import torch.nn.functional as F
 
 from nas_lightning.callbacks import HessianEigenvalue
 from nas_lightning.relaxations import Dirichlet, GumbelHard, Sigmoid, SnSoftmax, Softmax
-from nas_lightning.search.curvature import hessian_product, largest_eigenvalue
 from nas_lightning.spaces import DARTS, NB201
+from nas_lightning.supernet.curvature import hessian_product, largest_eigenvalue
 from speed.reference import ReferenceSupernet
 from speed.reference_darts import ReferenceDartsSupernet
 from tests.axes import toy_choice

@@ -16,7 +16,7 @@ from nas_lightning.app.axes import EPOCH_AXES, MODULE_AXES
 from nas_lightning.app.evaluate import evaluate
 from nas_lightning.app.job import Job
 from nas_lightning.app.search import search
-from nas_lightning.search import SupernetModule
+from nas_lightning.supernet import SupernetModule
 from tests.conftest import ROOT, TOY, composed
 from tests.extending import sections, walk, write
 from tests.test_search import interrupt, rows, weights

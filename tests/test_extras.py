@@ -15,7 +15,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import nas_lightning.search.runner
+import nas_lightning.supernet.runner
 from nas_lightning.app.axes import build_module
 from nas_lightning.bilevel import FirstOrder, SecondOrder
 from nas_lightning.build import build
@@ -26,13 +26,13 @@ from nas_lightning.optimizers.lookahead import SgdLookahead
 from nas_lightning.perturbations import RandomBall
 from nas_lightning.ramps import Ramp
 from nas_lightning.relaxations import GumbelHard, Softmax
-from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.graphs import StepGraphs
-from nas_lightning.search.halves import HalfSteps
 from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.spaces.darts import bank as darts
 from nas_lightning.spaces.weights import EdgeWeights
 from nas_lightning.spaces.widening import Widening, widen
+from nas_lightning.supernet.architecture import Architecture
+from nas_lightning.supernet.graphs import StepGraphs
+from nas_lightning.supernet.halves import HalfSteps
 from speed.reference import ReferenceSupernet
 from speed.reference_darts import FactorizedReduce, ReferenceDartsSupernet, shuffle
 from tests.conftest import composed, derive
@@ -647,11 +647,11 @@ def test_at_stride_1_it_costs_sums_of_scalars_alone_which_the_cells_share():
 @pytest.mark.parametrize("extras", [{"auxiliary_skip": FADING}, {"drop_path": Ramp(0.0, 0.4, epochs=3)}, BOTH], ids=str)
 def test_replayed_search_equals_the_eager_search(extras, monkeypatch):
     recorder = Recorder()
-    monkeypatch.setattr(nas_lightning.search.runner, "step_graphs", lambda device: StepGraphs(recorder))
+    monkeypatch.setattr(nas_lightning.supernet.runner, "step_graphs", lambda device: StepGraphs(recorder))
 
     def search(**settings):
         torch.manual_seed(0)
-        return nas_lightning.search.SupernetModule(
+        return nas_lightning.supernet.SupernetModule(
             NB201(C=4, N=1, **extras), Softmax(), num_classes=4,
             weight_optimizer=functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9),
             arch_optimizer=functools.partial(torch.optim.Adam, lr=3e-3, betas=(0.5, 0.999)), **settings,

@@ -11,9 +11,9 @@ from nas_lightning.bilevel import FirstOrder
 from nas_lightning.errors import UserError
 from nas_lightning.optimizers import ExponentiatedGradient
 from nas_lightning.relaxations import Simplex
-from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.module import SupernetModule
 from nas_lightning.spaces import DARTS, NB201
+from nas_lightning.supernet.architecture import Architecture
+from nas_lightning.supernet.module import SupernetModule
 from speed.reference import ReferenceSupernet
 from tests.test_module import Batches, fitted
 

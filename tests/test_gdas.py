@@ -12,10 +12,10 @@ from nas_lightning.bilevel import FirstOrder
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.nb201 import NB201_OPERATIONS
 from nas_lightning.relaxations import GumbelHard
-from nas_lightning.search import HalfSteps
-from nas_lightning.search.architecture import Architecture
 from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.spaces.nb201.bank import StackedConv
+from nas_lightning.supernet import HalfSteps
+from nas_lightning.supernet.architecture import Architecture
 from speed.reference import ReferenceSupernet
 from speed.reference_darts import ReferenceDartsSupernet
 from tests.conftest import composed

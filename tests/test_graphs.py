@@ -7,17 +7,17 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-import nas_lightning.search.runner
+import nas_lightning.supernet.runner
 from nas_lightning.app.fit import fit
 from nas_lightning.cells import CellSpec
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.nb201 import NB201_OPERATIONS
 from nas_lightning.relaxations import SnSoftmax
-from nas_lightning.search.graphs import StepGraphs, step_graphs
-from nas_lightning.search.module import SupernetModule
 from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.spaces.nb201.supernet import RelaxedCell
 from nas_lightning.spaces.weights import EdgeWeights
+from nas_lightning.supernet.graphs import StepGraphs, step_graphs
+from nas_lightning.supernet.module import SupernetModule
 
 
 class Recorder:
@@ -79,7 +79,7 @@ def trained(search, temperatures=(1.0, 1e-3, 1e-4), precision="32-true", **batch
 @pytest.fixture
 def recorder(monkeypatch):
     recorder = Recorder()
-    monkeypatch.setattr(nas_lightning.search.runner, "step_graphs", lambda device: StepGraphs(recorder))
+    monkeypatch.setattr(nas_lightning.supernet.runner, "step_graphs", lambda device: StepGraphs(recorder))
     return recorder
 
 
@@ -157,7 +157,7 @@ def test_failed_capture_is_one_sentence_and_an_eager_run(monkeypatch, caplog):
     def refuse(step):
         raise RuntimeError("not permitted when stream is capturing\nand more")
 
-    monkeypatch.setattr(nas_lightning.search.runner, "step_graphs", lambda device: StepGraphs(refuse))
+    monkeypatch.setattr(nas_lightning.supernet.runner, "step_graphs", lambda device: StepGraphs(refuse))
     assert states_equal(trained(module(graphs=True)), trained(module()))
     assert sentences(caplog) == [
         "trainer.graphs=true failed (not permitted when stream is capturing and more): the run goes on without."

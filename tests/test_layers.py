@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "nas_lightning"
 FRAMEWORKS = {"pytorch_lightning", "hydra", "wandb"}
-ABOVE = {f"nas_lightning.{name}" for name in ("search", "training", "callbacks", "app", "reports", "data", "tabular")}
+ABOVE = {f"nas_lightning.{name}" for name in ("supernet", "training", "callbacks", "app", "reports", "data", "tabular")}
 AXIS = {*FRAMEWORKS, *ABOVE}
 # part of the package -> what it must not import
 FORBIDDEN = {
@@ -30,8 +30,14 @@ FORBIDDEN = {
     "ramps.py": AXIS,
     "optimizers": AXIS,
     "spaces": AXIS,
-    "search": {"hydra", "wandb", *(ABOVE - {"nas_lightning.search"})},
-    "training": {"wandb", "nas_lightning.search", "nas_lightning.callbacks", "nas_lightning.data", "nas_lightning.app"},
+    "supernet": {"hydra", "wandb", *(ABOVE - {"nas_lightning.supernet"})},
+    "training": {
+        "wandb",
+        "nas_lightning.supernet",
+        "nas_lightning.callbacks",
+        "nas_lightning.data",
+        "nas_lightning.app",
+    },
     "callbacks": {"hydra", "wandb", "nas_lightning.data", "nas_lightning.reports", "nas_lightning.app"},
     "data": {"hydra", "wandb", "nas_lightning.spaces", *(ABOVE - {"nas_lightning.data"})},
     "tabular": {*FRAMEWORKS, *(ABOVE - {"nas_lightning.tabular"})},

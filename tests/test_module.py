@@ -14,8 +14,8 @@ from nas_lightning.errors import UserError
 from nas_lightning.optimizers.clip import ArchClip
 from nas_lightning.relaxations import SnSoftmax, Softmax
 from nas_lightning.schedules import ScheduleState
-from nas_lightning.search.module import SupernetModule
 from nas_lightning.spaces import NB201
+from nas_lightning.supernet.module import SupernetModule
 from speed.reference import ReferenceSupernet
 
 STEPS = 3

@@ -179,7 +179,7 @@ def test_derive_takes_each_edges_best_operation():
 
 def test_masked_none_is_never_derived_nor_weighted():
     from nas_lightning.relaxations import SnSoftmax
-    from nas_lightning.search.architecture import Architecture
+    from nas_lightning.supernet.architecture import Architecture
 
     space = NB201(C=2, N=1, none=False)
     architecture = Architecture(space.cells, SnSoftmax(second_temperature=1.0), torch.Generator().manual_seed(0))

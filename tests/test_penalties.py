@@ -11,8 +11,8 @@ from nas_lightning.bilevel import FirstOrder
 from nas_lightning.penalties import BetaDecay
 from nas_lightning.ramps import Ramp
 from nas_lightning.relaxations import CellView, Softmax
-from nas_lightning.search.module import SupernetModule
 from nas_lightning.spaces import DARTS, NB201
+from nas_lightning.supernet.module import SupernetModule
 from tests.axes import options, toy_choice
 from tests.conftest import composed
 from tests.test_bilevel import batches

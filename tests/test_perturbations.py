@@ -13,8 +13,8 @@ from nas_lightning.perturbations import AdversarialBall, DoubleSoftmax, RandomBa
 from nas_lightning.perturbations.base import onto_simplex
 from nas_lightning.ramps import Ramp
 from nas_lightning.relaxations import Dirichlet, GumbelHard, Softmax
-from nas_lightning.search.module import SupernetModule
 from nas_lightning.spaces import DARTS, NB201
+from nas_lightning.supernet.module import SupernetModule
 from speed.reference import ReferenceSupernet
 from tests.axes import options, toy_choice
 from tests.conftest import composed

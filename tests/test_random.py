@@ -13,8 +13,8 @@ import torch
 from nas_lightning.bilevel import Fixed
 from nas_lightning.derive.base import derived
 from nas_lightning.relaxations import Softmax
-from nas_lightning.search.architecture import Architecture
 from nas_lightning.spaces import DARTS, NB201
+from nas_lightning.supernet.architecture import Architecture
 from tests.conftest import composed
 from tests.test_decisions import fitted, make
 from tests.test_search import rows

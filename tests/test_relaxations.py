@@ -9,9 +9,9 @@ from hydra.utils import instantiate
 from nas_lightning.cells import CellSpec
 from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS
 from nas_lightning.relaxations import Softmax
-from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.skipping import Skipping
 from nas_lightning.spaces import DARTS, NB201
+from nas_lightning.supernet.architecture import Architecture
+from nas_lightning.supernet.skipping import Skipping
 from tests.axes import options
 from tests.conftest import composed, view_of
 from tests.extending import built

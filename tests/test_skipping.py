@@ -8,8 +8,8 @@ import torch
 from nas_lightning.cells import CellSpec
 from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS
 from nas_lightning.relaxations import SnSoftmax, Softmax
-from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.skipping import Skipping, step_bound
+from nas_lightning.supernet.architecture import Architecture
+from nas_lightning.supernet.skipping import Skipping, step_bound
 
 FULL = ((True,) * 5,) * 6
 SHARP, LEVEL = torch.tensor([[1.0, 0, 0, 0, 0]] * 6), torch.zeros(6, 5)

@@ -8,8 +8,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nas_lightning.errors import UserError
 from nas_lightning.relaxations import SnSoftmax, Softmax, sn_softmax
-from nas_lightning.search.architecture import Architecture
 from nas_lightning.spaces import DARTS, NB201
+from nas_lightning.supernet.architecture import Architecture
 
 A = (1e-3, -5e-4, 2e-3, 0.0, 3e-4)
 A_SATURATED = (0.1, -0.05, 0.02, 0.0, 0.03)

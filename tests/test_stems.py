@@ -10,9 +10,9 @@ from torch import nn
 from nas_lightning.app.evaluate import evaluate
 from nas_lightning.app.job import Job
 from nas_lightning.errors import UserError
-from nas_lightning.search.compatible import check_side
 from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.spaces.weights import EdgeWeights
+from nas_lightning.supernet.compatible import check_side
 from tests.conftest import composed
 
 SPACES = {

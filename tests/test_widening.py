@@ -10,13 +10,13 @@ import torch
 
 from nas_lightning.app.axes import build_axis
 from nas_lightning.errors import UserError
-from nas_lightning.search.compatible import check_widening
 from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.spaces.darts.bank import StackedDepthwiseSeparable, StackedFactorizedReduce, StackedSeparable
 from nas_lightning.spaces.nb201.bank import StackedConv
 from nas_lightning.spaces.weights import EdgeWeights
 from nas_lightning.spaces.widening import Widening, widen
 from nas_lightning.stages import Stage, Stages
+from nas_lightning.supernet.compatible import check_widening
 from tests.conftest import composed
 from tests.test_search import interrupt
 

@@ -19,12 +19,12 @@ from nas_lightning.penalties import Penalty
 from nas_lightning.perturbations import Perturbation
 from nas_lightning.relaxations import Relaxation
 from nas_lightning.schedules import TemperatureSchedule
-from nas_lightning.search.compatible import check_measures, check_stages
-from nas_lightning.search.module import SupernetModule
 from nas_lightning.selection import Selection
 from nas_lightning.spaces import SearchSpace
 from nas_lightning.stages import Stages
 from nas_lightning.stop import Stop
+from nas_lightning.supernet.compatible import check_measures, check_stages
+from nas_lightning.supernet.module import SupernetModule
 
 MODULE_AXES = {
     "space": SearchSpace,

@@ -20,11 +20,12 @@ from pytorch_lightning.utilities.seed import isolate_rng
 from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.job import Job, choices_of, working_in
 from nas_lightning.app.job import in_one_sentence as unresolved
+from nas_lightning.app.launch import check_groups
 from nas_lightning.app.misspelt import in_one_sentence
 from nas_lightning.app.quiet import quiet_libraries
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.records.folder import RunFolder, flat, folder_name, quote_values
+from nas_lightning.records.folder import RunFolder, flat, folder_name, quote_values, quoted
 from nas_lightning.records.received import received_json, received_yaml
 from nas_lightning.reports.runs import read_metrics
 
@@ -93,33 +94,23 @@ class Training(Finished):
         return self.classifier.predict(image)
 
 
-def search(*overrides: str, quiet: bool | None = None, **choices: Choice) -> Search:
-    """`nas-lightning train`: run a search, or go on with it, or take it from its folder where it is finished.
-
-    overrides: as on the command line, such as "sched.lam=0.12". choices: the same by name, such as space="nb201",
-    trainer={"max_epochs": 10}; dataset may be the path of a folder or zip of your images. quiet: whether nothing is printed; by
-    default so outside notebooks. UserError, one sentence, for what the command line refuses.
-    """
+def search(overrides: Sequence[str], choices: Mapping[str, Choice], quiet: bool | None) -> Search:
+    """See `nas_lightning.search`."""
     return Search(_finished("train", overrides, choices, quiet))
 
 
-def fit(run: "Search | str | Path", *overrides: str, quiet: bool | None = None, **choices: Choice) -> Training:
-    """`nas-lightning evaluate run=RUN train=true`: train what a search has found, in its space and by its stem.
-
-    run: the search, its folder, or a genotype's text; the rest as of `search`.
-    """
+def fit(
+    run: Search | str | Path, overrides: Sequence[str], choices: Mapping[str, Choice], quiet: bool | None
+) -> Training:
+    """See `nas_lightning.fit`."""
     given = run.folder if isinstance(run, Search) else run
     own: dict[str, Choice] = {"run" if os.path.isdir(given) else "genotype": str(given)}
     if (Path(given) / "report.json").is_file():
         searched = Search(Path(given)).report
-        own |= {"space": searched["space"], "space.stem": searched["config"]["space"].get("stem", "cifar")}
-    return Training(_finished("evaluate", ("train=true", *overrides), {**own, **choices}, quiet))
-
-
-def predict(network: "Training | str | Path", image: Any) -> Any:
-    """(class, probability) of every class, the likeliest first. network: a training, or its folder. image: a path, an image of
-    Pillow or a tensor, see `Classifier.predict`."""
-    return (network if isinstance(network, Training) else Training(Path(network))).predict(image)
+        own["space"] = searched["space"]
+        if searched["config"]["space"].get("stem") == "imagenet":  # a recipe may have it for a search without
+            own["space.stem"] = "imagenet"
+    return Training(_finished("evaluate", ("train=true", *overrides), {**own, **flat(choices)}, quiet))
 
 
 def _finished(program: str, overrides: Sequence[str], choices: Mapping[str, Choice], quiet: bool | None) -> Path:
@@ -128,7 +119,10 @@ def _finished(program: str, overrides: Sequence[str], choices: Mapping[str, Choi
     config, job = composed(program, asked)
     folder = RunFolder.of(config, asked)
     if folder.is_finished:
-        folder.check_same(flat(received_yaml(folder.path / "config.yaml")))
+        parts = flat(received_yaml(folder.path / "config.yaml")), flat(folder.config)
+        of_images = "dataset" if program == "evaluate" else None  # its config.yaml has the search's instead
+        before, now = ({key: each[key] for key in each if of_images not in key.split(".")} for each in parts)
+        folder.check_same({**before, **{key: parts[1][key] for key in parts[1] if key not in now}})
         return folder.path
     folder.path.mkdir(parents=True, exist_ok=True)
     try:
@@ -143,6 +137,10 @@ def _finished(program: str, overrides: Sequence[str], choices: Mapping[str, Choi
 
 def composed(program: str, overrides: list[str]) -> tuple[DictConfig, Job]:
     """What `nas-lightning PROGRAM OVERRIDES` composes; UserError for what it refuses."""
+    try:
+        check_groups([CONFIGS], overrides, program)
+    except SystemExit as stop:
+        raise UserError(str(stop)) from None
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             config = compose(program, overrides, return_hydra_config=True)
@@ -217,13 +215,7 @@ def _text(value: Any) -> str:
         case list() | tuple():
             return f"[{','.join(map(_text, value))}]"
         case str() | Path():
-            text = str(value)
-            if text and text.replace("_", "").replace(".", "").isalnum() and not text[0].isdigit():
-                return text
-            escaped = (
-                text.replace("\\", "\\\\").replace("'", "\\'") if text.endswith("\\") else text.replace("'", "\\'")
-            )
-            return f"'{escaped}'"
+            return "'null'" if value == "null" else quoted(str(value), is_path=True)
     raise UserError(
         f"{value!r} is no value of a config; give text, a number, true, false, None, a list or names of such."
     )

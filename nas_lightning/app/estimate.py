@@ -23,8 +23,8 @@ from nas_lightning.bilevel.base import Batch
 from nas_lightning.data import SearchData
 from nas_lightning.errors import UserError
 from nas_lightning.optimizers.lookahead import SgdLookahead
-from nas_lightning.search.module import SupernetModule
-from nas_lightning.search.skipping import step_bound
+from nas_lightning.supernet.module import SupernetModule
+from nas_lightning.supernet.skipping import step_bound
 
 log = logging.getLogger("nas_lightning")
 

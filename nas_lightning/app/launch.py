@@ -96,7 +96,7 @@ def start(program: str) -> None:
         groups = {group.split()[-1].partition("@")[0] for entry in entries for group in entry}
         print(help_text(program, folders, {*groups, "hydra/launcher"}), end="")
         return
-    _check_groups(folders, options.overrides, program)
+    check_groups(folders, options.overrides, program)
     misspelt.hand_over_errors()
     try:
         with ctrl_c_heard():
@@ -127,7 +127,7 @@ def _check_names(own: Path) -> None:
             sys.exit(f"{theirs} would be ignored, for nas_lightning has a yaml of this name; rename yours.")
 
 
-def _check_groups(folders: Sequence[Path], overrides: Sequence[str], program: str) -> None:
+def check_groups(folders: Sequence[Path], overrides: Sequence[str], program: str) -> None:
     """What Hydra answers with a traceback: a config group set to null or to a number, an option that is no yaml."""
     for override in overrides:
         key, _, value = override.lstrip("+").partition("=")

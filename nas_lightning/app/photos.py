@@ -55,9 +55,9 @@ def fit_photos(arguments: Sequence[str]) -> None:
     if dataset.side <= _SMALL and not any(text.startswith("space.stem=") for text in of_search):
         of_search.append("space.stem=cifar")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
-    found = search(*of_search, quiet=False)
+    found = search(of_search, {}, quiet=False)
     of_training = _settings(given.settings, "train", {**_TRAINING, "run_dir": str(out / "network")})
-    trained = fit(found, *of_training, quiet=False)
+    trained = fit(found, of_training, {}, quiet=False)
     _print_end(console, trained.report, trained.folder)
 
 
@@ -66,7 +66,8 @@ def _settings(given: Sequence[str], part: str, own: dict[str, Choice]) -> list[s
     other = {"search": "train.", "train": "search."}[part]
     asked = [text.removeprefix(f"{part}.") for text in given if not text.startswith(other)]
     named = {text.lstrip("+~").partition("=")[0] for text in asked}
-    return [*as_overrides({key: value for key, value in own.items() if key not in named}), *asked]
+    kept = {key: value for key, value in own.items() if not {key, key.partition(".")[0]} & named}
+    return [*as_overrides(kept), *asked]
 
 
 def _print_end(console: Console, report: dict[str, Any], folder: Path) -> None:

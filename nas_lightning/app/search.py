@@ -46,9 +46,9 @@ from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import PANEL_WIDTH, summary_panel
 from nas_lightning.reports.runs import read_metrics
-from nas_lightning.search.compatible import check_arch_start, check_batches, check_side, check_widening
-from nas_lightning.search.module import SupernetModule
 from nas_lightning.selection import Best, Last, selected
+from nas_lightning.supernet.compatible import check_arch_start, check_batches, check_side, check_widening
+from nas_lightning.supernet.module import SupernetModule
 from nas_lightning.tabular import Benchmark, look_up, sources_of
 
 log = logging.getLogger("nas_lightning")

@@ -33,7 +33,7 @@ class Lookahead(Protocol):
 
 
 class Losses(Protocol):
-    """What a bilevel strategy may ask of a search (`search.HalfSteps`)."""
+    """What a bilevel strategy may ask of a search (`supernet.HalfSteps`)."""
 
     supernet: nn.Module
 

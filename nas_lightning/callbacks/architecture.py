@@ -9,8 +9,8 @@ from torch import Tensor
 
 from nas_lightning.callbacks.epoch_file import EpochFileCallback
 from nas_lightning.records.epochs import Row
-from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.module import SupernetModule
+from nas_lightning.supernet.architecture import Architecture
+from nas_lightning.supernet.module import SupernetModule
 from nas_lightning.tabular import Benchmark, look_up
 
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from nas_lightning.decisions.base import Decision, Masks, State
 from nas_lightning.errors import UserError, brief
-from nas_lightning.search.module import SupernetModule
-from nas_lightning.search.ranks import sum_over_ranks
 from nas_lightning.spaces.weights import EdgeWeights
 from nas_lightning.stages.base import Stage, Stages, kept
 from nas_lightning.streams import stream_seed
+from nas_lightning.supernet.module import SupernetModule
+from nas_lightning.supernet.ranks import sum_over_ranks
 
 
 class Decisions(pl.Callback):

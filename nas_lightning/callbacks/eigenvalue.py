@@ -5,10 +5,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from nas_lightning.search.curvature import hessian_product, largest_eigenvalue
-from nas_lightning.search.module import SupernetModule
 from nas_lightning.selection.eigenvalue import COLUMN, EVERY
 from nas_lightning.streams import stream_seed
+from nas_lightning.supernet.curvature import hessian_product, largest_eigenvalue
+from nas_lightning.supernet.module import SupernetModule
 
 
 class HessianEigenvalue(pl.Callback):

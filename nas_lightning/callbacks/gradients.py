@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nas_lightning.callbacks.architecture import by_entry
-from nas_lightning.search.module import SupernetModule
+from nas_lightning.supernet.module import SupernetModule
 
 
 class AlphaGradients(pl.Callback):

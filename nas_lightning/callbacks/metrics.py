@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 from nas_lightning.callbacks.epoch_file import EpochFileCallback
 from nas_lightning.errors import UserError
 from nas_lightning.records.epochs import Row
-from nas_lightning.search.module import SupernetModule
+from nas_lightning.supernet.module import SupernetModule
 
 
 class MetricsFile(EpochFileCallback):

@@ -5,8 +5,8 @@ import pytorch_lightning as pl
 from nas_lightning.callbacks.architecture import ArchitectureLog
 from nas_lightning.callbacks.metrics import MetricsFile
 from nas_lightning.records.epochs import epoch_records
-from nas_lightning.search.module import SupernetModule
 from nas_lightning.selection import Best
+from nas_lightning.supernet.module import SupernetModule
 
 
 class ColumnCheck(pl.Callback):

@@ -9,7 +9,7 @@ import torch
 
 from nas_lightning.errors import UserError, brief, is_number
 from nas_lightning.schedules import ScheduleState, TemperatureSchedule
-from nas_lightning.search.module import SupernetModule
+from nas_lightning.supernet.module import SupernetModule
 
 
 class TemperatureUpdate(pl.Callback):

@@ -87,7 +87,7 @@ def _quoted_argument(argument: str, is_sweep: bool) -> str:
     for text in texts:
         if not text.isprintable() and (name != "genotype" or os.path.exists(text)):
             raise UserError(f"{name}={text} has characters that cannot be printed; rename it.")
-    return f"{key}={','.join(text if text == 'null' else _quoted(text, not is_architecture) for text in texts)}"
+    return f"{key}={','.join(text if text == 'null' else quoted(text, not is_architecture) for text in texts)}"
 
 
 def _alternatives(key: str, value: str) -> list[str]:
@@ -114,8 +114,8 @@ def _is_finished_search(folder: Path) -> bool:
     return all(os.path.exists(folder / name) for name in ("genotype.json", "report.json", "metrics.csv"))
 
 
-def _quoted(text: str, is_path: bool) -> str:
-    """As it is where Hydra's grammar takes it so, and a path for no number; folder names stay shorter."""
+def quoted(text: str, is_path: bool) -> str:
+    """As Hydra's grammar takes a text: as it is where that can be, and a path for no number; folder names stay shorter."""
     if re.fullmatch(r"[\w./-]+", text, re.ASCII) and not (is_path and _NO_TEXT.fullmatch(text)):
         return text
     literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # OmegaConf's escape

@@ -11,7 +11,7 @@ from torch import Tensor
 from nas_lightning.bilevel.base import Bilevel
 from nas_lightning.errors import UserError, brief
 from nas_lightning.relaxations import CellView
-from nas_lightning.search.halves import HalfSteps
+from nas_lightning.supernet.halves import HalfSteps
 
 
 @torch.no_grad()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nas_lightning.bilevel.base import Batch, frozen
-from nas_lightning.search.halves import HalfSteps
-from nas_lightning.search.ranks import mean_over_ranks_
+from nas_lightning.supernet.halves import HalfSteps
+from nas_lightning.supernet.ranks import mean_over_ranks_
 
 TOLERANCE = 1e-4
 

@@ -10,9 +10,9 @@ from nas_lightning.bilevel.base import Batch, Outputs, frozen
 from nas_lightning.errors import UserError
 from nas_lightning.penalties.base import Penalty
 from nas_lightning.perturbations.base import Betas, Perturbation
-from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.skipping import Skipping
 from nas_lightning.spaces.weights import EdgeWeights
+from nas_lightning.supernet.architecture import Architecture
+from nas_lightning.supernet.skipping import Skipping
 
 PERTURBATION = "perturbation/"
 

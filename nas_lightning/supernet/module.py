@@ -21,17 +21,17 @@ from nas_lightning.penalties.base import Penalty
 from nas_lightning.perturbations.base import Perturbation
 from nas_lightning.relaxations import Relaxation
 from nas_lightning.schedules.base import is_start, whole_epochs
-from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.compatible import check_arch_optimizer, check_derive, check_step
-from nas_lightning.search.contracts import check_bilevel, check_penalty, check_perturbation, check_relaxation
-from nas_lightning.search.discretise import discretisation
-from nas_lightning.search.halves import HalfSteps
-from nas_lightning.search.ranks import equal_on_all_ranks, mean_over_ranks_
-from nas_lightning.search.runner import StepRunner
-from nas_lightning.search.skipping import step_bound
 from nas_lightning.spaces import SearchSpace
 from nas_lightning.spaces.widening import Widening, widen
 from nas_lightning.streams import epoch_seed, stream_seed
+from nas_lightning.supernet.architecture import Architecture
+from nas_lightning.supernet.compatible import check_arch_optimizer, check_derive, check_step
+from nas_lightning.supernet.contracts import check_bilevel, check_penalty, check_perturbation, check_relaxation
+from nas_lightning.supernet.discretise import discretisation
+from nas_lightning.supernet.halves import HalfSteps
+from nas_lightning.supernet.ranks import equal_on_all_ranks, mean_over_ranks_
+from nas_lightning.supernet.runner import StepRunner
+from nas_lightning.supernet.skipping import step_bound
 
 
 class SupernetModule(pl.LightningModule):
@@ -51,7 +51,7 @@ class SupernetModule(pl.LightningModule):
     arch_start: epochs (int) or fraction of the run (float) in which only the weights are trained: alpha's first step comes
         after them (PC-DARTS: 15 of 50).
     discretise: what the discretised accuracy is measured on: `derived`, or as programs of others do, `cold` and
-        `gaea_artefact` (search/discretise.py).
+        `gaea_artefact` (supernet/discretise.py).
     seed: of the initial alpha, and with the epoch of everything random in an epoch.
 
     On several ranks each half step's gradient is the mean of theirs; batch norms use the statistics of a rank's own batch,

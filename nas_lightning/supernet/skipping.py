@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas_lightning.search.architecture import Architecture, Lists
+from nas_lightning.supernet.architecture import Architecture, Lists
 
 Alphas = Mapping[str, Tensor]
 

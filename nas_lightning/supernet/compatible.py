@@ -10,11 +10,11 @@ from nas_lightning.bilevel.base import Bilevel
 from nas_lightning.derive.base import DeriveRule, derived
 from nas_lightning.errors import UserError
 from nas_lightning.schedules.base import whole_epochs
-from nas_lightning.search.architecture import Architecture
-from nas_lightning.search.halves import HalfSteps
 from nas_lightning.spaces.base import SearchSpace
 from nas_lightning.spaces.widening import widened_channels
 from nas_lightning.stages.base import Stages
+from nas_lightning.supernet.architecture import Architecture
+from nas_lightning.supernet.halves import HalfSteps
 
 
 def check_step(halves: HalfSteps, bilevel: Bilevel, graphs: bool, clip_includes_arch: bool) -> None:

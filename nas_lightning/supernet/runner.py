@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from nas_lightning.bilevel.base import Batch
-from nas_lightning.search.graphs import Outputs, StepGraphs, step_graphs, uncached
-from nas_lightning.search.halves import HalfSteps
+from nas_lightning.supernet.graphs import Outputs, StepGraphs, step_graphs, uncached
+from nas_lightning.supernet.halves import HalfSteps
 
 log = logging.getLogger("nas_lightning")
 

@@ -14,8 +14,8 @@ import torch
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.relaxations.base import negligible
-from nas_lightning.search.architecture import Architecture
 from nas_lightning.spaces.weights import EdgeWeights
+from nas_lightning.supernet.architecture import Architecture
 
 COLD = 1e-4
 """The temperature at which the EDD authors' programs measure."""
