@@ -9,6 +9,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import onnxruntime
 import pytest
@@ -24,7 +25,7 @@ from nas_lightning.app.job import Job
 from nas_lightning.app.search import search
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
-from tests.conftest import composed
+from tests.conftest import ROOT, composed
 from tests.test_search import interrupt, rows
 
 SMALL = {
@@ -173,6 +174,19 @@ def test_what_is_trained_is_of_the_searchs_space_and_stem(photos, here):
     net = nl.fit(run, "space.auxiliary_head=false", baselines=False, **small)
     assert net.report["config"]["space"]["stem"] == "imagenet"
     assert net.report["space"] == "darts"
+
+
+def test_the_notebook_runs(here, monkeypatch):
+    """Cell by cell, as a notebook does."""
+    monkeypatch.setattr("matplotlib.pyplot.show", lambda: None)
+    cells = json.loads((ROOT / "docs" / "photos.ipynb").read_text())["cells"]
+    names: dict[str, object] = {}
+    for number, cell in enumerate(cells):
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), f"cell {number}", "exec"), names)
+    plt.close("all")
+    assert names["net"].report["test_accuracy"] > 0.5  # of three classes
+    assert {name for name, _ in nl.predict(names["net"], next(Path("photos/two").iterdir()))} == {"zero", "one", "two"}
 
 
 QUICK = (

@@ -10,6 +10,7 @@ from pytorch_lightning.plugins.precision import Precision
 
 from nas_lightning.app import estimate
 from nas_lightning.app.axes import build_module
+from nas_lightning.app.evaluate import evaluate
 from nas_lightning.app.job import Job
 from nas_lightning.app.search import search
 from nas_lightning.errors import UserError
@@ -51,7 +52,7 @@ def test_an_estimate_changes_neither_the_search_nor_what_is_drawn_next(method):
     )
     module = build_module(config, 10)
     before, state = copy.deepcopy(module.state_dict()), torch.get_rng_state()
-    found = estimate.estimate_step(module, 8, 16, Precision())
+    found = estimate.estimate_search(module, 8, 16, Precision())
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     assert all(parameter.grad is None for parameter in module.parameters())
@@ -61,9 +62,9 @@ def test_an_estimate_changes_neither_the_search_nor_what_is_drawn_next(method):
 
 def test_memory_is_linear_in_the_batch_and_quadratic_in_the_side():
     module = build_module(composed(*TOY, "run_dir=x"), 10)
-    sizes = {side: estimate.estimate_step(module, side, 64, Precision()) for side in (8, 16)}
+    sizes = {side: estimate.estimate_search(module, side, 64, Precision()) for side in (8, 16)}
     assert sizes[16].an_image == pytest.approx(4 * sizes[8].an_image, rel=0.1)
-    whole = estimate.estimate_step(module, 16, 8, Precision())
+    whole = estimate.estimate_search(module, 16, 8, Precision())
     assert sizes[16].size(8) == pytest.approx(whole.size(8), rel=0.05)
 
 
@@ -73,7 +74,7 @@ def run(tmp_path, *overrides):
 
 def test_a_search_that_cannot_have_the_memory_is_refused_with_a_batch_that_can(tmp_path, monkeypatch):
     module = build_module(composed(*TOY, "run_dir=x"), 10)
-    found = estimate.estimate_step(module, 8, 16, Precision())
+    found = estimate.estimate_search(module, 8, 16, Precision())
     monkeypatch.setattr(estimate, "_free_memory", lambda: int(found.size(10) + found.an_image / 2))
     with pytest.raises(
         UserError, match=r"takes about .*B of memory, for 16 images of 8 pixels, and .* are free; "
@@ -89,7 +90,7 @@ def test_a_search_that_cannot_have_the_memory_is_refused_with_a_batch_that_can(t
 @pytest.mark.parametrize("growth", [False, True])
 def test_a_batch_that_will_grow_must_fit_at_its_largest(growth, tmp_path, monkeypatch):
     module = build_module(composed(*TOY, "run_dir=x"), 10)
-    found = estimate.estimate_step(module, 8, 4, Precision())
+    found = estimate.estimate_search(module, 8, 4, Precision())
     monkeypatch.setattr(estimate, "_free_memory", lambda: int(found.size(8)))
     node = "{_target_: nas_lightning.data.BatchGrowth, images: 8, start: 1, interval: 1, times: 2, epochs: 4}"
     overrides = ["data.batch_size=4", *([f"data.batch_growth={node}"] if growth else [])]
@@ -113,3 +114,31 @@ def test_the_log_says_what_a_search_will_take(tmp_path, caplog):
 def test_free_memory_is_what_the_system_says():
     free = estimate._free_memory()
     assert free is None or 2**20 < free < 2**50
+
+
+def training(tmp_path, *overrides):
+    genotype = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|"
+    config = composed(
+        "dataset=fake", "dataset.image_size=8", "space.C=4", "space.N=1", "data.batch_size=8", "trainer.max_epochs=1",
+        "trainer.accelerator=cpu", "benchmark=none", "dataset.train_images=16", "dataset.test_images=8", "train=true",
+        f"genotype='{genotype}'", f"run_dir={tmp_path / 'run'}", *overrides, config="evaluate",
+    )  # fmt: skip
+    return evaluate(config, Job({}, []))
+
+
+def test_a_training_that_cannot_have_the_memory_is_refused_by_the_networks_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(estimate, "_free_memory", lambda: 10_000_000)
+    with pytest.raises(UserError, match=r"a step of the training of resnet18 takes about .* for 8 images of 8 pixels"):
+        training(tmp_path, "baselines=[resnet18]")
+    assert not (tmp_path / "run").exists()
+    assert training(tmp_path, "baselines=false")["epochs"] == 1
+
+
+def test_a_training_is_the_same_with_and_without_an_estimate(tmp_path, monkeypatch):
+    with_estimate = training(tmp_path / "a", "baselines=false", "recipe.drop_path=0.2")
+    monkeypatch.setattr("nas_lightning.app.trainings.check_training", lambda *_: None)
+    without = training(tmp_path / "b", "baselines=false", "recipe.drop_path=0.2")
+    for key in ("test_accuracy", "train_accuracy"):
+        assert with_estimate[key] == without[key]
+    weights = [(tmp_path / name / "run" / "found" / "weights.pt").read_bytes() for name in "ab"]
+    assert weights[0] == weights[1]

@@ -1,4 +1,4 @@
-"""What a search on a processor takes in memory and time, measured on its supernet with a few images before the first step.
+"""What a run on a processor takes in memory and time, measured on its own model with a few images before the first step.
 
 A processor's memory ends with the system killing the process without a word. On a GPU nothing is estimated: a step that does
 not fit there ends in a sentence at once.
@@ -7,7 +7,7 @@ not fit there ends in a sentence at once.
 import copy
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.precision import Precision
 from rich.filesize import decimal
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from nas_lightning.bilevel.base import Batch
@@ -25,6 +25,7 @@ from nas_lightning.errors import UserError
 from nas_lightning.optimizers.lookahead import SgdLookahead
 from nas_lightning.supernet.module import SupernetModule
 from nas_lightning.supernet.skipping import step_bound
+from nas_lightning.training.module import NetworkModule
 
 log = logging.getLogger("nas_lightning")
 
@@ -55,32 +56,56 @@ def check_resources(trainer: pl.Trainer, module: SupernetModule, data: SearchDat
 
     Nothing of `module` and no random state changes.
     """
-    if trainer.strategy.root_device.type != "cpu" or not trainer.is_global_zero:
+    if not _is_asked(trainer):
         return
-    growth = data.batch_growth
+    growth, (train, valid) = data.batch_growth, data.parts
     batch_size = data.batch_size + (0 if growth is None else growth.images * growth.times)
-    batch_size = min(batch_size, len(data.parts[0]))
-    estimate = estimate_step(module, data.image_size, batch_size, trainer.precision_plugin)
-    size, free = estimate.size(batch_size) * trainer.num_devices, _free_memory()
+    batch_size = min(batch_size, len(train))
+    estimate = estimate_search(module, data.image_size, batch_size, trainer.precision_plugin)
+    stem = "" if getattr(module.space, "stem", "imagenet") == "imagenet" else "space.stem=imagenet, "
+    size = _checked("this search", estimate, trainer.num_devices, batch_size, data.image_size, stem)
+    steps, tested = -(-len(train) // data.batch_size), min(data.discrete_images, len(valid))
+    _say(trainer, "A step", size, (steps * estimate.seconds + tested * estimate.forward) / trainer.num_devices)
+
+
+def check_training(
+    trainer: pl.Trainer, module: NetworkModule, name: str, side: int, batch_size: int, images: tuple[int, int]
+) -> None:
+    """The same of the training of network `name`; images: how many are trained on and how many tested in an epoch."""
+    if not _is_asked(trainer):
+        return
+    batch_size = min(batch_size, images[0])
+    estimate = estimate_training(module, side, batch_size, trainer.precision_plugin)
+    size = _checked(f"the training of {name}", estimate, 1, batch_size, side, "")
+    _say(trainer, f"{name}: a step", size, -(-images[0] // batch_size) * estimate.seconds + images[1] * estimate.forward)
+
+
+def _is_asked(trainer: pl.Trainer) -> bool:
+    return trainer.strategy.root_device.type == "cpu" and trainer.is_global_zero
+
+
+def _checked(what: str, estimate: Estimate, devices: int, batch_size: int, side: int, stem: str) -> float:
+    """Bytes of a step on all devices; UserError where they are not free."""
+    size, free = estimate.size(batch_size) * devices, _free_memory()
     if free is not None and size > free:
-        fits = int((free / trainer.num_devices - estimate.fixed) / estimate.an_image)
+        fits = int((free / devices - estimate.fixed) / estimate.an_image)
         smaller = f"data.batch_size={fits} or fewer, " if fits >= _FEW else ""
-        stem = "" if getattr(module.space, "stem", "imagenet") == "imagenet" else "space.stem=imagenet, "
         raise UserError(
-            f"a step of this search takes about {decimal(int(size))} of memory, for {batch_size} images of {data.image_size} "
-            f"pixels, and {decimal(int(free))} are free; set {smaller}{stem}or a smaller dataset.image_size or space.C."
+            f"a step of {what} takes about {decimal(int(size))} of memory, for {batch_size} images of {side} pixels, and "
+            f"{decimal(int(free))} are free; set {smaller}{stem}or a smaller dataset.image_size or space.C."
         )
-    steps = -(-len(data.parts[0]) // data.batch_size)
-    images = min(data.discrete_images, len(data.parts[1]))
-    epoch = (steps * estimate.seconds + images * estimate.forward) / trainer.num_devices
+    return size
+
+
+def _say(trainer: pl.Trainer, what: str, size: float, epoch: float) -> None:
     assert trainer.max_epochs is not None
     log.info(
-        "A step takes about %s of memory, an epoch about %s on this processor, %d of them %s.",
-        decimal(int(size)), *(_clock(epoch), trainer.max_epochs, _clock(epoch * trainer.max_epochs)),
+        "%s takes about %s of memory, an epoch about %s on this processor, %d of them %s.",
+        what, decimal(int(size)), *(_clock(epoch), trainer.max_epochs, _clock(epoch * trainer.max_epochs)),
     )  # fmt: skip
 
 
-def estimate_step(module: SupernetModule, side: int, batch_size: int, precision: Precision) -> Estimate:
+def estimate_search(module: SupernetModule, side: int, batch_size: int, precision: Precision) -> Estimate:
     """Of a bilevel step with all of beta computed, on images [B, 3, side, side]; time and memory are linear in B."""
     module = copy.deepcopy(module)
     halves, bilevel = module.halves, module.bilevel
@@ -98,22 +123,37 @@ def estimate_step(module: SupernetModule, side: int, batch_size: int, precision:
         batches = {"train": batch, "valid": batch}
         bilevel.alpha_gradients(halves, batches, drawn(batch, False), SgdLookahead(lambda: weights))
 
+    parts = [weight_step, alpha_step] if bilevel.batches else [weight_step]
+    return _estimate(parts, module.supernet, side, batch_size, precision)
+
+
+def estimate_training(module: NetworkModule, side: int, batch_size: int, precision: Precision) -> Estimate:
+    """Of a training step on images [B, 3, side, side]."""
+    module = copy.deepcopy(module).train()
+    return _estimate([lambda batch: module.loss(batch)[0].backward()], module, side, batch_size, precision)
+
+
+def _estimate(
+    parts: Sequence[Callable[[Batch], None]], model: nn.Module, side: int, batch_size: int, precision: Precision
+) -> Estimate:
+    """Of a step of these parts, one after another, each with backward passes through `model`."""
+
     def images(count: int) -> Batch:
         return torch.randn(count, 3, side, side), torch.zeros(count, dtype=torch.int64)
 
     few, more = min(_FEW, batch_size), min(_MORE, batch_size)
     sizes, seconds, forward = [], 0.0, 0.0
     with torch.random.fork_rng(devices=[]), precision.forward_context():
-        for half in [weight_step, alpha_step] if bilevel.batches else [weight_step]:
-            half(images(few))  # the first one also loads what the libraries load once
-            (least, short), (most, long) = (_measured(half, images(count)) for count in (few, more))
+        for part in parts:
+            part(images(few))  # the first one also loads what the libraries load once
+            (least, short), (most, long) = (_measured(part, images(count)) for count in (few, more))
             each = max(0, most - least) / (more - few) if more > few else least / few
             sizes.append((max(0.0, least - each * few), each))
             slope = max(long - short, long / 4) / (more - few) if more > few else long / more
             seconds += long + slope * (batch_size - more)
             forward = forward or _FORWARD * slope
     fixed, an_image = max(sizes, key=lambda size: size[0] + size[1] * batch_size)
-    kept = sum(weight.numel() * weight.element_size() for weight in module.supernet.parameters())
+    kept = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     return Estimate(_OVERHEAD * fixed + _OPTIMIZER * kept, _OVERHEAD * an_image, seconds, forward)
 
 

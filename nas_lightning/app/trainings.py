@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from nas_lightning.app.checkpoints import Checkpoints
+from nas_lightning.app.estimate import check_training
 from nas_lightning.app.fit import check_optimizers, fit, make_trainer
 from nas_lightning.app.job import Job
 from nas_lightning.app.loggers import LoggedRun
@@ -64,6 +65,10 @@ def train_all(
     }
     data.setup("fit")
     split = data.split_record() | _caution(config, job, data)
+    tested = split.get("valid_images", split["test_images"])
+    for name, module in modules.items():
+        images = split["train_images"], tested
+        check_training(trainers[name], module, name, data.image_size, data.batch_size, images)
     last = {name: each.newest() for name, each in checkpoints.items()}
     folder.write_config()
     write_text_atomically(folder.path / "genotype.json", found.to_json() + "\n")

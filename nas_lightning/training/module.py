@@ -73,18 +73,23 @@ class NetworkModule(pl.LightningModule):
                 module.p = probability
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss, logits = self.loss(batch)
+        self.train_means.update(loss, logits, batch[1])
+        if self.trainer.is_last_batch:
+            self.train_means.log(self)
+            rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
+            self.log("lr", rate, on_step=False, on_epoch=True, logger=False)
+        return loss
+
+    def loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """(what is minimised, logits), in training mode."""
         x, y = batch
         output = self.network(x)
         logits, auxiliary = output if isinstance(output, tuple) else (output, None)
         loss = self._loss(logits, y)
         if auxiliary is not None:
             loss = loss + self.auxiliary_weight * self._loss(auxiliary, y)
-        self.train_means.update(loss, logits, y)
-        if self.trainer.is_last_batch:
-            self.train_means.log(self)
-            rate = self.optimizers().param_groups[0]["lr"]  # type: ignore[union-attr]
-            self.log("lr", rate, on_step=False, on_epoch=True, logger=False)
-        return loss
+        return loss, logits
 
     def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(logits, y, self.class_weights, label_smoothing=self.label_smoothing)
