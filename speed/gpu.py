@@ -33,8 +33,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from nas_lightning.app.axes import build_module
-from nas_lightning.search.graphs import Capture, Outputs, StepGraphs, capture_on_cuda
-from nas_lightning.search.skipping import step_bound
+from nas_lightning.supernet.graphs import Capture, Outputs, StepGraphs, capture_on_cuda
+from nas_lightning.supernet.skipping import step_bound
 from speed import gpu_searches
 from speed.half_steps import PRECISIONS, Size
 from speed.loop import BareModule, build_search, composed, lightning_overhead, synchronise
@@ -475,7 +475,7 @@ def _graphs_stood_in(plan: Plan) -> ExitStack:
     stack = ExitStack()
     if plan.device != "cuda":
         graphs = mock.patch(
-            "nas_lightning.search.runner.step_graphs", side_effect=lambda device: StepGraphs(capture_stand_in)
+            "nas_lightning.supernet.runner.step_graphs", side_effect=lambda device: StepGraphs(capture_stand_in)
         )
         stack.enter_context(graphs)
     return stack

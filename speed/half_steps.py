@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas_lightning.relaxations import Softmax
-from nas_lightning.search.architecture import Architecture
 from nas_lightning.spaces import DARTS, NB201, SearchSpace
 from nas_lightning.spaces.weights import EdgeWeights
+from nas_lightning.supernet.architecture import Architecture
 from speed.reference import ReferenceSupernet
 from speed.reference_darts import ReferenceDartsSupernet
 

@@ -27,8 +27,8 @@ from nas_lightning.callbacks import ArchitectureLog, TemperatureUpdate
 from nas_lightning.data import SearchData
 from nas_lightning.records.epochs import Row
 from nas_lightning.records.folder import RunFolder, folder_name
-from nas_lightning.search.module import SupernetModule
-from nas_lightning.search.skipping import step_bound
+from nas_lightning.supernet.module import SupernetModule
+from nas_lightning.supernet.skipping import step_bound
 from speed.half_steps import ARCHITECTURE, MeasuredSteps, Size
 from speed.statistics import Numbers, interleaved, spread
 

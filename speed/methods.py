@@ -17,7 +17,7 @@ from torch import Tensor
 from nas_lightning.app.axes import build_epoch_axes, build_module
 from nas_lightning.errors import UserError
 from nas_lightning.optimizers.lookahead import SgdLookahead
-from nas_lightning.search.skipping import step_bound
+from nas_lightning.supernet.skipping import step_bound
 from speed.half_steps import Size
 from speed.loop import CONF, composed
 from speed.memory import profile_step
