@@ -77,7 +77,8 @@ def check_training(
     batch_size = min(batch_size, images[0])
     estimate = estimate_training(module, side, batch_size, trainer.precision_plugin)
     size = _checked(f"the training of {name}", estimate, 1, batch_size, side, "")
-    _say(trainer, f"{name}: a step", size, -(-images[0] // batch_size) * estimate.seconds + images[1] * estimate.forward)
+    steps = -(-images[0] // batch_size)
+    _say(trainer, f"{name}: a step", size, steps * estimate.seconds + images[1] * estimate.forward)
 
 
 def _is_asked(trainer: pl.Trainer) -> bool:
