@@ -14,7 +14,8 @@ from nas_lightning.reports.__main__ import main
 from nas_lightning.reports.edges import edge_names
 from nas_lightning.reports.page import MOST_DETAILED, MOST_DRAWN
 from nas_lightning.reports.page_curves import MOST_LINES, MOST_PANELS, as_json, comparison_figures
-from nas_lightning.reports.runs import read_metrics
+from nas_lightning.reports.page_networks import networks_section
+from nas_lightning.reports.runs import find_evaluations, read_metrics
 from nas_lightning.reports.tables import group_names
 from tests.browser import CHROMIUM, browser
 from tests.test_reports import ALL_FIVE, ARCHITECTURE, write_architecture, write_metrics, write_run
@@ -384,3 +385,63 @@ def test_a_click_sorts_the_table_and_hides_a_line(tab, tmp_path):
     tab.value("document.querySelector('.bar.lines button').click()")
     assert tab.value(lines) == drawn * 2 / 3
     assert tab.complaints == []
+
+
+def evaluation(folder, **changes):
+    """A training's report of three networks and three classes, one of them without test images."""
+    networks = {
+        name: {"architecture": "x", "params": params, "macs": 10 * params, "scores": {}, "test_accuracy": accuracy,
+               "file_bytes": 4 * params, "latency_ms": 1.5}
+        for name, params, accuracy in (("found", 1_000, 0.75), ("resnet18", 9_000, 0.5))
+    }  # fmt: skip
+    report = {
+        "schema": 1, "kind": "evaluation", "experiment": "toy", "space": "nb201", "dataset": "folder", "recipe": "nb201",
+        "overrides": [], "config": {}, "scores": {}, **networks["found"], "networks": networks, "classes": ["<b>ä", "b", "c"],
+        "classwise": {
+            "images": [6, 2, 0], "recall": [5 / 6, 0.5, None], "confusion": [[5, 1, 0], [1, 1, 0], [0, 0, 0]],
+            "majority": {"class": 0, "share": 0.75}, "test_accuracy": 0.75,
+        },
+        **changes,
+    }  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / "report.json").write_text(json.dumps(report))
+
+
+def cells_of(table):
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table, re.S)]
+
+
+def test_trained_networks_stand_side_by_side_with_recalls_and_the_confusion_matrix(tmp_path):
+    evaluation(tmp_path / "net")
+    section = networks_section(find_evaluations(tmp_path))
+    networks, classes = (cells_of(table) for table in section.split("<details>"))
+    assert [row[1:] for row in networks[1:]] == [
+        ["found", "75.00", "75.00", "1000", "10000", "0.00", "1.50"],
+        ["resnet18", "50.00", "75.00", "9000", "90000", "0.04", "1.50"],
+    ]
+    assert classes[0] == ["true class", "images", "recall (%)", "answered &lt;b&gt;ä", "answered b", "answered c"]
+    assert classes[1:] == [
+        ["&lt;b&gt;ä", "6", "83.3", "5", "1", "0"], ["b", "2", "50.0", "1", "1", "0"], ["c", "0", "", "0", "0", "0"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "classwise",
+    [
+        None, [], {}, {"recall": "x", "images": 3}, {"recall": [1.0], "images": [1]},
+        {"recall": [1, 2, "3"], "images": [1, 2, 3]},
+        {"recall": [1.0] * 3, "images": [[1], 2, 3]}, {"recall": [1.0] * 3, "images": [1] * 3, "confusion": [[1], [2], [3]]},
+        {"recall": [1.0] * 3, "images": [1] * 3, "confusion": {"a": 1}}, {"majority": [1], "recall": None, "images": None},
+    ],
+)  # fmt: skip
+def test_a_foreign_record_of_classes_is_left_out(classwise, tmp_path):
+    evaluation(tmp_path / "net", classwise=classwise)
+    section = networks_section(find_evaluations(tmp_path))
+    assert "resnet18" in section
+    assert "answered" not in section
+
+
+def test_without_trainings_there_is_no_section_of_them(tmp_path):
+    evaluation(tmp_path / "net", test_accuracy=None)
+    assert networks_section(find_evaluations(tmp_path)) == ""
+    assert networks_section([]) == ""

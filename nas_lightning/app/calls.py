@@ -187,8 +187,10 @@ def _as_a_guest(quiet: bool) -> Iterator[None]:
             stack.enter_context(redirect_stderr(io.StringIO()))
         try:
             yield
-        except SystemExit as stop:  # Lightning's answer to Ctrl-C
-            raise KeyboardInterrupt from stop
+        except SystemExit as stop:
+            if stop.code == 130:  # how a program ends that Ctrl-C has stopped
+                raise KeyboardInterrupt from stop
+            raise
 
 
 def _in_notebook() -> bool:

@@ -258,7 +258,7 @@ def _figure(options: argparse.Namespace) -> None:
 
 def _html(options: argparse.Namespace) -> None:
     runs = [_with_readable_metrics(run) for run in _runs(options.runs)]
-    write_page(runs, options.output)
+    write_page(runs, options.output, find_evaluations(*options.runs))
 
 
 def _paper_figure(name: str, output: Path) -> None:

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from nas_lightning import escapes
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
@@ -25,14 +23,25 @@ from nas_lightning.reports.architecture import edges, names_of
 from nas_lightning.reports.cell_layout import nodes_of
 from nas_lightning.reports.page_cells import cell_drawings
 from nas_lightning.reports.page_curves import MOST_LINES, MOST_PANELS, as_json, comparison_figures, run_figures
+from nas_lightning.reports.page_html import (
+    LONGEST,
+    facts_list,
+    folded,
+    left_out,
+    number_cell,
+    plain,
+    short,
+    sortable_table,
+    table_row,
+)  # fmt: skip
+from nas_lightning.reports.page_networks import networks_section
 from nas_lightning.reports.runs import SCORE_NAMES, Run, read_metrics
 from nas_lightning.reports.statistic import Statistic, count, finite
 from nas_lightning.reports.tables import Measure, Summary
 
 MOST_DETAILED, MOST_DRAWN = 60, 30
 """Runs with a section of their own, and architectures in the gallery: the best ones."""
-_TALL = 40  # rows of a table that scrolls by itself
-_SAID, _LONGEST = 6, 80
+_SAID = 6
 _FACTS = (
     "method", "architecture", "seed", "selection", "epochs", "seconds", "processor_seconds", "device", "threads",
     "peak_memory_mb", "source", "commit", "dirty",
@@ -51,10 +60,11 @@ class _Entry:
     genotype: Genotype | None
 
 
-def write_page(runs: Sequence[Run], path: Path) -> None:
-    """Write `path`. Of many runs the best `MOST_DETAILED` have a section, of many settings the first are drawn.
+def write_page(runs: Sequence[Run], path: Path, evaluations: Sequence[Run] = ()) -> None:
+    """Write `path`, with what `evaluations` have trained.
 
-    UserError when no run is finished, or more settings differ than a table can show.
+    Of many runs the best `MOST_DETAILED` have a section, of many settings the first are drawn. UserError when no run is
+    finished, or more settings differ than a table can show.
     """
     table = tables.summary(runs)
     if not table.rows:
@@ -63,17 +73,18 @@ def write_page(runs: Sequence[Run], path: Path) -> None:
     detailed = sorted(entries, key=lambda entry: -(entry.result or 0.0))[:MOST_DETAILED]
     best = _best(entries)
     title = ", ".join(
-        sorted({escapes.shortened(str(entry.report["experiment"]), _LONGEST) for entry in entries})[:_SAID]
+        sorted({escapes.shortened(str(entry.report["experiment"]), LONGEST) for entry in entries})[:_SAID]
     )
     parts = [
-        f"<header><h1>{escapes.html(title)}</h1>{_facts(_origin(entries, table))}{_winners(entries, best)}</header>",
+        f"<header><h1>{escapes.html(title)}</h1>{facts_list(_origin(entries, table))}{_winners(entries, best)}</header>",
         _settings_table(table),
         _runs_table(entries, table, best, {entry.place for entry in detailed}),
         _troubles(table),
         _curves(table),
         _gallery(entries, best, {entry.place for entry in detailed}),
+        networks_section(evaluations),
         "<h2>Each run</h2>",
-        _left_out(
+        left_out(
             "runs", len(detailed), len(entries), "have a section here; report.json in the others' folders has all."
         ),
         *(_section(entry, entry in best) for entry in entries if entry in detailed),
@@ -158,11 +169,9 @@ def _winners(entries: Sequence[_Entry], best: Sequence[_Entry]) -> str:
     said = []
     for kind in dict.fromkeys(_kind(entry.report) for entry in best):
         alike = [entry for entry in best if _kind(entry.report) == kind]
-        links = ", ".join(f'<a href="#{entry.place}">{_short(entry.name)}</a>' for entry in alike[:_SAID])
+        links = ", ".join(f'<a href="#{entry.place}">{short(entry.name)}</a>' for entry in alike[:_SAID])
         more = f" and {len(alike) - _SAID} more" if len(alike) > _SAID else ""
-        where = (
-            f" ({_short(kind[1])}, {_short(kind[2])})" if len({_kind(entry.report) for entry in entries}) > 1 else ""
-        )
+        where = f" ({short(kind[1])}, {short(kind[2])})" if len({_kind(entry.report) for entry in entries}) > 1 else ""
         said.append(f"<p><strong>Best: {alike[0].result:.2f} %</strong> {kind[0]}{where}: {links}{more}</p>")
     caution = (
         '<p class="note">The best of several runs, chosen after the fact: means over seeds tell what to expect.</p>'
@@ -198,7 +207,7 @@ def _origin(entries: Sequence[_Entry], table: Summary) -> dict[str, str]:
 
 def _counted(values: Iterable[str]) -> str:
     """`a`, or `a (2), b (1)`, the most frequent first."""
-    times = Counter(escapes.shortened(str(value), _LONGEST) for value in values)
+    times = Counter(escapes.shortened(str(value), LONGEST) for value in values)
     if len(times) == 1:
         return next(iter(times))
     listed = [f"{value} ({number})" for value, number in times.most_common(_SAID)]
@@ -240,9 +249,9 @@ def _settings_table(table: Summary) -> str:
     if all(len(row.runs) == 1 for row in table.rows):
         return ""
     form = tables.grid(table)
-    rows = [_cells(row, form.labels) for row in form.rows]
+    rows = [table_row(row, form.labels) for row in form.rows]
     note = '<p class="note">Mean ± sample standard deviation over n runs.</p>'
-    return f"<h2>Settings</h2>{note}{_table(form.headings, rows, form.labels)}"
+    return f"<h2>Settings</h2>{note}{sortable_table(form.headings, rows, form.labels)}"
 
 
 def _runs_table(entries: Sequence[_Entry], table: Summary, best: Sequence[_Entry], linked: set[str]) -> str:
@@ -252,36 +261,17 @@ def _runs_table(entries: Sequence[_Entry], table: Summary, best: Sequence[_Entry
     )  # beside the name on a phone
     rows = []
     for entry in entries:
-        name = escapes.html(escapes.shortened(entry.name, _LONGEST))
+        name = escapes.html(escapes.shortened(entry.name, LONGEST))
         link = f'<a href="#{entry.place}">{name}</a>' if entry.place in linked else name
         mark = ' <strong class="badge">best</strong>' if entry in best else ""
-        numbers = (_number(_value(measure, entry), measure.decimals) for measure in measures)
+        numbers = (number_cell(_value(measure, entry), measure.decimals) for measure in measures)
         first = f'<th scope="row">{link}{mark}</th>'
         rows.append(f"<tr{' class=best' if entry in best else ''}>{first}{''.join(numbers)}</tr>")
-    return f"<h2>Runs</h2>{_table(('run', *(measure.heading for measure in measures)), rows, 1)}"
+    return f"<h2>Runs</h2>{sortable_table(('run', *(measure.heading for measure in measures)), rows, 1)}"
 
 
 def _value(measure: Measure, entry: _Entry) -> float | None:
     return finite(measure.value(entry.report))
-
-
-def _number(value: float | None, decimals: int) -> str:
-    return "<td></td>" if value is None else f'<td class="n" data-value="{value!r}">{value:.{decimals}f}</td>'
-
-
-def _cells(row: Sequence[str], labels: int) -> str:
-    cells = [f'<td class="n">{_short(each)}</td>' for each in row[labels:]]
-    return f"<tr>{''.join([*(f'<td>{_short(each)}</td>' for each in row[:labels]), *cells])}</tr>"
-
-
-def _table(headings: Sequence[str], rows: Sequence[str], labels: int) -> str:
-    head = "".join(
-        f'<th scope="col"{"" if index < labels else " class=n"}>{_short(each)}</th>'
-        for index, each in enumerate(headings)
-    )
-    body = "\n".join(rows)
-    table = f'<table class="sortable"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="wide{" tall" if len(rows) > _TALL else ""}" tabindex="0">{table}</div>'
 
 
 def _troubles(table: Summary) -> str:
@@ -290,7 +280,7 @@ def _troubles(table: Summary) -> str:
     if not notes:
         return ""
     kinds = "".join(f"<li>{escapes.html(escapes.shortened(note, 1_000))}</li>" for note in notes[:200])
-    more = _left_out("lines", 200, len(notes), "are shown.")
+    more = left_out("lines", 200, len(notes), "are shown.")
     return f'<h2>Failed, unfinished or repeated runs</h2><ul class="troubles">{kinds}</ul>{more}'
 
 
@@ -299,7 +289,7 @@ def _curves(table: Summary) -> str:
     left = ""
     if len(groups) > MOST_PANELS:
         groups = dict(sorted(groups.items(), key=lambda item: -_mean_result(item[1])))
-        left = _left_out("settings", MOST_PANELS, len(groups), "are drawn at most, those with the best means.")
+        left = left_out("settings", MOST_PANELS, len(groups), "are drawn at most, those with the best means.")
     figures = comparison_figures(groups)
     if not figures:
         return ""
@@ -330,7 +320,7 @@ def _gallery(entries: Sequence[_Entry], best: Sequence[_Entry], linked: set[str]
     broken = sum(entry.genotype is None for entry in entries)
     unread = f'<p class="note">{count(broken, "run")} without a readable genotype.</p>' if broken else ""
     return (
-        f"<h2>Found cells</h2>{_left_out('architectures', MOST_DRAWN, len(found), 'are drawn, the best first.')}"
+        f"<h2>Found cells</h2>{left_out('architectures', MOST_DRAWN, len(found), 'are drawn, the best first.')}"
         f'{unread}<div class="gallery">{"".join(cards)}</div>'
     )
 
@@ -345,7 +335,7 @@ def _card(genotype: Genotype, entries: Sequence[_Entry], best: Sequence[_Entry],
     others = f'<p class="note">{escapes.html(" · ".join(scores[1:]))}</p>' if scores[1:] else ""
     long = " long" if any(len(nodes_of(choices)) > 4 for choices in genotype.cells.values()) else ""
     names = [
-        f'<a href="#{e.place}">{_short(e.name)}</a>' if e.place in linked else _short(e.name) for e in entries[:_SAID]
+        f'<a href="#{e.place}">{short(e.name)}</a>' if e.place in linked else short(e.name) for e in entries[:_SAID]
     ]
     more = f" and {len(entries) - _SAID} more" if len(entries) > _SAID else ""
     return (
@@ -356,7 +346,7 @@ def _card(genotype: Genotype, entries: Sequence[_Entry], best: Sequence[_Entry],
 
 def _scores(report: Mapping[str, Any]) -> list[str]:
     keys = [key for key in SCORE_NAMES if key in report["scores"]] or list(report["scores"])[:3]
-    values = ((SCORE_NAMES.get(key, _plain(key)), finite(report["scores"][key])) for key in keys)
+    values = ((SCORE_NAMES.get(key, plain(key)), finite(report["scores"][key])) for key in keys)
     return [f"{value:.2f} % {name}" for name, value in values if value is not None]
 
 
@@ -371,8 +361,8 @@ def _section(entry: _Entry, is_best: bool) -> str:
     mark = ' <strong class="badge">best</strong>' if is_best else ""
     result = "" if entry.result is None else f' <span class="note">{entry.result:.2f} %</span>'
     return (
-        f'<details class="run" id="{entry.place}"><summary>{_short(entry.name)}{result}{mark}</summary>{_facts(facts)}'
-        f"{''.join(_drawn(entry))}{_details('config', report['config'])}{_details('final values', report['final'])}</details>"
+        f'<details class="run" id="{entry.place}"><summary>{short(entry.name)}{result}{mark}</summary>{facts_list(facts)}'
+        f"{''.join(_drawn(entry))}{folded('config', report['config'])}{folded('final values', report['final'])}</details>"
     )
 
 
@@ -394,30 +384,7 @@ def _last_beta(columns: Mapping[str, Sequence[float]], genotype: Genotype) -> st
     operations = list(dict.fromkeys(operation for values in by_edge.values() for operation in values))
     rows = []
     for name, values in zip(names_of(by_edge, genotype), by_edge.values(), strict=True):
-        cells = (_number(finite(values[o][-1]) if o in values else None, 2) for o in operations)
+        cells = (number_cell(finite(values[o][-1]) if o in values else None, 2) for o in operations)
         rows.append(f'<tr><th scope="row">{escapes.html(name)}</th>{"".join(cells)}</tr>')
-    table = _table(("edge", *operations), rows, 1)
+    table = sortable_table(("edge", *operations), rows, 1)
     return f"<details><summary>β after epoch {columns['epoch'][-1]:.0f}</summary>{table}</details>"
-
-
-def _facts(facts: Mapping[str, str]) -> str:
-    pairs = (f"<dt>{escapes.html(name)}</dt><dd>{escapes.html(text)}</dd>" for name, text in facts.items() if text)
-    return f"<dl>{''.join(pairs)}</dl>"
-
-
-def _details(name: str, values: Mapping[str, Any]) -> str:
-    text = yaml.safe_dump(dict(values), sort_keys=False)  # libyaml's refuses lone surrogates
-    lines = "\n".join(map(escapes.html, text.split("\n")))
-    return f"<details><summary>{escapes.html(name)}</summary><pre>{lines}</pre></details>"
-
-
-def _left_out(what: str, shown: int, there: int, sentence: str) -> str:
-    return f'<p class="note">{shown} of {there:,} {what} {sentence}</p>' if there > shown else ""
-
-
-def _short(text: str) -> str:
-    return escapes.html(_plain(text))
-
-
-def _plain(text: str) -> str:
-    return escapes.shortened(text, _LONGEST)
