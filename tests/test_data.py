@@ -578,6 +578,29 @@ def test_a_size_is_chosen_by_a_sample_of_the_images_without_the_broken_ones(tmp_
     assert is_one_sentence(error)
 
 
+@pytest.mark.parametrize("write", [write_folder, write_zip])
+def test_a_summary_says_what_was_read_before_anything_is_decoded(
+    write: Callable[[Path, dict[str, bytes]], str], tmp_path: Path
+) -> None:
+    files = tree_of(counts={"cat": 7, "dog": 2}) | {"cat/9.png": encoded(image(9, (40, 36)))[:60]}
+    root = write(tmp_path / "data", files)
+    assert Folder(root, test_fraction=0.2, image_size=8).summary() == [
+        f"{root}: 10 images of 2 classes, used at 8 pixels.",
+        "        8 cat",
+        "        2 dog",
+        "They are 8 to 40 pixels wide and 8 to 36 high; the largest centred square is used.",
+        "20% of them are held out as test images, which nothing is trained on.",
+        "The classes are unbalanced: 8 of cat, 2 of dog; data.balance=true weights them.",
+    ]
+    parts = write(tmp_path / "parts", tree_of("train/") | tree_of("test/", {"cat": 1, "dog": 1}))
+    assert Folder(parts).summary() == [
+        f"{parts}: 9 images of 2 classes, used at 8 pixels.",
+        "        6 cat",
+        "        3 dog",
+        f"2 test images are in {parts}, apart from these.",
+    ]
+
+
 def test_a_forked_worker_opens_the_zip_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tree = open_tree(write_zip(tmp_path / "data", tree_of()), "dataset.root")
     assert isinstance(tree, ZipTree)
