@@ -128,10 +128,10 @@ def test_help_is_there_without_torch(user):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "nas-lightning needs a program; give one of train, evaluate, tune, predict, report, or --help."),
+        ((), "nas-lightning needs a program; give one of train, evaluate, tune, fit, predict, report, or --help."),
         (
             ("serach",),
-            "nas-lightning has no program serach; give one of train, evaluate, tune, predict, report, or --help.",
+            "nas-lightning has no program serach; give one of train, evaluate, tune, fit, predict, report, or --help.",
         ),
         (
             ("train", "--config-dir", "nowhere"),

@@ -140,8 +140,9 @@ def _estimate(
     """Of a step of these parts, one after another, each with backward passes through `model`."""
 
     def images(count: int) -> Batch:
-        return torch.randn(count, 3, side, side), torch.zeros(count, dtype=torch.int64)
+        return torch.randn(count, 3, side, side, dtype=dtype), torch.zeros(count, dtype=torch.int64)
 
+    dtype = next(model.parameters()).dtype
     few, more = min(_FEW, batch_size), min(_MORE, batch_size)
     sizes, seconds, forward = [], 0.0, 0.0
     with torch.random.fork_rng(devices=[]), precision.forward_context():
