@@ -12,10 +12,8 @@ other work on the machine slows both. Medians with quartiles.
 """
 
 import argparse
-import logging
 import os
 import sys
-import warnings
 from pathlib import Path
 
 from rich.console import Console
@@ -58,9 +56,9 @@ def _run(args: argparse.Namespace, console: Console) -> None:
     import torch
 
     from speed import measure, record
+    from speed.loop import quieten
 
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.profiler")
+    quieten()
     torch.set_num_threads(args.threads)
     only = args.only.split(",") if args.only else None
     whole = not (args.quick or only)

@@ -12,7 +12,6 @@ seconds that are left go to full-size searches in the folder --runs, seeds in or
 
 import argparse
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -37,7 +36,7 @@ from nas_lightning.supernet.graphs import Capture, Outputs, StepGraphs, capture_
 from nas_lightning.supernet.skipping import step_bound
 from speed import gpu_searches
 from speed.half_steps import PRECISIONS, Size
-from speed.loop import BareModule, build_search, composed, lightning_overhead, synchronise
+from speed.loop import BareModule, build_search, composed, lightning_overhead, quieten, synchronise
 from speed.memory import profile_step
 from speed.record import RESULTS, Record, heading, read, write
 from speed.statistics import Numbers, interleaved, spread
@@ -543,7 +542,7 @@ def main() -> None:
         sys.exit("Give the CIFAR-10 images by --cifar ZIP, or --quick for made-up ones.")
     plan = _plan(args.device, args.quick, args.root, args.table, args.epochs)
     plan = replace(plan, runs=args.runs, methods=tuple(args.methods.split(",")), seconds=args.seconds)
-    _quiet()
+    quieten()
     out = args.out or (None if args.quick else RESULTS / f"{heading(plan.torch_device)['hardware']}.json")
     record = run(plan, out)
     console = Console()
@@ -555,11 +554,6 @@ def _plan(device: str, quick: bool, root: str | None = None, table: str | None =
     if quick:
         return replace(QUICK, device=device, table=table)
     return Plan(device, root=root, table=table, epochs=epochs)
-
-
-def _quiet() -> None:
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
 
 
 if __name__ == "__main__":

@@ -3,11 +3,15 @@
 A search is built as train.py builds it, with TensorBoard beside metrics.csv, on made-up images.
 """
 
+import logging
 import os
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,6 +84,12 @@ def fake_search(size: Size, batches: int, epochs: int) -> list[str]:
         f"dataset.train_images={2 * images}", f"data.batch_size={size.batch}",
         f"data.discrete_images={max(2, images * _DISCRETE_IMAGES // _EPOCH_IMAGES)}", f"trainer.max_epochs={epochs}",
     ]  # fmt: skip
+
+
+def quieten() -> None:
+    """Lightning's remarks on the searches that are measured."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric|torch.profiler")
 
 
 def synchronise(device: torch.device) -> None:
@@ -241,18 +251,14 @@ class _Epochs(pl.Callback):
 
 
 def drift(epochs: int, window: int) -> dict[str, Any]:
-    """Steps of a tiny search that stays as it is (softmax at t = 1), after 5 epochs and at the end.
+    """Steps and memory of a tiny search that stays as it is (softmax at t = 1) with W&B offline, after 5 epochs and at the end.
 
-    Both ends are medians over `window` epochs. Processor seconds count what this process did, whatever else ran. On one
-    thread: a second would wait most of such small steps, for as long as what else runs lets it.
+    Both ends are medians over `window` epochs. Processor seconds count what the search's process did, whatever else ran; it
+    has a process of its own, for its memory. On one thread: a second would wait most of such small steps, for as long as what
+    else runs lets it.
     """
-    record = _Epochs()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    settings = fake_search(Size(4, 1, 16, 8), 3, epochs)
-    with tempfile.TemporaryDirectory() as scratch:
-        build_search(Path(scratch) / "run", *settings, "sched=constant", "relaxation=softmax", callbacks=[record]).fit()
-    torch.set_num_threads(threads)
+    with ProcessPoolExecutor(1, get_context("spawn"), quieten) as alone:
+        record = alone.submit(_drifting, epochs).result()
 
     def ends(values: Sequence[float], scale: float) -> Numbers:
         first, last = values[5 : 5 + window], values[-window:]
@@ -266,6 +272,16 @@ def drift(epochs: int, window: int) -> dict[str, Any]:
         "epoch_cpu_ms": ends(record.epoch_cpu, 1e3),
         "resident_mb": ends(record.resident_mb, 1.0),
     }
+
+
+def _drifting(epochs: int) -> _Epochs:
+    torch.set_num_threads(1)
+    os.environ["WANDB_MODE"] = "offline"
+    record = _Epochs()
+    settings = (*fake_search(Size(4, 1, 16, 8), 3, epochs), "sched=constant", "relaxation=softmax", "logger=wandb")
+    with tempfile.TemporaryDirectory() as scratch:
+        build_search(Path(scratch) / "run", *settings, callbacks=[record]).fit()
+    return record
 
 
 def sharpening(epochs: int, *overrides: str) -> dict[str, Any]:

@@ -269,6 +269,10 @@ def _drift_goal(record: Record) -> Iterable[tuple[str, ...]]:
     change = (steps["last"] / steps["first"] - 1) * 100
     text = f"step at epoch {record['drift']['epochs']} against epoch 5, processor time"
     yield _goal(text, "<= 0 % (+ 5)", change, change <= 5, " %")
+    resident = record["drift"]["resident_mb"]
+    growth = (resident["last"] / resident["first"] - 1) * 100
+    text = f"resident memory at epoch {record['drift']['epochs']} against epoch 5, W&B offline"
+    yield _goal(text, "< 2 %", growth, growth < 2, " %")
 
 
 def _data_goal(record: Record) -> Iterable[tuple[str, ...]]:
