@@ -222,10 +222,12 @@ def test_fit_goes_from_photos_to_an_onnx_file_in_one_command(photos, here, monke
     shares = dict(nl.predict(folder / "network", photos / "rote Äpfel" / "0.png"))
     expected = [shares[name] for name in report["classes"]]
     assert np.exp(answer).ravel() / np.exp(answer).sum() == pytest.approx(expected, abs=1e-4)
+    exported = next((f"{line}\n" for line in lines if line.startswith("Exported to ")), "")
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
     again = command(monkeypatch, capfd, photos, *QUICK)
     assert not again[0], again[2]
     assert again[1].splitlines()[-1] == lines[-1]
+    assert again[1][again[1].index("found: ") :] == said[said.index("found: ") :].replace(exported, "")
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
 
 

@@ -13,8 +13,8 @@ Differentiable neural architecture search on PyTorch Lightning and Hydra.
 nas-lightning train space=nb201 dataset=digits method=edd       search an architecture
 nas-lightning evaluate run=PATH [train=true]                    score it by table, or train it from scratch
 nas-lightning tune experiment=quickstart relaxation=sn_s100     search for hyperparameters by Optuna
-nas-lightning fit PHOTOS                                         both of these at once, for a folder of your images
-nas-lightning predict FOLDER IMAGE...                            the likeliest classes, by what evaluate has trained
+nas-lightning fit PHOTOS                                        both of these at once, for a folder of your images
+nas-lightning predict FOLDER IMAGE...                           the likeliest classes, by what evaluate has trained
 nas-lightning report summary runs                               tables, figures and pages of runs
 
 Each has a --help with every choice. The first three take your own configs with --config-dir DIR (DIR/relaxation/mine.yaml

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -16,6 +15,7 @@ from nas_lightning.build import build
 from nas_lightning.data import Folder
 from nas_lightning.escapes import visible
 from nas_lightning.records.folder import folder_name
+from nas_lightning.reports.evaluation import print_evaluation
 
 _EPILOG = """\
 Settings are those of `nas-lightning train` and `evaluate`. One that begins with search. or train. is for this part alone, such
@@ -56,9 +56,13 @@ def fit_photos(arguments: Sequence[str]) -> None:
         of_search.append("space.stem=cifar")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     found = search(of_search, {}, quiet=False)
-    of_training = _settings(given.settings, "train", {**_TRAINING, "run_dir": str(out / "network")})
+    report = out / "network" / "report.json"
+    of_training = _settings(given.settings, "train", {**_TRAINING, "run_dir": str(report.parent)})
+    was_finished = report.exists()
     trained = fit(found, of_training, {}, quiet=False)
-    _print_end(console, trained.report, trained.folder)
+    if was_finished:
+        print_evaluation(trained.report, report, None)
+    _print_end(console, trained.folder)
 
 
 def _settings(given: Sequence[str], part: str, own: dict[str, Choice]) -> list[str]:
@@ -70,7 +74,7 @@ def _settings(given: Sequence[str], part: str, own: dict[str, Choice]) -> list[s
     return [*as_overrides(kept), *asked]
 
 
-def _print_end(console: Console, report: dict[str, Any], folder: Path) -> None:
+def _print_end(console: Console, folder: Path) -> None:
     for line in (
         f"The network is in {folder}: weights, model card, and {folder / 'model.onnx'} for programs without this package.",
         f"nas-lightning predict {quote(str(folder))} IMAGE...",
