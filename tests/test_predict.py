@@ -461,6 +461,19 @@ def test_the_five_lines_run_the_file_without_this_package(place, with_preprocess
         assert (done.stdout, done.stderr) == (f"{network.predict(path)[0][0]}\n", "")
         names.add(done.stdout)
     assert len(names) > 1
+    chance = np.random.default_rng(0)
+    drawn = (Image.fromarray(chance.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)) for _ in range(500))
+    image, stored = next(
+        (image, stored)
+        for image in drawn
+        if network.predict(image)[0][0] != network.predict(stored := image.transpose(Image.Transpose.ROTATE_90))[0][0]
+    )
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees, as phones store photos
+    stored.save(place / "turned.png", exif=exif)
+    arguments = (sys.executable, "-c", run, str(script), str(with_preprocessing), str(place / "turned.png"))
+    done = subprocess.run(arguments, capture_output=True, text=True, cwd=place)
+    assert (done.stdout, done.stderr) == (f"{network.predict(image)[0][0]}\n", "")
 
 
 def test_an_export_that_fails_leaves_no_file(place, tmp_path):
