@@ -47,8 +47,7 @@ def predict(network: "Training | str | Path", image: Any) -> Any:
 
     network: a training, or its folder. image: a path, an image of Pillow or a tensor, see `Classifier.predict`.
     """
-    classifier = load(network) if isinstance(network, str | Path) else network.classifier
-    return classifier.predict(image)
+    return (load(network) if isinstance(network, str | Path) else network).predict(image)
 
 
 def load(path: "str | Path", space: "SearchSpace | None" = None) -> "Classifier":

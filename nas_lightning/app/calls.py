@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.job import Job, choices_of, working_in
 from nas_lightning.app.job import in_one_sentence as unresolved
-from nas_lightning.app.launch import check_groups
+from nas_lightning.app.launch import check_groups  # it also tells OmegaConf how run folders are called
 from nas_lightning.app.misspelt import in_one_sentence
 from nas_lightning.app.quiet import quiet_libraries
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.records.folder import RunFolder, flat, folder_name, quote_values, quoted
+from nas_lightning.records.folder import RunFolder, flat, quote_values, quoted
 from nas_lightning.records.received import received_json, received_yaml
 from nas_lightning.reports.runs import read_metrics
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 Choice = str | int | float | bool | None | Path | list[Any] | tuple[Any, ...] | Mapping[str, Any]
 """A value of the command line, or what is below a key, by name."""
-
-OmegaConf.register_new_resolver("run_folder", folder_name, replace=True)
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def fit(
     given = run.folder if isinstance(run, Search) else run
     own: dict[str, Choice] = {"run" if os.path.isdir(given) else "genotype": str(given)}
     if (Path(given) / "report.json").is_file():
-        searched = Search(Path(given)).report
+        searched = (run if isinstance(run, Search) else Search(Path(given))).report
         own["space"] = searched["space"]
         if searched["config"]["space"].get("stem") == "imagenet":  # a recipe may have it for a search without
             own["space.stem"] = "imagenet"
@@ -119,10 +117,11 @@ def _finished(program: str, overrides: Sequence[str], choices: Mapping[str, Choi
     config, job = composed(program, asked)
     folder = RunFolder.of(config, asked)
     if folder.is_finished:
-        parts = flat(received_yaml(folder.path / "config.yaml")), flat(folder.config)
-        of_images = "dataset" if program == "evaluate" else None  # its config.yaml has the search's instead
-        before, now = ({key: each[key] for key in each if of_images not in key.split(".")} for each in parts)
-        folder.check_same({**before, **{key: parts[1][key] for key in parts[1] if key not in now}})
+        before, now = flat(received_yaml(folder.path / "config.yaml")), flat(folder.config)
+        if program == "evaluate":  # it has written the search's data set instead of the composed one
+            before = {key: value for key, value in before.items() if not _is_of_images(key)}
+            before |= {key: value for key, value in now.items() if _is_of_images(key)}
+        folder.check_same(before)
         return folder.path
     folder.path.mkdir(parents=True, exist_ok=True)
     try:
@@ -133,6 +132,10 @@ def _finished(program: str, overrides: Sequence[str], choices: Mapping[str, Choi
             folder.path.rmdir()
         raise
     return folder.path
+
+
+def _is_of_images(key: str) -> bool:
+    return "dataset" in key.split(".")
 
 
 def composed(program: str, overrides: list[str]) -> tuple[DictConfig, Job]:
