@@ -181,9 +181,11 @@ def test_failed_compilation_is_one_sentence_and_an_eager_run(monkeypatch, caplog
 
     compile_cell = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", functools.partialmethod(compile_cell, backend=refuse))
-    compiled = trained(module(compile=True), temperatures=(1.0,))
+    with caplog.at_level("INFO", "nas_lightning"):
+        compiled = trained(module(compile=True), temperatures=(1.0,))
     assert states_equal(compiled, trained(module(), temperatures=(1.0,)))
-    (message,) = sentences(caplog)
+    announced, message = sentences(caplog)
+    assert announced.startswith("Compiling the cells")
     assert "no C++ compiler here" in message
     assert message.endswith("the run goes on without.")
 

@@ -82,6 +82,8 @@ def test_a_type_takes_mappings(kind, expected):
         ("data.dataset", {"root": "x"}, "data.dataset names no class; choose"),
         ("normalisation", "???", "normalisation is ???, which stands for a value that is missing; give one."),
         ("sched.lam", "???", "sched.lam is ???"),
+        ("strengths", {"nb201": 0.24, "darts": ""}, "strengths.darts must be a number, got ''"),
+        ("strengths", {"s1": True}, "strengths.s1 must be a number, got True"),
         ("family.normalisation", {}, "family.normalisation must be text or null, got {}"),
         ("family.normalisation", 1, "family.normalisation must be text or null, got 1"),
     ],

@@ -67,6 +67,8 @@ def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
     for key, kind in _PROGRAMS_OWN.items():
         value = OmegaConf.select(config, key)
         _check_type(key, OmegaConf.to_object(value) if OmegaConf.is_config(value) else value, kind, value is None)
+    for space, strength in _items(values.get("strengths")):  # those of the other spaces are read by nothing
+        _check_type(f"strengths.{space}", strength, float, False)
     for key in _MADE:
         if isinstance(values.get(key), dict) and "_target_" not in values[key]:
             raise UserError(f"{key} names no class; choose a yaml of the group {key}, or give it a _target_.")
@@ -92,6 +94,10 @@ def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
     for override in overrides:
         if override.startswith("+"):
             _check_read(override.lstrip("+"), raw, values, references)
+
+
+def _items(node: Any) -> list[tuple[str, Any]]:
+    return list(node.items()) if isinstance(node, dict) else []
 
 
 def _leaves(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -21,6 +21,8 @@ from tests.chaos.points import draw_nothing
 from tests.chaos.programs import Case, Child, Ended, import_what, launched, limit_memory
 
 SECONDS = 60
+COMPILING = 600
+"""Seconds of a run whose cells are compiled: four minutes of this machine, beside other work, for the smallest."""
 MEMORY = 6 * 2**30
 KINDS = ("traceback", "hang", "died", "sentences", "nonsense")
 """Sentences: not one. Nonsense: a run to its end with a value that cannot be meant."""
@@ -104,7 +106,7 @@ class Draws:
         surroundings = {"HOME": str(place), "XDG_CACHE_HOME": str(place), "WANDB_MODE": "offline", "NAS_SECRET": "x"}
         child = Child(partial(_run, program, arguments), place, self._place / f"said-{number}", surroundings)
         try:
-            _classify(case, child.begin().wait(SECONDS), drawn, place)
+            _classify(case, child.begin().wait(_patience(arguments)), drawn, place)
         finally:
             shutil.rmtree(place)
         return case
@@ -115,6 +117,10 @@ def _run(program: str, arguments: list[str]) -> None:
     draw_nothing()
     socket.socket.connect = _unreachable  # type: ignore[method-assign, assignment]
     launched(program, arguments)()
+
+
+def _patience(arguments: list[str]) -> int:
+    return COMPILING if "trainer.compile=true" in arguments else SECONDS
 
 
 def _unreachable(*arguments: Any) -> NoReturn:
@@ -176,7 +182,7 @@ def _classify(case: Case, ended: Ended, drawn: list[tuple[str, Any, Any]], place
         if any(place.rglob("metrics.csv")):
             case.counts["still running"] += 1
         else:
-            case.add("hang", f"no epoch in {SECONDS} s")
+            case.add("hang", f"no epoch in {ended.seconds:.0f} s")
     elif ended.has_traceback:
         case.add("traceback", ended.error.strip().splitlines()[-1])
     elif ended.status < 0:
