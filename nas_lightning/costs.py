@@ -1,10 +1,15 @@
 """What a network costs. Imports no torch: of NAS-Bench-201's architectures it follows from their text."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from nas_lightning.genotypes.base import Genotype
+
+KINDS = {"params": "parameters", "macs": "multiply-adds", "latency_ms": "ms for an image"}
+"""What a budget may limit -> its unit."""
 
 _KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 9}
 """Operation -> places of its kernel; the others have no weights."""
@@ -18,6 +23,20 @@ class Cost:
     params: int
     auxiliary_params: int
     macs: int
+
+
+def in_units(kind: str, cost: float) -> str:
+    """Of one of `KINDS`: "1,234 parameters"."""
+    return f"{cost:.2f} {KINDS[kind]}" if kind == "latency_ms" else f"{cost:,.0f} {KINDS[kind]}"
+
+
+def budget_sentence(record: Mapping[str, Any]) -> str:
+    """The part `budget` of a report in words: "1,234 parameters of 2,000, with C=12 instead of 16"."""
+    costs, limits = record["costs"], record["limits"]
+    parts = [f"{in_units(kind, cost)} of {in_units(kind, limits[kind]).split()[0]}" for kind, cost in costs.items()]
+    narrowed = "" if record["C"] == record["C_asked"] else f" instead of {record['C_asked']}"
+    beyond = " and still beyond it" if any(costs[kind] > limit for kind, limit in limits.items()) else ""
+    return f"{', '.join(parts)}, with C={record['C']}{narrowed}{beyond}"
 
 
 def nb201_cost(genotype: Genotype, channels: int, cells_per_stage: int, num_classes: int, side: int) -> Cost:

@@ -135,7 +135,7 @@ def test_the_report_records_every_groups_choice(tmp_path):
         (("stages=darts_pt", "stages.stages.projection.decision.none=no"), "decision.none must be true or false"),
         (
             ("bilevel=fixed", "penalty=beta_decay"),
-            "penalty, a term of alpha's loss, cannot be had with a bilevel without",
+            "penalty or budget, a term of alpha's loss, cannot be had with a bilevel without",
         ),
         (
             ("model.arch_start=4", "trainer.max_epochs=4"),

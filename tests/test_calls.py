@@ -235,12 +235,14 @@ def test_a_setting_is_for_both_parts_or_for_one(photos, here, monkeypatch, capfd
     *quick, _, _ = QUICK
     command(
         monkeypatch, capfd, photos, *quick, "-o", "out", "search.seed=4", "train.seed=5", "train.baselines=false",
-        "train.~export", "train.data.valid_fraction=null",
+        "train.~export", "train.data.valid_fraction=null", "budget.params=1e6", "train.space.N=2",
     )  # fmt: skip
     searched, trained = (json.loads(Path(f"out/{part}/report.json").read_text()) for part in ("search", "network"))
     assert (searched["seed"], trained["seed"]) == (4, 5)
     assert searched["config"]["space"]["C"] == trained["config"]["space"]["C"] == 4
-    assert searched["method"] == "pcd"
+    assert searched["method"] == "pcd + budget.params=1e+06"
+    assert searched["config"]["budget"]["space"] == {"C": 4, "N": 2}
+    assert searched["budget"]["costs"]["params"] == trained["params"]
     assert not Path("out/network/model.onnx").exists()
 
 

@@ -15,7 +15,7 @@ from nas_lightning.data import Dataset, SearchData
 from nas_lightning.decisions import Decision
 from nas_lightning.derive import DeriveRule
 from nas_lightning.errors import UserError
-from nas_lightning.penalties import Penalty
+from nas_lightning.penalties import ExpectedCost, Penalties, Penalty
 from nas_lightning.perturbations import Perturbation
 from nas_lightning.relaxations import Relaxation
 from nas_lightning.schedules import TemperatureSchedule
@@ -63,12 +63,19 @@ def build_data(config: DictConfig, of_search: bool) -> Any:
     return data
 
 
-def build_module(config: DictConfig, num_classes: int, class_weights: torch.Tensor | None = None) -> SupernetModule:
+def build_module(
+    config: DictConfig,
+    num_classes: int,
+    class_weights: torch.Tensor | None = None,
+    cost: ExpectedCost | None = None,
+) -> SupernetModule:
     """config.model with the groups of MODULE_AXES. UserError for settings that are refused or cannot be had together.
 
-    class_weights: of the losses, as of SupernetModule.
+    class_weights: of the losses, as of SupernetModule. cost: a penalty beside the one that is chosen.
     """
     axes = {group: build_axis(config, group, protocol) for group, protocol in MODULE_AXES.items()}
+    if cost is not None:
+        axes["penalty"] = cost if axes["penalty"] is None else Penalties(axes["penalty"], cost)
     for key in ("arch_optimizer", "model.weight_optimizer"):
         _check_factory(OmegaConf.select(config, key), key)
     module: SupernetModule = build(config.model, _partial_=True)(

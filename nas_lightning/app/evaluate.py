@@ -15,6 +15,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from nas_lightning.app.axes import build_data
+from nas_lightning.app.budget import Budget, budget_record, kept_record, limits_of_training
 from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.evaluation import Sizes, check_asked, check_unchanged, evaluation_report, named_baselines
 from nas_lightning.app.job import Job
@@ -22,6 +23,7 @@ from nas_lightning.app.provenance import provenance
 from nas_lightning.app.schema import check_settings
 from nas_lightning.app.trainings import names_dataset, train_all
 from nas_lightning.build import build, build_axis
+from nas_lightning.costs import budget_sentence
 from nas_lightning.data import ImageNetData, TrainData
 from nas_lightning.errors import UserError
 from nas_lightning.escapes import visible
@@ -59,7 +61,9 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     check_settings(config, job.overrides)
     dataset = _take_dataset_of_run(config, job)
     folder = RunFolder.of(config, job.overrides)
-    space: SearchSpace = build_axis(config, "space", SearchSpace)
+    limits, asked = limits_of_training(config), config.space.copy()
+    kept = kept_record(folder.path, limits, asked.get("C")) if config.train else None
+    space = _space(config, kept)
     if config.train and folder.is_finished and (config.export or job.in_sweep):
         if config.export:
             _export(config, space, folder.path)
@@ -72,20 +76,24 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     check_unchanged(found, folder.path)
     drawn = torch.Generator().manual_seed(config.seed)
     candidates = {"found": found, **(space.baselines(drawn) if config.train and config.baselines is True else {})}
-    benchmark: Benchmark | None = build(config.benchmark)
     data: TrainData | ImageNetData = build_data(config, of_search=False)
+    budget = Budget.of(limits, asked, data.num_classes, data.image_size)
+    fits = None if budget is None else kept or _within(budget, found, config.train)
+    space = _space(config, fits)
+    benchmark: Benchmark | None = build(config.benchmark)
     networks = {name: _described(config, space, genotype, data, benchmark) for name, genotype in candidates.items()}
     networks |= {name: _of_torchvision(config, name, data) for name in references}
     training: dict[str, Any] = {"selection": "table only", **provenance()}
     if config.train:
         makers = {name: partial(space.network, genotype, data.num_classes) for name, genotype in candidates.items()}
         others = {name: partial(reference_network, name, data.num_classes, config.pretrained) for name in references}
-        training = train_all(config, job, folder, found, makers, others, data, networks)
+        training = train_all(config, job, folder, found, makers, others, data, networks, fits)
     else:
         folder.write_config()
     report = evaluation_report(
         config, job, Sizes(dataset, data.num_classes, data.image_size), found, networks, sources_of(benchmark), training
     )
+    report |= {} if fits is None else {"budget": fits}
     job.lock.check()
     if config.train:
         write_text_atomically(folder.path / "MODEL_CARD.md", model_card(report, str(folder.path)))
@@ -94,6 +102,25 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     if config.export:
         _export(config, space, folder.path)
     return report
+
+
+def _space(config: DictConfig, fits: dict[str, Any] | None) -> SearchSpace:
+    """The space of config.space, which gets the width of the budget's record `fits`."""
+    if fits is not None:
+        config.space.C = fits["C"]
+    space: SearchSpace = build_axis(config, "space", SearchSpace)
+    return space
+
+
+def _within(budget: Budget, found: Genotype, train: bool) -> dict[str, Any]:
+    """How the network keeps the budget; one that is trained is made narrower for it, or refused."""
+    if not train:
+        return budget_record(budget, budget.width, budget.costs(found, budget.width))
+    width, costs = budget.fitting(found)
+    budget.check(costs, "the found architecture has")
+    record = budget_record(budget, width, costs)
+    log.info("The network has %s.", budget_sentence(record))
+    return record
 
 
 def _described(

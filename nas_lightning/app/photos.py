@@ -46,6 +46,7 @@ def fit_photos(arguments: Sequence[str]) -> None:
     parser.add_argument("-o", "--out", metavar="FOLDER", help="where all goes; default runs/<name of PHOTOS>")
     given = parser.parse_intermixed_args(arguments)
     out = Path(given.out or Path("runs") / folder_name(Path(given.photos).resolve().stem))
+    report = out / "network" / "report.json"
     console = Console()
     images = {"dataset": "folder", "dataset.root": given.photos}
     of_search = _settings(given.settings, "search", {**_SEARCH, **images, "run_dir": str(out / "search")})
@@ -54,10 +55,11 @@ def fit_photos(arguments: Sequence[str]) -> None:
         console.print(Text(visible(line)), soft_wrap=True)
     if dataset.side <= _SMALL and not any(text.startswith("space.stem=") for text in of_search):
         of_search.append("space.stem=cifar")
+    of_training = _settings(given.settings, "train", {**_TRAINING, "run_dir": str(report.parent)})
+    if any(text.startswith("budget.") for text in of_search) and not any("budget.space=" in text for text in of_search):
+        of_search.append(f"budget.space={_sizes(of_training)}")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     found = search(of_search, {}, quiet=False)
-    report = out / "network" / "report.json"
-    of_training = _settings(given.settings, "train", {**_TRAINING, "run_dir": str(report.parent)})
     was_finished = report.exists()
     trained = fit(found, of_training, {}, quiet=False)
     if was_finished:
@@ -72,6 +74,12 @@ def _settings(given: Sequence[str], part: str, own: dict[str, Choice]) -> list[s
     named = {text.lstrip("+~").partition("=")[0] for text in asked}
     kept = {key: value for key, value in own.items() if not {key, key.partition(".")[0]} & named}
     return [*as_overrides(kept), *asked]
+
+
+def _sizes(of_training: Sequence[str]) -> str:
+    """What the training sets of the space, as Hydra takes a mapping."""
+    own = [text.removeprefix("space.").replace("=", ":") for text in of_training if text.startswith("space.")]
+    return f"{{{','.join(own)}}}"
 
 
 def _print_end(console: Console, folder: Path) -> None:

@@ -18,6 +18,7 @@ from nas_lightning.app.axes import (
     measures,
     user_callbacks,
 )
+from nas_lightning.app.budget import budget_of_search, budget_record
 from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.estimate import check_resources
 from nas_lightning.app.fit import check_optimizers, fit, make_trainer
@@ -30,6 +31,7 @@ from nas_lightning.app.trainer_settings import check_search_settings
 from nas_lightning.build import build
 from nas_lightning.callbacks import (
     ArchitectureLog,
+    BudgetLog,
     ColumnCheck,
     EarlyStop,
     MetricsFile,
@@ -73,15 +75,21 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     data: SearchData = build_data(config, of_search=True)
     benchmark: Benchmark | None = build(config.benchmark)
     axes = build_epoch_axes(config)
-    module = build_module(config, data.num_classes, data.class_weights)
+    budget = budget_of_search(config, job, data.num_classes, data.image_size)
+    cost = None if budget is None else budget.penalty(config.budget.weight)
+    module = build_module(config, data.num_classes, data.class_weights, cost)
     check_optimizers(module)
     _check_together(config, data, axes, module)
+    if budget is not None and method is not None:
+        method += "".join(f" + budget.{kind}={limit:g}" for kind, limit in budget.limits.items())
     logged = LoggedRun.of(folder.path, folder.config, "search", {**job.choices, "method": method})
     metrics = MetricsFile(folder.path / "metrics.csv")
     architectures = ArchitectureLog(benchmark, folder.path / "architecture.csv")
     own = user_callbacks(config.callbacks)
     measured = measures(axes, own, config.trainer.compile)
     callbacks = [Owned(job.lock), TemperatureUpdate(axes["sched"]), *decisions(axes), architectures, *measured, *own]
+    if budget is not None and cost is not None:
+        callbacks.append(BudgetLog(cost, budget.limits))
     judges = _judges(axes, own, metrics, architectures)
     trainer = make_trainer(config, logged, checkpoints, callbacks, metrics, judges)
     split = _split_of(data, trainer)
@@ -99,6 +107,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         "architecture": str(genotype),
         "final": dict(record.metrics),
         "scores": look_up(benchmark, genotype),
+        **({} if budget is None else {"budget": budget_record(budget, *budget.fitting(genotype))}),
         "table": sources_of(benchmark),
         "selection": f"{words}, {module.rule.sentence}",
         "split": split,

@@ -1,5 +1,6 @@
 """The trainings of an evaluation: every network from scratch by one recipe, and its numbers on the test images."""
 
+import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from omegaconf import DictConfig
 from torch import nn
 
+from nas_lightning.app.budget import BUDGET_FILE
 from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.estimate import check_training
 from nas_lightning.app.fit import check_optimizers, fit, make_trainer
@@ -48,11 +50,12 @@ def train_all(
     references: Mapping[str, Maker],
     data: Data,
     networks: dict[str, dict[str, Any]],
+    fits: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Train what each of `makers` makes, of which "found" is that of `found`, and each of `references`.
 
-    references: of no cells, so that the recipe's drop path is not theirs. networks: each one's numbers are added there. Returns
-    what the report says about the training.
+    references: of no cells, so that the recipe's drop path is not theirs. networks: each one's numbers are added there. fits:
+    the record of a budget, for a training that goes on. Returns what the report says about the training.
     """
     # Everything that may refuse its settings is built, and the data read, before anything is written.
     modules = {name: _module(config, make, data, config.recipe.drop_path) for name, make in makers.items()}
@@ -71,6 +74,8 @@ def train_all(
         check_training(trainers[name], module, name, data.image_size, data.batch_size, images)
     last = {name: each.newest() for name, each in checkpoints.items()}
     folder.write_config()
+    if fits is not None:
+        write_text_atomically(folder.path / BUDGET_FILE, json.dumps(fits) + "\n")
     write_text_atomically(folder.path / "genotype.json", found.to_json() + "\n")
     draw_cell(found, folder.path / "cell")
     by_class = {}

@@ -2,6 +2,7 @@
 
 from nas_lightning.callbacks.architecture import ArchitectureLog
 from nas_lightning.callbacks.best_weights import BestWeights
+from nas_lightning.callbacks.budget import BudgetLog
 from nas_lightning.callbacks.decisions import Decisions
 from nas_lightning.callbacks.eigenvalue import HessianEigenvalue
 from nas_lightning.callbacks.gradients import AlphaGradients
@@ -16,6 +17,7 @@ __all__ = [
     "AlphaGradients",
     "ArchitectureLog",
     "BestWeights",
+    "BudgetLog",
     "ColumnCheck",
     "Decisions",
     "EarlyStop",

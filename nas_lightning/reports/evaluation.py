@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from nas_lightning.costs import budget_sentence, in_units
 from nas_lightning.escapes import visible
 from nas_lightning.reports.runs import SCORE_NAMES, is_tabulated
 
@@ -30,11 +31,26 @@ def print_evaluation(report: Mapping[str, Any], place: Path, mac_limit: float | 
     if "test_accuracy" in report:
         for sentence in _held_against(report):
             say(sentence)
+    if "budget" in report:
+        for sentence in budgeted(report):
+            say(sentence)
     if mac_limit is not None:
         macs = report["macs"]
         verdict = "within" if macs <= mac_limit else "WARNING: beyond"
         say(f"{macs:,} multiply-adds: {verdict} the limit of {mac_limit:,}.")
     say(f"Written to {place}")
+
+
+def budgeted(report: Mapping[str, Any]) -> list[str]:
+    """How the found network keeps its budget, and which others do not."""
+    limits = report["budget"]["limits"]
+    others = [
+        f"{name} is beyond the budget: {in_units(kind, other[kind])}."
+        for name, other in report["networks"].items()
+        for kind, limit in limits.items()
+        if name != "found" and other.get(kind, 0) > limit
+    ]
+    return [f"Budget: {budget_sentence(report['budget'])}.", *others]
 
 
 def class_name(report: Mapping[str, Any], index: int) -> str:

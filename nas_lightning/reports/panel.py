@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from nas_lightning.costs import budget_sentence
 from nas_lightning.escapes import visible
 from nas_lightning.reports.runs import SCORE_NAMES, is_tabulated
 
@@ -70,6 +71,8 @@ def _results(report: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
         yield "caution", Text(split["caution"], style="bold red")
     elsewhere = report["scores"] and not is_tabulated(report.get("dataset"))
     yield "table, if trained on" if elsewhere else "table, test accuracy", _scores(report["scores"])
+    if "budget" in report:
+        yield "budget", Text(f"as trained, {budget_sentence(report['budget'])}")
     yield "wall time", Text(f"{_duration(report['seconds'])} for {report['epochs']} epochs on {report['device']}")
 
 

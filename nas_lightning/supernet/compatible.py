@@ -33,8 +33,8 @@ def check_step(halves: HalfSteps, bilevel: Bilevel, graphs: bool, clip_includes_
         "perturbation, which leads back to the simplex, cannot be had with a relaxation whose weights do not sum to 1": (
             perturbed and not all(relaxation.sums_to_one for relaxation in relaxations)
         ),
-        "penalty, a term of alpha's loss, cannot be had with a bilevel without an architecture step (bilevel=fixed)": fixed
-        and halves.penalty is not None,
+        "penalty or budget, a term of alpha's loss, cannot be had with a bilevel without an architecture step "
+        "(bilevel=fixed)": fixed and halves.penalty is not None,
         "model.weight_clip_includes_arch=true, which counts the last architecture step's gradient, cannot be had with a "
         "bilevel without one (bilevel=fixed)": fixed and clip_includes_arch,
     }

@@ -108,6 +108,7 @@ class SupernetModule(pl.LightningModule):
         self.architecture = Architecture(space.cells, relaxation, torch.Generator().manual_seed(seed))
         self.supernet = space.supernet(num_classes)
         self.register_buffer("class_weights", class_weights, persistent=False)  # of the images, not of the search
+        self.penalty = penalty  # one that holds tensors is a module: they are on the device, and in the checkpoint
         self.halves = HalfSteps(self.architecture, self.supernet, penalty, perturbation, class_weights)
         joint = weight_clip_includes_arch and weight_clip is not None
         self.joint_clip = JointClip(self.halves.alphas()) if joint else None

@@ -34,7 +34,9 @@ class StepRunner:
         """Before the first step on `device`."""
         self.graphs = step_graphs(device) if self._wants_graphs else None
         if self.compiled:
-            log.info("Compiling the cells (trainer.compile=true): on a processor that takes minutes before the first step.")
+            log.info(
+                "Compiling the cells (trainer.compile=true): on a processor that takes minutes before the first step."
+            )
             torch._dynamo.config.cache_size_limit = (
                 64  # every stage in both half steps; the default 8 leaves some eager
             )

@@ -1,7 +1,8 @@
 """How long a network takes for one image on this machine."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from statistics import median
 
 import torch
@@ -19,10 +20,8 @@ def latencies(networks: Mapping[str, nn.Module], side: int) -> dict[str, float]:
     They take turns, so that what else the machine does meets all alike. The networks are on the CPU and in eval mode then.
     """
     image = torch.zeros(1, 3, side, side)
-    threads = torch.get_num_threads()
     seconds: dict[str, list[float]] = {name: [] for name in networks}
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         begin = time.perf_counter()
         for number in range(_WARM_UP + _MOST):
             if number >= _WARM_UP + _FEWEST and time.perf_counter() - begin > _SECONDS:
@@ -31,9 +30,18 @@ def latencies(networks: Mapping[str, nn.Module], side: int) -> dict[str, float]:
                 taken = _seconds(network, image)
                 if number >= _WARM_UP:
                     seconds[name].append(taken)
+    return {name: 1e3 * median(each) for name, each in seconds.items()}
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """What PyTorch computes meanwhile takes one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)
-    return {name: 1e3 * median(each) for name, each in seconds.items()}
 
 
 @torch.inference_mode()

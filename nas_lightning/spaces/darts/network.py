@@ -6,7 +6,7 @@ Every convolution is without bias.
 Letters: B batch, C channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -133,16 +133,16 @@ class DartsCell(nn.Module):
         self.edges = nn.ModuleList(
             _Edge(choice, channels, 2 if reduction and choice.source < 2 else 1, pool_norm) for choice in choices
         )
-        self.targets = tuple(choice.target for choice in choices)
+        self.choices = tuple(choices)
         self.output_nodes = tuple(output_nodes)
 
     def forward(self, before: Tensor, last: Tensor) -> Tensor:
         """Outputs of the two cells before -> [B, len(output_nodes) * C, H, W]."""
         nodes = {0: self.preprocess[0](F.relu(before)), 1: self.preprocess[1](F.relu(last))}
         rectified: dict[int, Tensor] = {}
-        for index, target in enumerate(self.targets):
+        for index, choice in enumerate(self.choices):
             carried = self._along(index, nodes, rectified)
-            nodes[target] = nodes[target] + carried if target in nodes else carried
+            nodes[choice.target] = nodes[choice.target] + carried if choice.target in nodes else carried
         return torch.cat([nodes[node] for node in self.output_nodes], 1)
 
     def _along(self, index: int, nodes: dict[int, Tensor], rectified: dict[int, Tensor]) -> Tensor:
@@ -202,10 +202,11 @@ class DartsNetwork(nn.Module):
         after_reduction = stem == "imagenet"
         self.auxiliary_after = 2 * num_cells // 3
         self.cells = nn.ModuleList()
-        for index in range(num_cells):
-            reduction = index in (num_cells // 3, self.auxiliary_after)
+        reductions = num_cells // 3, self.auxiliary_after
+        self.kinds = tuple("reduce" if index in reductions else "normal" for index in range(num_cells))
+        for index, kind in enumerate(self.kinds):
+            reduction = kind == "reduce"
             channels *= 2 if reduction else 1
-            kind = "reduce" if reduction else "normal"
             nodes = genotype.output_nodes(kind)
             cell = DartsCell(
                 genotype.cells[kind], nodes, (before, last), channels, reduction, after_reduction, pool_norm
@@ -218,6 +219,11 @@ class DartsNetwork(nn.Module):
         self.auxiliary = _Auxiliary(auxiliary_channels, num_classes, pool_stride, norm) if auxiliary_head else None
         self.classifier = nn.Linear(last, num_classes)
         self.to(memory_format=torch.channels_last)  # a step on a CPU takes 0.7 times as long
+
+    def chosen(self) -> Iterator[tuple[str, Choice, nn.Module]]:
+        """(cell type, choice, its module) of every cell's operations."""
+        for kind, cell in zip(self.kinds, self.cells, strict=True):
+            yield from ((kind, *each) for each in zip(cell.choices, cell.edges, strict=True))  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """[B, 3, H, W] -> logits [B, num_classes]; in training with an auxiliary head (logits, auxiliary logits)."""

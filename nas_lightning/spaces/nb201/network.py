@@ -1,5 +1,7 @@
 """The network of a found NAS-Bench-201 architecture: one operation on each edge, as the benchmark trains it."""
 
+from collections.abc import Iterator
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -55,6 +57,12 @@ class NB201Network(Skeleton):
     ) -> None:
         choices = genotype.cells["cell"]
         super().__init__(channels, cells_per_stage, num_classes, lambda width: DiscreteCell(choices, width), stem=stem)
+
+    def chosen(self) -> Iterator[tuple[str, Choice, nn.Module]]:
+        """(cell type, choice, its module) of every cell's operations."""
+        for stage in self.stages:
+            for cell in stage:  # type: ignore[attr-defined]
+                yield from (("cell", *each) for each in zip(cell.choices, cell.operations, strict=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 3, H, W] -> logits [B, num_classes]."""

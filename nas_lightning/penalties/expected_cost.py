@@ -1,0 +1,94 @@
+"""A search within a budget: what the architecture is expected to cost, as a term of alpha's loss.
+
+Letters: K kinds of cost, E edges, O operations.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nas_lightning.cells import CellSpec
+from nas_lightning.genotypes.base import Genotype
+from nas_lightning.penalties.base import Penalty
+from nas_lightning.relaxations.view import View
+
+Rows = Mapping[str, Sequence[Sequence[float]]]
+"""By cell type, [E][O]."""
+
+
+class ExpectedCost(nn.Module):
+    """weight * the sum over kinds of max(0, E[cost] / budget - 1), for costs that add up operation by operation.
+
+    E[cost] = fixed + sum over edges and operations of kept_e * beta_eo * cost_eo; kept_e is how probably an architecture has
+    the edge: 1, or where a node keeps some of its edges their number times the edge's weight among them (equal ones where
+    edges have no weights). The idea of an expected cost is ProxylessNAS' (arXiv 1812.00332, eq. 2), which has no budget.
+
+    Whether the budget is exceeded is asked of beta at the search's temperature. The gradient is that of E[cost] / budget at
+    t = 1: at a small temperature a softmax that is sure of itself has none left.
+
+    fixed: kind -> cost of what every architecture has, in units of the budget. shares: kind -> `Rows`, in these units, of
+    what operations add. The numbers are buffers, so that a checkpoint holds them: times are measured and differ between runs.
+    """
+
+    fixed_K: Tensor
+
+    def __init__(
+        self, cells: Mapping[str, CellSpec], fixed: Mapping[str, float], shares: Mapping[str, Rows], weight: float
+    ) -> None:
+        super().__init__()
+        self.cells = dict(cells)
+        self.kinds = tuple(fixed)
+        self.weight = weight
+        self.register_buffer("fixed_K", torch.tensor([fixed[kind] for kind in self.kinds]))
+        for name, spec in cells.items():
+            self.register_buffer(f"share_{name}", torch.tensor([shares[kind][name] for kind in self.kinds]))
+            sizes = spec.edges_into()
+            kept = [(spec.inputs_a_node or size) / size for size in sizes for _ in range(size)]
+            self.register_buffer(f"kept_{name}", torch.tensor(kept).clamp(max=1.0), persistent=False)
+
+    def expected(self, view: View) -> Tensor:
+        """E[cost] / budget [K] at the temperature of `view`, attached to alpha."""
+        total_K = self.fixed_K
+        for name, cell in view.items():
+            probabilities_EO = cell.probabilities_EO
+            kept_E = self.get_buffer(f"kept_{name}")
+            if cell.edge_shares_E is not None and cell.spec.inputs_a_node is not None:
+                kept_E = (cell.spec.inputs_a_node * cell.edge_shares_E).clamp(max=1.0)
+            total_K = total_K + torch.einsum(
+                "keo,eo->k", self.get_buffer(f"share_{name}"), kept_E[:, None] * probabilities_EO
+            )
+        return total_K
+
+    def of(self, genotype: Genotype) -> dict[str, float]:
+        """kind -> cost / budget of an architecture."""
+        total_K = self.fixed_K.double().cpu()
+        for name, spec in self.cells.items():
+            share_KEO = self.get_buffer(f"share_{name}").double().cpu()
+            for choice in genotype.cells[name]:
+                edge, operation = (
+                    spec.edges.index((choice.source, choice.target)),
+                    spec.operations.index(choice.operation),
+                )
+                total_K = total_K + share_KEO[:, edge, operation]
+        return dict(zip(self.kinds, total_K.tolist(), strict=True))
+
+    def forward(self, view: View, progress: Tensor) -> Tensor:
+        """See `Penalty`."""
+        excess_K = (self.expected(view) - 1).clamp(min=0).detach()
+        steered_K = self.expected({name: cell.at(1.0) for name, cell in view.items()})
+        moved_K = steered_K - steered_K.detach()  # 0, with a gradient
+        return self.weight * (excess_K + moved_K * (excess_K > 0)).sum()
+
+
+class Penalties(nn.Module):
+    """The sum of penalties, of which those that hold tensors are modules."""
+
+    def __init__(self, *penalties: Penalty) -> None:
+        super().__init__()
+        self.penalties = penalties
+        self.held = nn.ModuleList(penalty for penalty in penalties if isinstance(penalty, nn.Module))
+
+    def forward(self, view: View, progress: Tensor) -> Tensor:
+        """See `Penalty`."""
+        return torch.stack([penalty(view, progress) for penalty in self.penalties]).sum()
