@@ -240,6 +240,7 @@ _SOME = "budget.params=1e4"
         (("budget.params=10",), r"budget.params=10 cannot be met: what all networks of this space share has [\d,]+ param"),
         (("budget.latency_ms=1e-9",), r"budget.latency_ms=1e-09 cannot be met: .* ms for an image with C=2"),
         ((_SOME, "bilevel=fixed"), "penalty or budget, a term of alpha's loss, cannot be had with a bilevel"),
+        (("budget.weight=x",), "budget.weight must be a number of at least 0, got 'x'."),
         (("budget=null",), "budget must hold limits, as in budget.params=1e6, got None"),
     ],
 )  # fmt: skip
@@ -312,6 +313,13 @@ def test_an_architecture_that_fits_at_no_width_is_refused(tmp_path):
     ):
         evaluated(tmp_path / "a", FOUND, "train=true", "budget.macs=1000")
     assert not (tmp_path / "a").exists()
+
+
+def test_a_network_of_the_least_width_is_refused_too(tmp_path):
+    with pytest.raises(
+        UserError, match=r"budget.macs=0.5 cannot be met: the found architecture has [\d,]+ multiply-adds"
+    ):
+        evaluated(tmp_path / "a", FOUND, "train=true", "budget.macs=0.5", "space.C=2")
 
 
 def test_the_searchs_budget_is_the_trainings_unless_it_has_one(toy, tmp_path):

@@ -208,6 +208,11 @@ def test_two_experiments_in_one_launch_are_refused(tmp_path):
         ("train.py", ("sched.lam=${nope}", "run_dir=run"), "Interpolation key 'nope' not found"),
         ("train.py", ("dataset=folder", "dataset.root=nowhere.zip"), "nowhere.zip"),
         ("evaluate.py", ("genotype=|skip~0|",), "NAS-Bench-201"),
+        ("evaluate.py", ("genotype=5", "~baselines"), "~baselines deletes what is read; give it another value instead"),
+        ("tune.py", ("~seed",), "~seed deletes what is read"),
+        ("train.py", ("~budget",), "~budget deletes what is read"),
+        ("train.py", ("~model.arch_optimizer",), "model.arch_optimizer=None names no class; choose"),
+        ("train.py", ("logger=wandb", "~logger.wandb._target_"), "logger.wandb="),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_status_1(program, arguments, sentence, tmp_path):

@@ -76,7 +76,7 @@ def build_module(
     axes = {group: build_axis(config, group, protocol) for group, protocol in MODULE_AXES.items()}
     if cost is not None:
         axes["penalty"] = cost if axes["penalty"] is None else Penalties(axes["penalty"], cost)
-    for key in ("arch_optimizer", "model.weight_optimizer"):
+    for key in ("arch_optimizer", "model.arch_optimizer", "model.weight_optimizer"):
         _check_factory(OmegaConf.select(config, key), key)
     module: SupernetModule = build(config.model, _partial_=True)(
         **axes, num_classes=num_classes, class_weights=class_weights

@@ -59,8 +59,6 @@ class Budget:
 
     def penalty(self, weight: float) -> ExpectedCost:
         """The term that steers a search; UserError where no architecture can keep the budget."""
-        if not (is_number(weight) and weight >= 0):
-            raise UserError(f"budget.weight must be a number of at least 0, got {weight!r}.")
         with torch.random.fork_rng(devices=[]):
             least = self._measured(self._narrowest)
             self.check(
@@ -83,7 +81,7 @@ class Budget:
         with torch.random.fork_rng(devices=[]):
             if not is_beyond(self.width):
                 return self.width, costs[self.width]
-            widths = range(self._narrowest, self.width, 2)
+            widths = range(self._narrowest, self.width, 2) or [self.width]
             width = widths[max(0, bisect_left(widths, True, key=is_beyond) - 1)]
         return width, costs[width]
 
@@ -123,6 +121,8 @@ def budget_of_search(config: DictConfig, job: Job, num_classes: int, side: int) 
     """Of the network that is trained in the end: the cells of the search, as many and as wide as there, unless budget.space or
     the recipe of the family says otherwise (the DARTS space's: 20 cells, C=36)."""
     _check_section(config)
+    if not (is_number(config.budget.weight) and config.budget.weight >= 0):
+        raise UserError(f"budget.weight must be a number of at least 0, got {config.budget.weight!r}.")
     if config.budget.space is not None and not isinstance(config.budget.space, DictConfig):
         raise UserError(
             f"budget.space must be settings of the trained network, as in {{C: 36}}, got {config.budget.space!r}."

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.seed import isolate_rng
 
 from nas_lightning.app.configs import CONFIGS
-from nas_lightning.app.job import Job, choices_of, working_in
+from nas_lightning.app.job import Job, check_whole, choices_of, working_in
 from nas_lightning.app.job import in_one_sentence as unresolved
 from nas_lightning.app.launch import check_groups  # it also tells OmegaConf how run folders are called
 from nas_lightning.app.misspelt import in_one_sentence
@@ -147,6 +147,7 @@ def composed(program: str, overrides: list[str]) -> tuple[DictConfig, Job]:
     try:
         with initialize_config_dir(str(CONFIGS), version_base="1.3"):
             config = compose(program, overrides, return_hydra_config=True)
+        check_whole(config, program)
         job = Job(choices_of(config.hydra), overrides)
         folder = config.hydra.run.dir
     except HydraException as error:

@@ -20,7 +20,7 @@ from nas_lightning.app.axes import parts_of
 from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.trainer_settings import OURS
-from nas_lightning.build import build
+from nas_lightning.build import build, target_of
 from nas_lightning.callbacks import MetricsFile, Progress
 from nas_lightning.errors import UserError, is_out_of_memory
 from nas_lightning.escapes import shortened
@@ -57,8 +57,10 @@ def make_trainer(
     metrics: what writes metrics.csv, if it is known outside. after: callbacks that look at the row of an epoch.
     """
     # Beside them stand the keys that they read, such as logger.project.
-    nodes = [node for node in parts_of(config.logger, "logger").values() if isinstance(node, DictConfig)]
-    loggers: list[Logger] = [build(node)(run) for node in nodes]
+    nodes = {place: node for place, node in parts_of(config.logger, "logger").items() if isinstance(node, DictConfig)}
+    for place, node in nodes.items():
+        target_of(node, place)
+    loggers: list[Logger] = [build(node)(run) for node in nodes.values()]
     settings = {key: value for key, value in config.trainer.items() if key not in OURS}
     trainer: pl.Trainer = build(
         settings,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
@@ -67,9 +68,10 @@ def _run(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
         settings.mode == RunMode.MULTIRUN,
         _folders(settings),
     )
-    config.run_dir = os.path.relpath(settings.runtime.output_dir)  # so that reports can be moved and compared
-    folder = Path(config.run_dir)
+    folder = Path(os.path.relpath(settings.runtime.output_dir))  # so that reports can be moved and compared
     try:
+        check_whole(config, str(settings.job.config_name))
+        config.run_dir = str(folder)
         with working_in(folder) as lock:
             task(config, replace(job, lock=lock))
     except UserError as error:
@@ -86,6 +88,15 @@ def _run(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
         if job.in_sweep:
             _note_failure(folder, f"{type(error).__name__}: {error}")
         raise
+
+
+def check_whole(config: DictConfig, program: str) -> None:
+    """UserError where a key of the program's own yaml was deleted: all are read."""
+    for name in (program, "train") if program == "tune" else (program,):
+        own = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+        for key in own:
+            if key not in {*config, "defaults", "hydra"}:  # `in config` is false of what is ???
+                raise UserError(f"~{key} deletes what is read; give it another value instead, such as {key}=null.")
 
 
 @contextmanager

@@ -148,7 +148,7 @@ def _parameters(target: str) -> Iterator[tuple[str, Any, bool]]:
     except Exception:  # what cannot be found or has no signature is said when it is built
         return
     for name, parameter in parameters.items():
-        # A flag is known by its default where it has no annotation, as in PyTorch 2.4.
+        # A flag is known by its default where it has no annotation, as in some releases of PyTorch.
         kind = hints.get(name, bool if isinstance(parameter.default, bool) else None)
         if kind is not None and parameter.kind is not parameter.VAR_KEYWORD:
             yield name, kind, parameter.default is None

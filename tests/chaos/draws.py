@@ -206,7 +206,7 @@ def _is_nonsense(key: str, value: Any, before: Any) -> bool:
     if value == "unknown":
         return True
     if isinstance(value, float) and not math.isfinite(value):
-        return True
+        return key != "run_dir"  # a folder of this name
     if key in _ANY or before is None or value is None or (isinstance(value, str) and isinstance(before, str)):
         return False
     if isinstance(before, bool) or isinstance(value, bool):
