@@ -47,11 +47,11 @@ from nas_lightning.data import (
 )
 from nas_lightning.data.augment import Transform, crop_and_flip, cut_out_, normalise
 from nas_lightning.data.decode import Decoder, StreamedImages, decode_all
-from nas_lightning.data.image_tree import ZipTree, open_tree
 from nas_lightning.data.images import channel_statistics, resize
 from nas_lightning.data.split import split_indices
 from nas_lightning.data.workers import batches_of
 from nas_lightning.errors import UserError
+from nas_lightning.image_tree import ZipTree, open_tree
 
 CONF = Path(__file__).parent.parent / "conf"
 SHARED = Path(os.environ.get("NAS_LIGHTNING_SHARED", Path(__file__).parent.parent.parent / "shared" / "data"))

@@ -15,9 +15,9 @@ from PIL import Image, features
 from nas_lightning.data import Folder, ImageNet, ImageNet16_120, ImageNetData, Images
 from nas_lightning.data import cache as cache_module
 from nas_lightning.data.decode import _reads_heif
-from nas_lightning.data.image_tree import open_tree
 from nas_lightning.data.imagenet import MEAN, STD
 from nas_lightning.errors import UserError
+from nas_lightning.image_tree import open_tree
 from tests.test_data import SHARED, encoded, image, is_one_sentence, tree_of, write_folder, write_zip
 
 WRITE = pytest.mark.parametrize("write", [write_folder, write_zip])

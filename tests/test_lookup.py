@@ -119,11 +119,25 @@ def test_a_look_up_and_the_skip_of_finished_runs_load_no_torch(toy, tmp_path):
         (("train", "trainer.max_epochs=0"), "trainer.max_epochs must be a whole number of at least 1, got 0."),
         (("evaluate", "run=nowhere"), "run=nowhere is no folder of a search"),
         (("tune", "trainer.precision=8"), "trainer.precision=8 is not offered"),
+        (
+            ("train", "dataset=folder", "dataset.root=photos", "dataset.image_size=0"),
+            "dataset.image_size=0 is no size in pixels",
+        ),
+        (
+            ("train", "dataset=folder", "dataset.root=photos"),
+            "the class b of photos has 1 training image that can be decoded",
+        ),
+        (("tune", "dataset=folder", "dataset.root=photos/a"), "photos/a holds 0 class folder(s)"),
+        (("train", "dataset=folder", "dataset.root=empty"), "the class folder empty/d holds no images"),
+        (("train", "dataset=folder", "dataset.root=no"), "dataset.root=no does not exist"),
     ],
 )
 def test_what_is_seen_at_once_is_refused_before_torch_is_loaded(arguments, sentence, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "report.json").touch()
+    for path in ("photos/a/0.png", "photos/a/1.png", "photos/b/0.png", "empty/c/0.png", "empty/d/notes.txt"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
     code, _, err = run(tmp_path, *arguments)
     assert code == 1
     assert err.startswith(sentence)

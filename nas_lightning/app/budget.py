@@ -139,6 +139,13 @@ def budget_of_search(config: DictConfig, job: Job, num_classes: int, side: int) 
     return Budget.of(config.budget, node, num_classes, side)
 
 
+def named(method: str | None, budget: Budget | None) -> str | None:
+    """What a search of `method` is called."""
+    if method is None or budget is None:
+        return method
+    return method + "".join(f" + budget.{kind}={limit:g}" for kind, limit in budget.limits.items())
+
+
 def _check_section(config: DictConfig) -> None:
     if not isinstance(config.budget, DictConfig):
         raise UserError(

@@ -18,7 +18,7 @@ from nas_lightning.app.axes import (
     measures,
     user_callbacks,
 )
-from nas_lightning.app.budget import budget_of_search, budget_record
+from nas_lightning.app.budget import budget_of_search, budget_record, named
 from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.estimate import check_resources
 from nas_lightning.app.fit import check_optimizers, fit, make_trainer
@@ -69,7 +69,6 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     check_search_settings(config)
     checkpoints = Checkpoints.of(folder, folder.path)
     last = checkpoints.newest()
-    method = method_name(job.choices, folder.config, job.folders)
     # Everything that may refuse its settings is built, and the data read, before anything is written.
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data: SearchData = build_data(config, of_search=True)
@@ -80,19 +79,16 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     module = build_module(config, data.num_classes, data.class_weights, cost)
     check_optimizers(module)
     _check_together(config, data, axes, module)
-    if budget is not None and method is not None:
-        method += "".join(f" + budget.{kind}={limit:g}" for kind, limit in budget.limits.items())
+    method = named(method_name(job.choices, folder.config, job.folders), budget)
     logged = LoggedRun.of(folder.path, folder.config, "search", {**job.choices, "method": method})
     metrics = MetricsFile(folder.path / "metrics.csv")
     architectures = ArchitectureLog(benchmark, folder.path / "architecture.csv")
     own = user_callbacks(config.callbacks)
     measured = measures(axes, own, config.trainer.compile)
     callbacks = [Owned(job.lock), TemperatureUpdate(axes["sched"]), *decisions(axes), architectures, *measured, *own]
-    if budget is not None and cost is not None:
-        callbacks.append(BudgetLog(cost, budget.limits))
-    judges = _judges(axes, own, metrics, architectures)
-    trainer = make_trainer(config, logged, checkpoints, callbacks, metrics, judges)
-    split = _split_of(data, trainer)
+    callbacks += [] if budget is None or cost is None else [BudgetLog(cost, budget.limits)]
+    trainer = make_trainer(config, logged, checkpoints, callbacks, metrics, _judges(axes, own, metrics, architectures))
+    images = _images_of(data, trainer)
     check_resources(trainer, module, data)
     if last is None:
         log.info("Searching in %s", folder.path)
@@ -110,9 +106,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
         **({} if budget is None else {"budget": budget_record(budget, *budget.fitting(genotype))}),
         "table": sources_of(benchmark),
         "selection": f"{words}, {module.rule.sentence}",
-        "split": split,
-        "num_classes": data.num_classes,
-        "image_size": data.image_size,
+        **images,
         **totals(rows),
         **provenance(trainer.strategy.root_device, trainer.num_devices),
         "config": folder.config,
@@ -131,7 +125,7 @@ def _check_together(config: DictConfig, data: SearchData, axes: dict[str, Any], 
     check_batches(config.trainer.graphs, data.batch_growth is not None)
 
 
-def _split_of(data: SearchData, trainer: pl.Trainer) -> dict[str, Any]:
+def _images_of(data: SearchData, trainer: pl.Trainer) -> dict[str, Any]:
     """For the report; reads the images."""
     split = data.split_record()
     data.check_devices(trainer.num_devices)
@@ -143,7 +137,7 @@ def _split_of(data: SearchData, trainer: pl.Trainer) -> dict[str, Any]:
             "dataset.test_fraction=0.2 would hold some out.",
             data.dataset.name,
         )
-    return split
+    return {"split": split, "num_classes": data.num_classes, "image_size": data.image_size}
 
 
 def _judges(

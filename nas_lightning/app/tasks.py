@@ -6,6 +6,7 @@ finished, and the refusal of what can be seen without it stay fast.
 
 from omegaconf import DictConfig
 
+from nas_lightning.app.early import check_images
 from nas_lightning.app.job import Job, announce, is_skipped, run_job
 from nas_lightning.app.quiet import quiet_libraries
 from nas_lightning.app.trainer_settings import check_search_settings
@@ -21,6 +22,7 @@ def _train(config: DictConfig, job: Job) -> None:
         return
     RunFolder.of(config, job.overrides).check()
     check_search_settings(config)
+    check_images(config)
     announce(config)
     from nas_lightning.app.search import search
 
@@ -54,6 +56,7 @@ def tune(config: DictConfig) -> None:
 
 def _tune(config: DictConfig, job: Job) -> None:
     check_search_settings(config)
+    check_images(config)
     announce(config)
     from nas_lightning.app.tune import tune
 

@@ -73,11 +73,7 @@ def train_all(
         images = split["train_images"], tested
         check_training(trainers[name], module, name, data.image_size, data.batch_size, images)
     last = {name: each.newest() for name, each in checkpoints.items()}
-    folder.write_config()
-    if fits is not None:
-        write_text_atomically(folder.path / BUDGET_FILE, json.dumps(fits) + "\n")
-    write_text_atomically(folder.path / "genotype.json", found.to_json() + "\n")
-    draw_cell(found, folder.path / "cell")
+    _begin(folder, found, fits)
     by_class = {}
     for name, module in modules.items():
         log.info("Training the network in %s.", folder.path / name)
@@ -101,6 +97,14 @@ def train_all(
         "latency": LATENCY,
         **provenance(trainers["found"].strategy.root_device),
     }
+
+
+def _begin(folder: RunFolder, found: Genotype, fits: dict[str, Any] | None) -> None:
+    folder.write_config()
+    if fits is not None:
+        write_text_atomically(folder.path / BUDGET_FILE, json.dumps(fits) + "\n")
+    write_text_atomically(folder.path / "genotype.json", found.to_json() + "\n")
+    draw_cell(found, folder.path / "cell")
 
 
 def _numbers(

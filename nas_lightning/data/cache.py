@@ -13,8 +13,8 @@ from platformdirs import user_cache_path
 from torch import Tensor
 
 from nas_lightning.data.decode import Decoder, decode_all
-from nas_lightning.data.image_tree import BrokenImage
 from nas_lightning.errors import UserError
+from nas_lightning.image_tree import BrokenImage
 from nas_lightning.records.files import replace_atomically
 
 _log = logging.getLogger(__name__)

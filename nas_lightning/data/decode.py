@@ -21,9 +21,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from nas_lightning.data.image_tree import REPAIR, BrokenImage, ImageTree
 from nas_lightning.data.workers import batches_of
 from nas_lightning.errors import UserError
+from nas_lightning.image_tree import REPAIR, BrokenImage, ImageTree
 
 _log = logging.getLogger(__name__)
 

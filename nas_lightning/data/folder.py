@@ -21,10 +21,10 @@ from nas_lightning.data.decode import (
     refusal,
     sampled_sizes,
 )
-from nas_lightning.data.image_tree import TEST_NAMES, TRAIN_NAMES, BrokenImage, ImageTree, open_tree
 from nas_lightning.data.images import Images, ImageSet, Splits, channel_statistics, check_settings
 from nas_lightning.data.split import check_fraction, hold_out
 from nas_lightning.errors import UserError, check_flag, is_number
+from nas_lightning.image_tree import TEST_NAMES, TRAIN_NAMES, BrokenImage, ImageTree, check_class_size, open_tree
 
 _log = logging.getLogger(__name__)
 
@@ -230,8 +230,4 @@ class Folder:
         """UserError for a class that cannot have an image in both halves of a search."""
         counts = torch.bincount(train.labels, minlength=len(train.classes)).tolist()
         for name, count in zip(train.classes, counts, strict=True):
-            if count < 2:
-                raise UserError(
-                    f"the class {name} of {self.root} has {count} training image{'' if count == 1 else 's'} that can be "
-                    "decoded, but each class needs 2; add some or remove its folder."
-                )
+            check_class_size(name, self.root, count)

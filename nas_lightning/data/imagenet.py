@@ -19,10 +19,10 @@ from torchvision.transforms import v2
 
 from nas_lightning.data.datamodules import SizedDataModule, at_least
 from nas_lightning.data.decode import all_broken, find_broken, named, read_rgb
-from nas_lightning.data.image_tree import TRAIN_NAMES, BrokenImage, ImageTree, open_tree
 from nas_lightning.data.images import Colour, Splits, check_root
 from nas_lightning.data.workers import batches_of
 from nas_lightning.errors import UserError, check_flag, check_whole, is_number
+from nas_lightning.image_tree import TRAIN_NAMES, BrokenImage, ImageTree, open_tree
 from nas_lightning.streams import stream_seed
 
 _log = logging.getLogger(__name__)

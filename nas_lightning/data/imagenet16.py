@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from nas_lightning.data.folder import Folder
-from nas_lightning.data.image_tree import TRAIN_NAMES, folder_names
 from nas_lightning.data.images import Colour, Images, ImageSet, Splits, check_root, check_settings, resize
 from nas_lightning.data.plain_pickle import read_plain_pickle
 from nas_lightning.errors import UserError, check_flag
+from nas_lightning.image_tree import TRAIN_NAMES, folder_names
 
 _log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas_lightning.errors import UserError, check_flag, is_whole
+from nas_lightning.image_tree import check_image_size
 
 Colour = tuple[float, float, float]
 
@@ -149,8 +150,7 @@ def copy_ahead(tensor: Tensor, device: torch.device) -> Tensor:
 def check_settings(image_size: int | None, padding: int | None, flip: bool) -> None:
     """Reject nonsense in the settings that all data sets share."""
     check_flag("dataset.flip", flip)
-    if image_size is not None and not is_whole(image_size, 2):
-        raise UserError(f"dataset.image_size={image_size} is no size in pixels; give 2 or more, or null to keep it.")
+    check_image_size(image_size)
     if padding is not None and not is_whole(padding, 0):
         raise UserError(
             f"dataset.padding={padding} is no number of pixels; give 0 or more pixels, or null for image_size/8."

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, is_whole
 
 IMAGE_SUFFIXES = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".ppm", ".pgm", ".pbm", ".pnm", ".bmp", ".gif", ".tif", ".tiff", ".webp",
@@ -240,6 +240,21 @@ class _ArchivePerProcess:
         if pid not in self._opened:
             self._opened[pid] = zipfile.ZipFile(self.place)
         return self._opened[pid]
+
+
+def check_image_size(size: int | None) -> None:
+    """UserError for what is no side in pixels; None keeps the images' own."""
+    if size is not None and not is_whole(size, 2):
+        raise UserError(f"dataset.image_size={size} is no size in pixels; give 2 or more, or null to keep it.")
+
+
+def check_class_size(name: str, root: str, count: int) -> None:
+    """UserError for a class that cannot have an image in both halves of a search."""
+    if count < 2:
+        raise UserError(
+            f"the class {name} of {root} has {count} training image{'' if count == 1 else 's'} that can be decoded, but each "
+            "class needs 2; add some or remove its folder."
+        )
 
 
 def open_tree(root: str, setting: str) -> ImageTree:
