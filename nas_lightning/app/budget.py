@@ -41,7 +41,7 @@ class Budget:
     @classmethod
     def of(cls, limits: Mapping[str, Any], node: DictConfig, num_classes: int, side: int) -> Self | None:
         """None where nothing is limited; UserError for what is no limit, and for a space without a width."""
-        asked = {kind: limits[kind] for kind in KINDS if limits.get(kind) is not None}
+        asked = _given(limits)
         for kind, limit in asked.items():
             if not (is_number(limit) and limit > 0):
                 raise UserError(f"budget.{kind} must be a number above 0, or null for no limit, got {limit!r}.")
@@ -60,11 +60,9 @@ class Budget:
     def penalty(self, weight: float) -> ExpectedCost:
         """The term that steers a search; UserError where no architecture can keep the budget."""
         with torch.random.fork_rng(devices=[]):
-            least = self._measured(self._narrowest)
-            self.check(
-                {kind: costs.fixed for kind, costs in least.items()}, "what all networks of this space share has"
-            )
             costs = self._measured(self.width)
+            if self._beyond(_fixed(costs)):
+                self.check(_fixed(self._measured(self._narrowest)), "what all networks of this space share has")
         fixed = {kind: costs[kind].fixed / limit for kind, limit in self.limits.items()}
         shares = {kind: costs[kind].divided(limit) for kind, limit in self.limits.items()}
         return ExpectedCost(self._space(self.width).cells, fixed, shares, weight)
@@ -115,6 +113,14 @@ class Budget:
                 f"budget.{kind}={self.limits[kind]:g} cannot be met: {what} {in_units(kind, costs[kind])} with "
                 f"C={self._narrowest}, the least; raise it, or give a network of fewer cells or smaller images."
             )
+
+
+def _given(limits: Mapping[str, Any]) -> dict[str, Any]:
+    return {kind: limits[kind] for kind in KINDS if limits.get(kind) is not None}
+
+
+def _fixed(costs: Mapping[str, OperationCosts]) -> dict[str, float]:
+    return {kind: each.fixed for kind, each in costs.items()}
 
 
 def budget_of_search(config: DictConfig, job: Job, num_classes: int, side: int) -> Budget | None:
@@ -174,7 +180,7 @@ def budget_record(budget: Budget, width: int, costs: Mapping[str, float]) -> dic
 def kept_record(folder: Path, limits: Mapping[str, Any], width: Any) -> dict[str, Any] | None:
     """The `budget_record` of an earlier start of the same training, None where there is none: a time that is measured again may
     differ, and the network with it."""
-    wanted = {kind: limit for kind, limit in limits.items() if kind in KINDS and limit is not None}
+    wanted = _given(limits)
     try:
         record = received_json(folder / BUDGET_FILE)
         is_same = record["limits"] == wanted and record["C_asked"] == width
