@@ -257,6 +257,12 @@ def check_class_size(name: str, root: str, count: int) -> None:
         )
 
 
+def check_named(root: object) -> None:
+    """UserError where a data set of images is not told where they are."""
+    if not root:
+        raise UserError("dataset=folder needs images; give a folder or zip with <class>/<image> as dataset.root=PATH.")
+
+
 def open_tree(root: str, setting: str) -> ImageTree:
     """The images below `root`, a folder or a zip file; `setting` names it in the error message."""
     place = Path(str(root))  # a folder's name may be a number to YAML

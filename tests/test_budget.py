@@ -116,21 +116,27 @@ def test_the_expected_cost_is_the_mean_over_all_architectures():
     assert expected.item() == pytest.approx(mean, rel=1e-6)
 
 
+@pytest.mark.parametrize("gone", [(), (2, 4, 5)], ids=["all", "decided"])
 @pytest.mark.parametrize("edge_weights", [False, True])
-def test_an_edge_counts_as_often_as_a_node_keeps_it(edge_weights):
+def test_an_edge_counts_as_often_as_a_node_keeps_it(edge_weights, gone):
+    """gone: edges that a decision has taken away, as SGAS does; edge 0 has one operation left then."""
     space = DARTS(C=4, num_cells=3, edge_weights=edge_weights)
     cost = cost_of(space, 8, ("params",)).double()
     alphas, edges = leaves(space.cells)
+    masks = {name: spec.mask_EO.clone() for name, spec in space.cells.items()}
+    for mask_EO in masks.values():
+        mask_EO[list(gone)] = False
+        mask_EO[0, 1:] = not gone
     total = cost.fixed_K.item()
     for name, spec in space.cells.items():
         for node in range(2, 6):
-            incoming = [e for e, (_, target) in enumerate(spec.edges) if target == node]
+            incoming = [e for e, (_, target) in enumerate(spec.edges) if target == node and e not in gone]
             weights = torch.softmax(torch.stack([edges[name][e] for e in incoming]), 0) if edge_weights else None
             for place, e in enumerate(incoming):
-                kept = 2 / len(incoming) if weights is None else min(1.0, 2 * weights[place].item())
-                beta = torch.softmax(alphas[name][e] / 0.7, -1)
-                total += kept * (beta * cost.get_buffer(f"share_{name}")[0, e]).sum().item()
-    assert cost.expected(view_of(space.cells, alphas, edges)).item() == pytest.approx(total, rel=1e-6)
+                kept = min(1.0, 2 / len(incoming) if weights is None else 2 * weights[place].item())
+                beta = torch.softmax(alphas[name][e, masks[name][e]] / 0.7, -1)
+                total += kept * (beta * cost.get_buffer(f"share_{name}")[0, e, masks[name][e]]).sum().item()
+    assert cost.expected(view_of(space.cells, alphas, edges, masks)).item() == pytest.approx(total, rel=1e-6)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 1e-4])

@@ -25,6 +25,7 @@ from nas_lightning.callbacks import BestWeights
 from nas_lightning.data import Fake, Folder, Images, SearchData, Splits, TrainData
 from nas_lightning.data.augment import normalise
 from nas_lightning.data.datamodules import inverse_frequencies
+from nas_lightning.data.split import held_out_indices
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.nb201 import parse_nb201
 from nas_lightning.records.received import received_json
@@ -115,6 +116,43 @@ def test_a_smaller_test_part_is_of_the_searchs_own(photos):
     large, small = (Folder(str(photos), test_fraction=f, cache=None).load(False).test.pixels for f in (0.4, 0.2))
     assert all(any(torch.equal(one, other) for other in large) for one in small)
     assert len(small) == 8 < len(large)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_of_each_class_the_same_share_is_held_out(seed):
+    generator = torch.Generator().manual_seed(seed)
+    counts = torch.randint(0, 40, (5,), generator=generator)
+    labels = torch.arange(5).repeat_interleave(counts)
+    labels = labels[torch.randperm(len(labels), generator=generator)]
+    before: set[int] = set()
+    for fraction in (0.05, 0.1, 0.2, 0.34, 0.5, 0.9):
+        kept, held_out = held_out_indices(labels, fraction)
+        assert sorted([*kept.tolist(), *held_out.tolist()]) == list(range(len(labels)))
+        for label, count in enumerate(counts.tolist()):
+            assert int((labels[held_out] == label).sum()) == math.floor(count * fraction + 0.5), (fraction, label)
+        assert before <= set(held_out.tolist())
+        before = set(held_out.tolist())
+
+
+def test_held_out_images_are_drawn_and_not_a_classs_first_or_last():
+    labels = torch.arange(2).repeat_interleave(100)
+    _, held_out = held_out_indices(labels, 0.2)
+    first = held_out[labels[held_out] == 0].double()
+    assert len(first) == 20
+    assert 35 < first.mean() < 65  # uniform: 49.5, 28.9
+    assert 20 < first.std() < 36
+
+
+def test_a_search_that_held_out_others_is_no_guarantee(photos, tmp_path):
+    """That of a version which held out images whatever their class, or whose report is gone."""
+    run = searched(tmp_path / "search", photos, 0.4, hold_out_sha256=None)
+    with pytest.raises(
+        UserError, match=r"report.json does not say which images .* held out .*search again, or give other"
+    ):
+        evaluated(tmp_path, f"run={run}")
+    (run / "report.json").unlink()
+    with pytest.raises(UserError, match=r"report.json does not say which images"):
+        evaluated(tmp_path, f"run={run}")
 
 
 @pytest.mark.parametrize("fraction", [0.4, 0.2])
@@ -353,12 +391,12 @@ def test_validation_images_are_held_out_of_the_training_ones_and_always_the_same
     data, again = (TrainData(Fake(image_size=8), valid_fraction=0.25, seed=seed) for seed in (0, 1))
     train, valid = (part.tolist() for part in data.parts)
     assert sorted(train + valid) == [*range(512)]
-    assert len(valid) == 128
+    assert len(valid) == 130
     assert [part.tolist() for part in again.parts] == [train, valid]
-    assert len(torch.cat([y for _, y in data.val_dataloader()])) == 128
-    assert sum(len(y) for _, y in data.train_dataloader()) == 384
+    assert len(torch.cat([y for _, y in data.val_dataloader()])) == 130
+    assert sum(len(y) for _, y in data.train_dataloader()) == 382
     assert len(torch.cat([y for _, y in data.test_dataloader()])) == 128
-    assert data.split_record() == {"mode": "train/test", "train_images": 384, "valid_images": 128, "test_images": 128}
+    assert data.split_record() == {"mode": "train/test", "train_images": 382, "valid_images": 130, "test_images": 128}
 
 
 def test_the_best_epoch_by_validation_is_kept_and_tested_once(photos, best):
@@ -418,7 +456,7 @@ def test_images_stay_where_they_are_until_there_is_a_trainer():
     assert not {"_train_images", "_test_images"} & vars(data).keys()
 
 
-@pytest.mark.parametrize(("fraction", "sentence"), [(0.001, "holds 1 of 512 training"), (1, "valid_fraction=1 is no")])
+@pytest.mark.parametrize(("fraction", "sentence"), [(0.001, "holds 0 of 512 training"), (1, "valid_fraction=1 is no")])
 def test_no_validation_part_is_one_sentence(fraction, sentence):
     with pytest.raises(UserError, match=sentence):
         TrainData(Fake(image_size=8), valid_fraction=fraction).setup("fit")

@@ -130,6 +130,11 @@ def test_a_look_up_and_the_skip_of_finished_runs_load_no_torch(toy, tmp_path):
         (("tune", "dataset=folder", "dataset.root=photos/a"), "photos/a holds 0 class folder(s)"),
         (("train", "dataset=folder", "dataset.root=empty"), "the class folder empty/d holds no images"),
         (("train", "dataset=folder", "dataset.root=no"), "dataset.root=no does not exist"),
+        (("train", "dataset=folder"), "dataset=folder needs images; give a folder or zip"),
+        (
+            ("evaluate", "train=true", "genotype=NASNet", "dataset=folder", "dataset.root=no"),
+            "dataset.root=no does not exist",
+        ),
     ],
 )
 def test_what_is_seen_at_once_is_refused_before_torch_is_loaded(arguments, sentence, tmp_path):

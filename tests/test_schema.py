@@ -161,6 +161,7 @@ def test_a_choice_or_a_users_class_is_not_asked_for_a_type():
         ("++bilevle.order=both", "bilevle.order is read by nothing; did you mean bilevel.order?"),
         ("+protocol.sped=1", "protocol.sped is read by nothing"),
         ("+zzz.yyy=1", "zzz.yyy is read by nothing; correct the name, or drop it."),
+        ("+tune.trials=3", "tune.trials is read by nothing"),
     ],
 )
 def test_an_added_key_that_nothing_reads_is_refused(override, sentence):

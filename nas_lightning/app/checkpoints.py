@@ -18,7 +18,7 @@ from nas_lightning.records.received import check_regular
 
 log = logging.getLogger("nas_lightning")
 
-_FORMAT = 1
+_FORMAT = 2
 _OURS = "nas_lightning"  # the part of a checkpoint that says which run it is of
 
 

@@ -5,11 +5,11 @@ import logging
 from omegaconf import DictConfig
 
 from nas_lightning.errors import UserError
-from nas_lightning.image_tree import TRAIN_NAMES, check_class_size, check_image_size, open_tree
+from nas_lightning.image_tree import TRAIN_NAMES, check_class_size, check_image_size, check_named, open_tree
 
 
 def check_images(config: DictConfig) -> None:
-    """UserError for a dataset=folder that has too few classes or images, and for a size that is none.
+    """UserError for a dataset=folder without a root or with too few classes or images, and for a size that is none.
 
     What takes a look into the images is left to the data set, and so is anything unusual: there is one sentence for it.
     """
@@ -18,7 +18,8 @@ def check_images(config: DictConfig) -> None:
         return
     root, size = dataset.get("root"), dataset.get("image_size")
     check_image_size(None if size == "auto" else size)
-    if not isinstance(root, str) or not root:
+    check_named(root)
+    if not isinstance(root, str):
         return
     tree = logging.getLogger("nas_lightning.image_tree")
     before, tree.disabled = tree.disabled, True  # what it warns of, the data set's own look warns of

@@ -35,7 +35,7 @@ _FACTORIES = ("lr", "optimizer", "scheduler", "arch_optimizer", "weight_optimize
 """Names of what is made later, of what is known by then: `_partial_: true` in its yaml."""
 
 _MADE = ("model", "data", "trainer", "benchmark")
-_READ_AS_THEY_ARE = ("tune", "hydra", "callbacks")  # sections whose keys the user names
+_READ_AS_THEY_ARE = ("hydra", "callbacks")  # sections whose keys the user names
 _LARGEST = {bool: 1.0, int: 2**63 - 1, float: 3.4e38}  # whole numbers of 64 bits, others of 32
 _ELSEWHERE = {
     "learning_rate": "model.weight_optimizer.lr",

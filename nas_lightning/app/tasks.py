@@ -43,6 +43,8 @@ def _evaluate(config: DictConfig, job: Job) -> None:
     check_asked(config)
     if recorded(config, job) is not None:
         return
+    if config.train is True:
+        check_images(config)
     announce(config)
     from nas_lightning.app.evaluate import evaluate
 

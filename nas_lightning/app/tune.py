@@ -23,6 +23,7 @@ from nas_lightning.records.folder import folder_name
 from nas_lightning.records.received import check_regular, received_json
 
 log = logging.getLogger("nas_lightning")
+_SETTINGS = ("trials", "objective", "space")
 
 
 def tune(config: DictConfig, job: Job) -> Any:
@@ -32,6 +33,7 @@ def tune(config: DictConfig, job: Job) -> Any:
     study goes on.
     """
     optuna = _import_optuna()
+    job = replace(job, overrides=[each for each in job.overrides if not _is_of_the_study(each)])
     check_settings(config, job.overrides)
     check_search_settings(config)
     spans = _spans(config.tune.get("space"))
@@ -58,6 +60,10 @@ def tune(config: DictConfig, job: Job) -> Any:
         _finish(study, trial.number, values, config, job)
     _print(study, folder)
     return study
+
+
+def _is_of_the_study(override: str) -> bool:
+    return override.lstrip("+~").partition("=")[0].partition(".")[0] == "tune"
 
 
 def _suggested(trial: Any, spans: dict[str, dict[str, Any]], folder: Path) -> dict[str, float]:
@@ -142,6 +148,9 @@ def _spans(space: Any, key: str = "") -> dict[str, dict[str, Any]]:
 
 def _check(config: DictConfig, spans: dict[str, dict[str, Any]], optuna: Any) -> None:
     """Every key of the space must be one of this composition, with a range that Optuna takes."""
+    unknown = [key for key in config.tune if key not in _SETTINGS]
+    if unknown:
+        raise UserError(f"tune.{unknown[0]!s} is read by nothing; there is tune.{', tune.'.join(_SETTINGS)}.")
     if not spans:
         raise UserError("tune.space is empty; give a range such as '+tune.space.sched.lam={low: 0.02, high: 0.5}'.")
     for key, span in spans.items():

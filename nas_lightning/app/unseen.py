@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from nas_lightning.data import Splits
-from nas_lightning.data.split import class_counts_fingerprint
+from nas_lightning.data.split import hold_out_fingerprint
 from nas_lightning.errors import UserError, is_number
 from nas_lightning.records.received import received_json, received_yaml
 
@@ -47,8 +47,14 @@ def _check_held_out(run: Path, before: Any, split: Mapping[str, Any], splits: Sp
             f"the search in {run} has held out dataset.test_fraction={before}, and {now} would test on images that it has "
             f"used; set at most {before}, search again with dataset.test_fraction={now}, {others}."
         )
-    counted = split.get("class_counts_sha256")  # not in reports of before
-    if counted is not None and counted != class_counts_fingerprint(splits):
+    held_out = split.get("hold_out_sha256")
+    if held_out is None:
+        raise UserError(
+            f"{run / 'report.json'} does not say which images the search has held out (it is not there, or of a version that "
+            f"held out others), so that dataset.test_fraction={now} could test on images that it has used; search again, "
+            f"{others}."
+        )
+    if held_out != hold_out_fingerprint(splits):
         raise UserError(
             f"the images are not those that the search in {run} was given (some have come, gone or are skipped now), so that "
             f"dataset.test_fraction={now} would test on images that it has used; restore them, search again, {others}."

@@ -164,7 +164,7 @@ class TrainData(LoadedDataModule):
     """The training images, augmented, for training from scratch; validation and test images as they are.
 
     Args:
-        valid_fraction: share of the training images that is held out for validation, always the same ones; None: there the
+        valid_fraction: share of each class' training images that is held out for validation, always the same; None: there the
             test images are the validation images too, and all others are trained on.
         cutout: even side of the cutout square in pixels; 0 for none.
         balance: weight the classes in the loss, see `inverse_frequencies`.
@@ -194,10 +194,10 @@ class TrainData(LoadedDataModule):
     @cached_property
     def parts(self) -> tuple[torch.Tensor, torch.Tensor]:
         """int64 indices of the training images that are trained on and of those for validation, of which there may be none."""
-        count = len(self.splits.train)
+        labels = self.splits.train.labels
         if self.valid_fraction is None:
-            return torch.arange(count), torch.arange(0)
-        return held_out_indices(count, self.valid_fraction)
+            return torch.arange(len(labels)), torch.arange(0)
+        return held_out_indices(labels, self.valid_fraction)
 
     @property
     def _train_labels(self) -> torch.Tensor:

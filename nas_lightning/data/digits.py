@@ -16,7 +16,8 @@ _NATIVE_SIDE = 8
 class Digits:
     """1,797 grey 8x8 digits (UCI Optical Recognition of Handwritten Digits, test part), repeated to three channels.
 
-    flip: off, for a mirrored digit is none. test_fraction: share that is held out as test images, always the same ones.
+    flip: off, for a mirrored digit is none. test_fraction: share of each class that is held out as test images, always the
+    same ones.
     """
 
     image_size: int | None = 16

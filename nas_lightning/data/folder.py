@@ -24,7 +24,15 @@ from nas_lightning.data.decode import (
 from nas_lightning.data.images import Images, ImageSet, Splits, channel_statistics, check_settings
 from nas_lightning.data.split import check_fraction, hold_out
 from nas_lightning.errors import UserError, check_flag, is_number
-from nas_lightning.image_tree import TEST_NAMES, TRAIN_NAMES, BrokenImage, ImageTree, check_class_size, open_tree
+from nas_lightning.image_tree import (
+    TEST_NAMES,
+    TRAIN_NAMES,
+    BrokenImage,
+    ImageTree,
+    check_class_size,
+    check_named,
+    open_tree,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +50,7 @@ class Folder:
 
     root: relative to the working directory.
     test_root: test images, laid out alike; without it, `<root>/test`, or else `<root>/val`, beside `<root>/train`.
-    test_fraction: without either of those, the share of the images that is held out as test images; null for none.
+    test_fraction: without either of those, the share of each class that is held out as test images; null for none.
     image_size: centre square scaled to this side in pixels; `auto` chooses one, see `chosen_side`; null keeps images that all
         have one size, and refuses others.
     flip: whether a mirrored image still belongs to its class.
@@ -66,10 +74,7 @@ class Folder:
     name: str = "folder"
 
     def __post_init__(self) -> None:
-        if not self.root:
-            raise UserError(
-                "dataset=folder needs images; give a folder or zip with <class>/<image> as dataset.root=PATH."
-            )
+        check_named(self.root)
         check_settings(None if self.image_size == "auto" else self.image_size, self.padding, self.flip)
         check_cache(self.cache)
         check_flag("dataset.skip_broken", self.skip_broken)

@@ -106,19 +106,34 @@ def take(indices: Tensor, count: int | None, name: str) -> Tensor:
 
 
 def hold_out(images: ImageSet, fraction: float) -> tuple[ImageSet, ImageSet]:
-    """Training and test images for a data set without test images: always the same `fraction` is held out.
+    """Training and test images for a data set without test images: always the same `fraction` of each class is held out.
 
     A smaller fraction of the same images is a part of a larger one.
     """
     check_fraction("dataset.test_fraction", fraction)
-    train, test = held_out_indices(len(images), fraction)
+    train, test = held_out_indices(images.labels, fraction)
     return images.subset(train), images.subset(test)
 
 
-def held_out_indices(count: int, fraction: float) -> tuple[Tensor, Tensor]:
-    """Indices 0..count-1 that are kept and that are held out, round(count * fraction), each in order; always the same."""
-    held_out, kept = split_indices(count, fraction, "seed", _HOLD_OUT_SEED)
-    return kept.sort().values, held_out.sort().values
+def held_out_indices(labels: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+    """Indices of the images of `labels`, int64 [N], that are kept and that are held out, each in order; always the same.
+
+    Of a class of n images round(n * fraction) are held out, half an image as one.
+    """
+    ranks, counts = _hold_out_ranks(labels)
+    is_held_out = ranks < (counts.double() * fraction + 0.5).floor()
+    return (~is_held_out).nonzero().flatten(), is_held_out.nonzero().flatten()
+
+
+def _hold_out_ranks(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """[N] as the how many-th of its class each image is held out, and how many images its class has."""
+    labels = labels.cpu()
+    order = image_order(len(labels), "seed", _HOLD_OUT_SEED)
+    by_class = order[labels[order].argsort(stable=True)]
+    counts = torch.bincount(labels)
+    ranks = torch.empty_like(labels)
+    ranks[by_class] = torch.cat([torch.arange(count) for count in counts.tolist()])
+    return ranks, counts[labels]
 
 
 def fingerprint(indices: Tensor) -> str:
@@ -126,8 +141,8 @@ def fingerprint(indices: Tensor) -> str:
     return hashlib.sha256(indices.numpy().astype("<i8").tobytes()).hexdigest()
 
 
-def class_counts_fingerprint(splits: Splits) -> str:
-    """`fingerprint` of the number of images of each class, held-out ones included: equal wherever `hold_out` cuts them."""
+def hold_out_fingerprint(splits: Splits) -> str:
+    """`fingerprint` of how as many images of each class are held out: equal wherever `hold_out` holds the same ones out."""
     held_out = [] if splits.test is None or splits.test_fraction is None else [splits.test.labels]
     labels = torch.cat([splits.train.labels, *held_out]).cpu()
-    return fingerprint(torch.bincount(labels, minlength=len(splits.train.classes)))
+    return fingerprint(torch.stack(_hold_out_ranks(labels.sort().values)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nas_lightning.cells import CellSpec
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.penalties.base import Penalty
-from nas_lightning.relaxations.view import View
+from nas_lightning.relaxations.view import CellView, View
 
 Rows = Mapping[str, Sequence[Sequence[float]]]
 """By cell type, [E][O]."""
@@ -21,8 +21,9 @@ class ExpectedCost(nn.Module):
     """weight * the sum over kinds of max(0, E[cost] / budget - 1), for costs that add up operation by operation.
 
     E[cost] = fixed + sum over edges and operations of kept_e * beta_eo * cost_eo; kept_e is how probably an architecture has
-    the edge: 1, or where a node keeps some of its edges their number times the edge's weight among them (equal ones where
-    edges have no weights). The idea of an expected cost is ProxylessNAS' (arXiv 1812.00332, eq. 2), which has no budget.
+    the edge: 1, or where a node keeps some of its edges their number times the edge's weight among those that are left (equal
+    ones where edges have no weights). The idea of an expected cost is ProxylessNAS' (arXiv 1812.00332, eq. 2), which has no
+    budget.
 
     Whether the budget is exceeded is asked of beta at the search's temperature. The gradient is that of E[cost] / budget at
     t = 1: at a small temperature a softmax that is sure of itself has none left.
@@ -41,23 +42,15 @@ class ExpectedCost(nn.Module):
         self.kinds = tuple(fixed)
         self.weight = weight
         self.register_buffer("fixed_K", torch.tensor([fixed[kind] for kind in self.kinds]))
-        for name, spec in cells.items():
+        for name in cells:
             self.register_buffer(f"share_{name}", torch.tensor([shares[kind][name] for kind in self.kinds]))
-            sizes = spec.edges_into()
-            kept = [(spec.inputs_a_node or size) / size for size in sizes for _ in range(size)]
-            self.register_buffer(f"kept_{name}", torch.tensor(kept).clamp(max=1.0), persistent=False)
 
     def expected(self, view: View) -> Tensor:
         """E[cost] / budget [K] at the temperature of `view`, attached to alpha."""
         total_K = self.fixed_K
         for name, cell in view.items():
-            probabilities_EO = cell.probabilities_EO
-            kept_E = self.get_buffer(f"kept_{name}")
-            if cell.edge_shares_E is not None and cell.spec.inputs_a_node is not None:
-                kept_E = (cell.spec.inputs_a_node * cell.edge_shares_E).clamp(max=1.0)
-            total_K = total_K + torch.einsum(
-                "keo,eo->k", self.get_buffer(f"share_{name}"), kept_E[:, None] * probabilities_EO
-            )
+            kept_EO = _kept_E(cell)[:, None] * cell.probabilities_EO
+            total_K = total_K + torch.einsum("keo,eo->k", self.get_buffer(f"share_{name}"), kept_EO)
         return total_K
 
     def of(self, genotype: Genotype) -> dict[str, float]:
@@ -79,6 +72,17 @@ class ExpectedCost(nn.Module):
         steered_K = self.expected({name: cell.at(1.0) for name, cell in view.items()})
         moved_K = steered_K - steered_K.detach()  # 0, with a gradient
         return self.weight * (excess_K + moved_K * (excess_K > 0)).sum()
+
+
+def _kept_E(cell: CellView) -> Tensor:
+    """How probably an architecture has each edge; of an edge without a candidate it does not matter."""
+    if cell.spec.inputs_a_node is None:
+        return torch.ones_like(cell.alpha_EO[:, 0])
+    shares_E = cell.edge_shares_E
+    if shares_E is None:
+        left_E = cell.mask_EO.any(-1).to(cell.alpha_EO.dtype)
+        shares_E = torch.cat([left_N / left_N.sum().clamp(min=1) for left_N in left_E.split(cell.spec.edges_into())])
+    return (cell.spec.inputs_a_node * shares_E).clamp(max=1.0)
 
 
 class Penalties(nn.Module):

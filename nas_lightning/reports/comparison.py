@@ -16,7 +16,7 @@ from typing import Any
 
 from nas_lightning.errors import UserError
 from nas_lightning.reports.groups import Group, value_of, varying
-from nas_lightning.reports.runs import SCORE_NAMES, Run
+from nas_lightning.reports.runs import SCORE_NAMES, Run, are_tabulated, score_heading
 from nas_lightning.reports.statistic import Statistic, finite
 
 CONFIDENCE = 0.95
@@ -39,15 +39,16 @@ Interval = tuple[float, float]
 class Metric:
     """What is compared: a column of metrics.csv (its last value), a score of the table, a number of the report, or
     `edges/<operation>`, how many edges of the found architecture have it. Accuracies are in percent.
+    is_of_these: whether a score of the table is of the images of the runs.
     """
 
     name: str
+    is_of_these: bool = True
 
     @property
     def heading(self) -> str:
-        score = self.name.removeprefix("table/")
         if self._is_score:
-            return f"{SCORE_NAMES[score]} test (%)" if score in SCORE_NAMES else f"{score} (%)"
+            return score_heading(self.name.removeprefix("table/"), self.is_of_these)
         return {"discrete_accuracy": "discretised (%)", "entropy": "entropy (nats)"}.get(
             self.name, f"{self.name} (%)" if self.is_accuracy else self.name
         )
@@ -162,7 +163,7 @@ def choose_metric(name: str | None, groups: Sequence[Group], option: str = "--me
     scores = list(dict.fromkeys(key for report in reports for key in report["scores"]))
     if name is None:
         name = next((f"table/{key}" for key in SCORE_NAMES if key in scores), "discrete_accuracy")
-    metric = Metric(f"table/{name}" if name in scores else name)
+    metric = Metric(f"table/{name}" if name in scores else name, are_tabulated(reports))
     for group in groups:
         if all(metric.result(run) is None for run in group.runs):
             columns = (key for report in reports for key in report.get("final", {}) if not key.startswith("entropy/"))

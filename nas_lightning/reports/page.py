@@ -35,7 +35,7 @@ from nas_lightning.reports.page_html import (
     table_row,
 )  # fmt: skip
 from nas_lightning.reports.page_networks import networks_section
-from nas_lightning.reports.runs import SCORE_NAMES, Run, read_metrics
+from nas_lightning.reports.runs import SCORE_NAMES, Run, is_tabulated, read_metrics
 from nas_lightning.reports.statistic import Statistic, count, finite
 from nas_lightning.reports.tables import Measure, Summary
 
@@ -347,7 +347,8 @@ def _card(genotype: Genotype, entries: Sequence[_Entry], best: Sequence[_Entry],
 def _scores(report: Mapping[str, Any]) -> list[str]:
     keys = [key for key in SCORE_NAMES if key in report["scores"]] or list(report["scores"])[:3]
     values = ((SCORE_NAMES.get(key, plain(key)), finite(report["scores"][key])) for key in keys)
-    return [f"{value:.2f} % {name}" for name, value in values if value is not None]
+    condition = "" if is_tabulated(report["dataset"]) else "if trained on "
+    return [f"{value:.2f} % {condition}{name}" for name, value in values if value is not None]
 
 
 def _section(entry: _Entry, is_best: bool) -> str:

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -36,6 +36,18 @@ def is_tabulated(dataset: object) -> bool:
     """Whether these scores are of this data set; of another, such as a user's photos, they say how an architecture does
     elsewhere."""
     return any(key == f"{dataset}_test_200" for key in SCORE_NAMES)
+
+
+def are_tabulated(reports: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the images of any of these are a table's."""
+    return any(is_tabulated(report.get("dataset")) for report in reports)
+
+
+def score_heading(score: str, is_of_these: bool) -> str:
+    """Of a column with this score; is_of_these: whether the table is of the images of the runs beside it."""
+    if score not in SCORE_NAMES:
+        return f"{score} (%)"
+    return f"{SCORE_NAMES[score]} test (%)" if is_of_these else f"if trained on {SCORE_NAMES[score]} (%)"
 
 
 Kind = Literal["search", "evaluation"]

@@ -10,7 +10,7 @@ from typing import Any
 from nas_lightning.errors import UserError
 from nas_lightning.escapes import csv_cell
 from nas_lightning.reports.grid import Grid
-from nas_lightning.reports.runs import SCORE_NAMES, Run, config_value
+from nas_lightning.reports.runs import SCORE_NAMES, Run, are_tabulated, config_value, score_heading
 from nas_lightning.reports.statistic import Statistic, finite
 
 _MOST_SETTINGS = 500
@@ -195,7 +195,11 @@ def _score_keys(reports: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 
 
 def _measures(reports: Sequence[Mapping[str, Any]]) -> tuple[Measure, ...]:
-    scores = tuple(Measure(_heading(key), f"{key}_percent", 2, _under("scores", key)) for key in _score_keys(reports))
+    are_these = are_tabulated(reports)
+    scores = tuple(
+        Measure(score_heading(key, are_these), f"{key}_percent", 2, _under("scores", key))
+        for key in _score_keys(reports)
+    )
     seconds = Measure("seconds", "seconds", 0, lambda report: report.get("seconds"))
     if any(report.get("kind") == "evaluation" for report in reports):
         return (
@@ -229,10 +233,6 @@ def _under(part: str, key: str) -> Callable[[Mapping[str, Any]], Any]:
 def _percent(fraction: Any) -> float | None:
     number = finite(fraction)
     return None if number is None else 100 * number
-
-
-def _heading(score: str) -> str:
-    return f"{SCORE_NAMES[score]} test (%)" if score in SCORE_NAMES else f"{score} (%)"
 
 
 def _statistics(runs: Sequence[Run], measures: Sequence[Measure]) -> tuple[Statistic, ...]:
