@@ -1,6 +1,8 @@
 """What needs no torch: a look-up in the table, the skip of finished runs, --help, and refusals of what is seen at once."""
 
 import json
+import os
+import pty
 import random
 import shutil
 import subprocess
@@ -147,6 +149,55 @@ def test_what_is_seen_at_once_is_refused_before_torch_is_loaded(arguments, sente
     assert code == 1
     assert err.startswith(sentence)
     assert len(err.splitlines()) == 1
+
+
+COMMAND = """
+import sys
+from nas_lightning.app.command import main
+try:
+    sys.exit(main())
+finally:
+    print("loaded:", [name for name in ("torch", "pytorch_lightning", "hydra") if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("fit", "--help"), 0, "usage: nas-lightning fit"),
+        (("predict", "--help"), 0, "usage: nas-lightning predict"),
+        (("fit", "no"), 1, "dataset.root=no does not exist"),
+        (("fit", "photos"), 1, "the class b of photos has 1 training image"),
+    ],
+)
+def test_the_ways_of_photos_say_what_is_seen_at_once_before_anything_is_loaded(arguments, code, said, tmp_path):
+    for path in ("photos/a/0.png", "photos/a/1.png", "photos/b/0.png"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    done = subprocess.run([sys.executable, "-c", COMMAND, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, "loaded: []" in done.stdout) == (code, True), done
+    assert (done.stderr or done.stdout).startswith(said)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "lines"),
+    [
+        (
+            ("-c", PROGRAM, "train", "dataset=fake", "benchmark=no.csv", "run_dir=run"),
+            ["train: reading", "run: loading"],
+        ),
+        (("-c", COMMAND, "predict", "folder", "image.png"), ["folder: loading PyTorch ..."]),
+    ],
+)
+def test_who_waits_at_a_terminal_is_told_at_once(program, lines, tmp_path):
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([sys.executable, *program], cwd=tmp_path, stdout=subprocess.PIPE, stderr=theirs) as waiting:
+        with os.fdopen(ours, "rb") as terminal:
+            told = [terminal.readline().decode() for _ in lines]
+        waiting.kill()
+    os.close(theirs)
+    assert all(line.startswith(start) for line, start in zip(told, lines, strict=True)), told
 
 
 @pytest.mark.parametrize("program", ["train", "evaluate", "tune"])

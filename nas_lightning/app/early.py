@@ -19,8 +19,12 @@ def check_images(config: DictConfig) -> None:
     root, size = dataset.get("root"), dataset.get("image_size")
     check_image_size(None if size == "auto" else size)
     check_named(root)
-    if not isinstance(root, str):
-        return
+    if isinstance(root, str):
+        check_root(root)
+
+
+def check_root(root: str) -> None:
+    """UserError for a folder or zip without images of two classes, two of each."""
     tree = logging.getLogger("nas_lightning.image_tree")
     before, tree.disabled = tree.disabled, True  # what it warns of, the data set's own look warns of
     try:

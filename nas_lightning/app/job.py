@@ -21,8 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app.configs import CONFIGS
+from nas_lightning.app.stdout import tell_who_waits
 from nas_lightning.errors import MachineError, UserError, is_out_of_memory
-from nas_lightning.escapes import visible
 from nas_lightning.records.files import remove_temporary, write_text_atomically
 from nas_lightning.records.folder import FAILURE, RunFolder
 from nas_lightning.records.lock import FolderInUse, FolderLock
@@ -118,9 +118,8 @@ def is_skipped(config: DictConfig, job: Job) -> bool:
 
 
 def announce(config: DictConfig) -> None:
-    """To somebody who waits at a terminal: PyTorch takes seconds to load."""
-    if sys.stderr.isatty():
-        print(f"{visible(str(config.run_dir))}: loading PyTorch ...", file=sys.stderr, flush=True)
+    """The run's folder, before PyTorch is loaded."""
+    tell_who_waits(f"{config.run_dir}: loading PyTorch ...")
 
 
 def choices_of(settings: HydraConf) -> dict[str, str | None]:

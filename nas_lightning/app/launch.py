@@ -25,7 +25,7 @@ from nas_lightning.app import misspelt
 from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.help import help_text
 from nas_lightning.app.job import as_typed, ctrl_c_heard, in_one_sentence
-from nas_lightning.app.stdout import outlive_reader
+from nas_lightning.app.stdout import outlive_reader, tell_who_waits
 from nas_lightning.app.tasks import TASKS
 from nas_lightning.errors import UserError, exit_status
 from nas_lightning.records.folder import folder_name, quote_values
@@ -98,6 +98,8 @@ def start(program: str) -> None:
         return
     check_groups(folders, options.overrides, program)
     misspelt.hand_over_errors()
+    if not (options.cfg or options.info or options.hydra_help or options.shell_completion):
+        tell_who_waits(f"{program}: reading the configs ...")
     try:
         with ctrl_c_heard():
             hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=program)(TASKS[program])()

@@ -6,16 +6,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.text import Text
-
-from nas_lightning.app.calls import Choice, as_overrides, composed, fit, search
-from nas_lightning.build import build
-from nas_lightning.data import Folder
+from nas_lightning.app.early import check_root
+from nas_lightning.app.stdout import tell_who_waits
 from nas_lightning.escapes import visible
 from nas_lightning.records.folder import folder_name
-from nas_lightning.reports.evaluation import print_evaluation
+
+if TYPE_CHECKING:
+    from nas_lightning.app.calls import Choice
+    from nas_lightning.data import Folder
+
+# What needs torch is imported in the functions: --help and refusals come first.
 
 _EPILOG = """\
 Settings are those of `nas-lightning train` and `evaluate`. One that begins with search. or train. is for this part alone, such
@@ -23,8 +25,8 @@ as search.trainer.max_epochs=10 train.trainer.max_epochs=100; space.C, seed, dat
 Interrupted, the same command goes on where it was; finished, it says what it found.
 """
 _SMALL = 32  # pixels up to which the image keeps its size before the first cell
-_SEARCH: dict[str, Choice] = {"experiment": "photos"}
-_TRAINING: dict[str, Choice] = {
+_SEARCH: dict[str, "Choice"] = {"experiment": "photos"}
+_TRAINING: dict[str, "Choice"] = {
     "space.C": 16, "space.N": 2, "data.batch_size": 32, "data.valid_fraction": 0.1, "recipe.optimizer.lr": 0.05,
     "trainer.max_epochs": 60, "baselines": ["resnet18", "mobilenet_v3_small"], "export": "onnx", "export.preprocess": True,
     "benchmark": "none",
@@ -46,16 +48,24 @@ def fit_photos(arguments: Sequence[str]) -> None:
     parser.add_argument("-o", "--out", metavar="FOLDER", help="where all goes; default runs/<name of PHOTOS>")
     given = parser.parse_intermixed_args(arguments)
     out = Path(given.out or Path("runs") / folder_name(Path(given.photos).resolve().stem))
+    check_root(given.photos)
+    tell_who_waits(f"{out}: loading PyTorch ...")
+    _fit(given.photos, given.settings, out)
+
+
+def _fit(photos: str, settings: Sequence[str], out: Path) -> None:
+    from nas_lightning.app.calls import composed, fit, search
+    from nas_lightning.build import build
+    from nas_lightning.reports.evaluation import print_evaluation
+
     report = out / "network" / "report.json"
-    console = Console()
-    images = {"dataset": "folder", "dataset.root": given.photos}
-    of_search = _settings(given.settings, "search", {**_SEARCH, **images, "run_dir": str(out / "search")})
+    images = {"dataset": "folder", "dataset.root": photos}
+    of_search = _settings(settings, "search", {**_SEARCH, **images, "run_dir": str(out / "search")})
     dataset: Folder = build(composed("train", of_search)[0].dataset)
-    for line in dataset.summary():
-        console.print(Text(visible(line)), soft_wrap=True)
+    print(*map(visible, dataset.summary()), sep="\n")
     if dataset.side <= _SMALL and not any(text.startswith("space.stem=") for text in of_search):
         of_search.append("space.stem=cifar")
-    of_training = _settings(given.settings, "train", {**_TRAINING, "run_dir": str(report.parent)})
+    of_training = _settings(settings, "train", {**_TRAINING, "run_dir": str(report.parent)})
     if any(text.startswith("budget.") for text in of_search) and not any("budget.space=" in text for text in of_search):
         of_search.append(f"budget.space={_sizes(of_training)}")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
@@ -64,11 +74,13 @@ def fit_photos(arguments: Sequence[str]) -> None:
     trained = fit(found, of_training, {}, quiet=False)
     if was_finished:
         print_evaluation(trained.report, report, None)
-    _print_end(console, trained.folder)
+    _print_end(trained.folder)
 
 
-def _settings(given: Sequence[str], part: str, own: dict[str, Choice]) -> list[str]:
+def _settings(given: Sequence[str], part: str, own: dict[str, "Choice"]) -> list[str]:
     """The overrides of a part: `own` but for what is given, and what is given for it or for both."""
+    from nas_lightning.app.calls import as_overrides
+
     other = {"search": "train.", "train": "search."}[part]
     asked = [text.removeprefix(f"{part}.") for text in given if not text.startswith(other)]
     named = {text.lstrip("+~").partition("=")[0] for text in asked}
@@ -82,9 +94,7 @@ def _sizes(of_training: Sequence[str]) -> str:
     return f"{{{','.join(own)}}}"
 
 
-def _print_end(console: Console, folder: Path) -> None:
-    for line in (
-        f"The network is in {folder}: weights, model card, and {folder / 'model.onnx'} for programs without this package.",
-        f"nas-lightning predict {quote(str(folder))} IMAGE...",
-    ):
-        console.print(Text(visible(line)), soft_wrap=True)
+def _print_end(folder: Path) -> None:
+    onnx = folder / "model.onnx"
+    print(visible(f"The network is in {folder}: weights, model card, and {onnx} for programs without this package."))
+    print(visible(f"nas-lightning predict {quote(str(folder))} IMAGE..."))

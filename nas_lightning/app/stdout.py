@@ -1,8 +1,10 @@
-"""Standard output and error whose reader may leave before the end, as `| head` does, or that are closed from the start."""
+"""Standard output and error: for who waits there, and where the reader leaves before the end, as `| head` does."""
 
 import os
 import sys
 from io import BufferedWriter, FileIO, TextIOWrapper
+
+from nas_lightning.escapes import visible
 
 
 class _Outliving(FileIO):
@@ -12,6 +14,12 @@ class _Outliving(FileIO):
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
             return len(data)
+
+
+def tell_who_waits(text: str) -> None:
+    """A line for somebody who waits at a terminal for what takes seconds."""
+    if sys.stderr.isatty():
+        print(visible(text), file=sys.stderr, flush=True)
 
 
 def outlive_reader() -> None:
