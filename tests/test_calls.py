@@ -209,7 +209,7 @@ def test_fit_goes_from_photos_to_an_onnx_file_in_one_command(photos, here, monke
     assert lines[0].endswith(f"{PHOTOS}: 20 images of 2 classes, used at 32 pixels.")
     assert lines[1:3] == ["        8 Birnen, süß", "       12 rote Äpfel"]
     assert lines[3] == "They are 40 to 40 pixels wide and 36 to 47 high; the largest centred square is used."
-    assert lines[4] == "20% of them are held out as test images, which nothing is trained on."
+    assert lines[4] == "20% of each class are held out as test images, which nothing is trained on."
     assert "1 files that are no images are left out (1 .txt)." in caplog.text
     folder = next(Path("runs").iterdir())
     assert lines[-1].startswith("nas-lightning predict ")

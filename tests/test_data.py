@@ -592,7 +592,7 @@ def test_a_summary_says_what_was_read_before_anything_is_decoded(
         "        8 cat",
         "        2 dog",
         "They are 8 to 40 pixels wide and 8 to 36 high; the largest centred square is used.",
-        "20% of them are held out as test images, which nothing is trained on.",
+        "20% of each class are held out as test images, which nothing is trained on.",
         "The classes are unbalanced: 8 of cat, 2 of dog; data.balance=true weights them.",
     ]
     parts = write(tmp_path / "parts", tree_of("train/") | tree_of("test/", {"cat": 1, "dog": 1}))
