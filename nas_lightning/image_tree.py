@@ -26,6 +26,7 @@ REPAIR = "repair or remove it, or leave out what is broken by dataset.skip_broke
 _log = logging.getLogger(__name__)
 
 _ROOT = PurePosixPath()
+_LARGEST_SIDE = 8192
 
 
 class BrokenImage(UserError):
@@ -243,9 +244,11 @@ class _ArchivePerProcess:
 
 
 def check_image_size(size: int | None) -> None:
-    """UserError for what is no side in pixels; None keeps the images' own."""
-    if size is not None and not is_whole(size, 2):
-        raise UserError(f"dataset.image_size={size} is no size in pixels; give 2 or more, or null to keep it.")
+    """UserError for what is no side in pixels, or of an image of gigabytes; None keeps the images' own."""
+    if size is not None and not (is_whole(size, 2) and size <= _LARGEST_SIDE):
+        raise UserError(
+            f"dataset.image_size={size} is no size in pixels; give 2 to {_LARGEST_SIDE}, or null to keep it."
+        )
 
 
 def check_class_size(name: str, root: str, count: int) -> None:

@@ -246,6 +246,18 @@ def test_a_setting_is_for_both_parts_or_for_one(photos, here, monkeypatch, capfd
     assert not Path("out/network/model.onnx").exists()
 
 
+def test_fit_names_the_way_to_start_elsewhere(photos, here, monkeypatch, capfd):
+    assert command(monkeypatch, capfd)[2].startswith("nas-lightning fit needs a folder or zip of <class>/<image>")
+    report = here / "out" / "search" / "report.json"
+    assert not command(monkeypatch, capfd, photos, *QUICK, "-o", "out", "train.baselines=[]", "train.~export")[0]
+    assert report.exists()
+    status, _, error = command(monkeypatch, capfd, photos, *QUICK, "-o", "out", "search.seed=4")
+    assert status == 1
+    assert error.endswith("set it back to go on, delete the folder to start anew, or give -o <another folder>.\n"), (
+        error
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -253,7 +265,11 @@ def test_a_setting_is_for_both_parts_or_for_one(photos, here, monkeypatch, capfd
         ("one class", "holds 1 class folder"),
         ("one image", "the class b of .* has 1 training image that can be decoded, but each class needs 2"),
         ("broken", "4 of 4 images .* cannot be decoded"),
-        ("epochs", "there is no epochs; did you mean trainer.max_epochs"),
+        ("epochs=3", "there is no epochs; did you mean trainer.max_epochs"),
+        ("train.epochs=3", "there is no epochs"),
+        ("train.baselines=[resnet19]", "torchvision, which has no 'resnet19'"),
+        ("train.data.valid_fraction=x", "data.valid_fraction must be a number"),
+        ("dataset.image_size=100000", "dataset.image_size=100000 is no size in pixels; give 2 to 8192"),
     ],
 )
 def test_fit_of_what_is_no_folder_of_photos_is_one_sentence(change, sentence, here, monkeypatch, capfd):
@@ -265,9 +281,9 @@ def test_fit_of_what_is_no_folder_of_photos_is_one_sentence(change, sentence, he
             Image.new("RGB", (32, 32), (number, 0, 0)).save(path)
             if change == "broken":
                 path.write_bytes(b"no image")
-    extra = ["epochs=3"] if change == "epochs" else []
+    extra = [change] if "=" in change else []
     status, _, error = command(monkeypatch, capfd, "nowhere" if change == "nowhere" else "photos", *QUICK, *extra)
     assert status == 1
     assert len(error.splitlines()) == 1
-    assert re.search(sentence, error)
+    assert re.search(sentence, error), error
     assert not [path for path in here.rglob("runs/**/*") if path.is_file()]

@@ -100,7 +100,7 @@ class Checkpoints(TorchCheckpointIO):
         if not isinstance(own, dict) or own.get("format") != _FORMAT or not isinstance(own.get("settings"), dict):
             raise UserError(
                 f"{path} is of another version of nas_lightning; go on with that version, delete the folder "
-                f"{self.folder.parent} to start anew, or give name=<another name>."
+                f"{self.folder.parent} to start anew, or give another name= or run_dir=."
             )
         self._check(own["settings"])
 

@@ -54,11 +54,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     training in the same folder is skipped in a sweep (None), exported with config.export, and a UserError otherwise;
     scores alone are simply looked up again. Without config.train no image is read.
     """
-    check_export(config.export, config.train)
-    check_asked(config)
-    references = named_baselines(config)
-    check_names(references)
-    check_settings(config, job.overrides)
+    check_evaluation(config, job)
     dataset = _take_dataset_of_run(config, job)
     folder = RunFolder.of(config, job.overrides)
     limits, asked = limits_of_training(config), config.space.copy()
@@ -82,6 +78,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     space = _space(config, fits)
     benchmark: Benchmark | None = build(config.benchmark)
     networks = {name: _described(config, space, genotype, data, benchmark) for name, genotype in candidates.items()}
+    references = named_baselines(config)
     networks |= {name: _of_torchvision(config, name, data) for name in references}
     training: dict[str, Any] = {"selection": "table only", **provenance()}
     if config.train:
@@ -102,6 +99,14 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     if config.export:
         _export(config, space, folder.path)
     return report
+
+
+def check_evaluation(config: DictConfig, job: Job) -> None:
+    """UserError for what can be seen without an architecture and images."""
+    check_export(config.export, config.train)
+    check_asked(config)
+    check_names(named_baselines(config))
+    check_settings(config, job.overrides)
 
 
 def _space(config: DictConfig, fits: dict[str, Any] | None) -> SearchSpace:

@@ -46,19 +46,19 @@ def check_asked(config: DictConfig) -> None:
 
 
 def named_baselines(config: DictConfig) -> tuple[str, ...]:
-    """The names that config.baselines holds, as a list or a text with commas; () where it is true or false.
+    """The names that config.baselines holds, as a list or a text with commas; () where it is true, false or empty.
 
     UserError for what is none of these, and where they would do nothing.
     """
     asked: Any = OmegaConf.to_container(config)
     baselines = asked["baselines"]
     check_flag("pretrained", config.pretrained)
-    if isinstance(baselines, bool):
+    if isinstance(baselines, bool) or baselines == []:
         if config.pretrained:
             raise UserError("pretrained=true is for networks of torchvision; name some, as in baselines=[resnet18].")
         return ()
     names = [name.strip() for name in baselines.split(",")] if isinstance(baselines, str) else baselines
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(
             "baselines must be true or false, or names of torchvision's networks as in [resnet18,mobilenet_v3_small], got "
             f"{baselines!r}."
@@ -77,7 +77,7 @@ def check_unchanged(genotype: Genotype, folder: Path) -> None:
     if trained.exists() and any(folder.rglob("last.ckpt")) and Genotype.read(trained) != genotype:
         raise UserError(
             f"{folder} holds the interrupted training of another genotype ({trained}); give that one to go on, delete the "
-            "folder to start anew, or give name=<another name>."
+            "folder to start anew, or give another name= or run_dir=."
         )
 
 

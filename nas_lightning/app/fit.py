@@ -109,7 +109,7 @@ def fit(
             reason = " ".join(str(error).split())[:150]
             raise UserError(
                 f"{last} does not fit this program ({type(error).__name__}: {reason}); go on with the version that wrote it, "
-                f"delete the folder {folder} to start anew, or give name=<another name>."
+                f"delete the folder {folder} to start anew, or give another name= or run_dir=."
             ) from error
         raise
     except ProcessRaisedException as error:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from nas_lightning.app.early import check_root
 from nas_lightning.app.stdout import tell_who_waits
+from nas_lightning.errors import UserError
 from nas_lightning.escapes import visible
 from nas_lightning.records.folder import folder_name
 
@@ -46,15 +47,22 @@ def fit_photos(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("settings", metavar="KEY=VALUE", nargs="*", help="settings of both parts, or of one")
     parser.add_argument("-o", "--out", metavar="FOLDER", help="where all goes; default runs/<name of PHOTOS>")
+    if not arguments:
+        raise UserError("nas-lightning fit needs a folder or zip of <class>/<image>; give its path, or --help.")
     given = parser.parse_intermixed_args(arguments)
     out = Path(given.out or Path("runs") / folder_name(Path(given.photos).resolve().stem))
     check_root(given.photos)
     tell_who_waits(f"{out}: loading PyTorch ...")
-    _fit(given.photos, given.settings, out)
+    try:
+        _fit(given.photos, given.settings, out)
+    except UserError as error:
+        error.args = (str(error).replace("another name= or run_dir=", "-o <another folder>"),)
+        raise
 
 
 def _fit(photos: str, settings: Sequence[str], out: Path) -> None:
     from nas_lightning.app.calls import composed, fit, search
+    from nas_lightning.app.evaluate import check_evaluation
     from nas_lightning.build import build
     from nas_lightning.reports.evaluation import print_evaluation
 
@@ -66,6 +74,7 @@ def _fit(photos: str, settings: Sequence[str], out: Path) -> None:
     if dataset.side <= _SMALL and not any(text.startswith("space.stem=") for text in of_search):
         of_search.append("space.stem=cifar")
     of_training = _settings(settings, "train", {**_TRAINING, "run_dir": str(report.parent)})
+    check_evaluation(*composed("evaluate", ["train=true", "run=.", *of_training]))  # any folder: there is no search yet
     if any(text.startswith("budget.") for text in of_search) and not any("budget.space=" in text for text in of_search):
         of_search.append(f"budget.space={_sizes(of_training)}")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)

@@ -114,7 +114,9 @@ class Folder:
             tested = sum(map(len, test_files.values()))
             lines.append(f"{tested:,} test images are in {test_tree.place}, apart from these.")
         elif self.test_fraction is not None:
-            lines.append(f"{self.test_fraction:.0%} of each class are held out as test images, which nothing is trained on.")
+            lines.append(
+                f"{self.test_fraction:.0%} of each class are held out as test images, which nothing is trained on."
+            )
         rarest, commonest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
         if counts[commonest] > _UNBALANCED * counts[rarest]:
             lines.append(

@@ -167,7 +167,7 @@ class RunFolder:
         if self.is_finished:
             raise UserError(
                 f"{self.path} holds a finished run (see its report.json); delete the folder to run it again, or write "
-                "the new run elsewhere with name=<another name>."
+                "the new run elsewhere by another name= or run_dir=."
             )
 
     def write_config(self) -> None:
@@ -187,7 +187,7 @@ class RunFolder:
             more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
             raise UserError(
                 f"{self.path} holds an interrupted run with {key}={before.get(key)}, now it is {now.get(key)}{more}; "
-                "set it back to go on, delete the folder to start anew, or give name=<another name>."
+                "set it back to go on, delete the folder to start anew, or give another name= or run_dir=."
             )
 
     def _fixed(self, settings: Mapping[str, Any]) -> dict[str, Any]:

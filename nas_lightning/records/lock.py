@@ -86,7 +86,7 @@ class FolderLock:
                 return False
             raise FolderInUse(
                 f"{self._path.parent} is in use by {holder or 'another process'}; wait for it or stop it, or give "
-                "name=<another name>."
+                "another name= or run_dir=."
             ) from error
         return True
 
