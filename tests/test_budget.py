@@ -157,6 +157,40 @@ def test_alpha_moves_where_the_budget_is_exceeded_and_at_any_temperature(tempera
     assert torch.allclose(gradient, 3.0 * slow if is_beyond else torch.zeros_like(slow), rtol=1e-9, atol=0)
 
 
+def test_an_undecided_beta_that_would_be_derived_within_the_budget_is_left_alone():
+    """To lower its E[cost] would take all operations away."""
+    space = NB201(C=4, N=1)
+    spec = space.cells["cell"]
+    alpha = torch.zeros(6, 5, dtype=torch.float64)
+    alpha[:, spec.operations.index("skip_connect")] = 1e-3
+    view = view_of(space.cells, {"cell": alpha.requires_grad_()}, {})
+    limit = 1.1 * cost_of(space, 8, ("params",)).fixed_K.item()
+    cost = cost_of(space, 8, ("params",), limit).double()
+    assert cost.expected(view).item() > 1 > cost.likeliest(view).item()
+    term = cost(view, torch.tensor(0.5))
+    (gradient,) = torch.autograd.grad(term, alpha)
+    assert term.item() == 0
+    assert not gradient.any()
+
+
+def test_the_likeliest_of_a_node_that_keeps_two_edges_is_no_none():
+    space = DARTS(C=4, num_cells=3, none=True)
+    alphas, edges = leaves(space.cells)
+    with torch.no_grad():
+        for name, spec in space.cells.items():
+            alphas[name][:, spec.operations.index("none")] = 9
+    cost = cost_of(space, 8, ("params",)).double()
+    total = cost.fixed_K.item()
+    for name, spec in space.cells.items():
+        for e, (_, target) in enumerate(spec.edges):
+            ranked = sorted(
+                (o for o, op in enumerate(spec.operations) if op != "none"), key=lambda o: alphas[name][e, o].item()
+            )
+            kept = 2 / sum(node == target for _, node in spec.edges)
+            total += kept * cost.get_buffer(f"share_{name}")[0, e, ranked[-1]].item()
+    assert cost.likeliest(view_of(space.cells, alphas, edges)).item() == pytest.approx(total, rel=1e-6)
+
+
 def test_penalties_add_up():
     space = NB201(C=4, N=1)
     alphas, edges = leaves(space.cells)
