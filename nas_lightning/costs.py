@@ -35,7 +35,8 @@ def budget_sentence(record: Mapping[str, Any]) -> str:
     costs, limits = record["costs"], record["limits"]
     parts = [f"{in_units(kind, cost)} of {in_units(kind, limits[kind]).split()[0]}" for kind, cost in costs.items()]
     narrowed = "" if record["C"] == record["C_asked"] else f" instead of {record['C_asked']}"
-    beyond = " and still beyond it" if any(costs[kind] > limit for kind, limit in limits.items()) else ""
+    is_beyond = any(costs[kind] > limit for kind, limit in limits.items())
+    beyond = f" and {'still ' if narrowed else ''}beyond it" if is_beyond else ""
     return f"{', '.join(parts)}, with C={record['C']}{narrowed}{beyond}"
 
 

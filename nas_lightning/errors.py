@@ -30,7 +30,8 @@ def exit_status(program: Callable[[], None]) -> int:
     after Ctrl-C, as shells know it."""
     try:
         program()
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it may be closed from the start
+            sys.stdout.flush()
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

@@ -272,7 +272,9 @@ def open_tree(root: str, setting: str) -> ImageTree:
     tree = DirectoryTree(place) if os.path.isdir(place) else _zip_tree(place, root, setting)
     if tree.others:
         counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(tree.others.items()))
-        _log.info("%s: %d files that are no images are left out (%s).", place, tree.others.total(), counts)
+        total = tree.others.total()
+        which = "1 file that is no image is" if total == 1 else f"{total} files that are no images are"
+        _log.info("%s: %s left out (%s).", place, which, counts)
     return tree
 
 

@@ -374,6 +374,8 @@ def test_the_searchs_budget_is_the_trainings_unless_it_has_one(toy, tmp_path):
     report = evaluated(tmp_path / "b", run, "train=true", "budget.macs=1e9")
     assert report["budget"]["limits"] == {"macs": 1e9}
     assert report["config"]["space"]["C"] == 8
+    report = evaluated(tmp_path / "d", run, "train=true", "budget.params=null")
+    assert "budget" not in report
     report = evaluated(tmp_path / "c", run)  # nothing is trained: nothing is made narrower
     assert report["config"]["space"]["C"] == 8
 
@@ -388,6 +390,9 @@ def test_a_budget_in_words():
     assert budget_sentence(record) == "1,234 parameters of 2,000, 1.25 ms for an image of 1.50, with C=6 instead of 8"
     assert budget_sentence(record | {"C": 2, "costs": {"params": 3e3, "latency_ms": 1}}).endswith(
         "with C=2 instead of 8 and still beyond it"
+    )
+    assert budget_sentence(record | {"C": 8, "costs": {"params": 3e3, "latency_ms": 1}}).endswith(
+        "of 1.50, with C=8 and beyond it"
     )
 
 

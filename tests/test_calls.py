@@ -5,6 +5,7 @@ import logging
 import math
 import random
 import re
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -210,7 +211,7 @@ def test_fit_goes_from_photos_to_an_onnx_file_in_one_command(photos, here, monke
     assert lines[1:3] == ["        8 Birnen, süß", "       12 rote Äpfel"]
     assert lines[3] == "They are 40 to 40 pixels wide and 36 to 47 high; the largest centred square is used."
     assert lines[4] == "20% of each class are held out as test images, which nothing is trained on."
-    assert "1 files that are no images are left out (1 .txt)." in caplog.text
+    assert "1 file that is no image is left out (1 .txt)." in caplog.text
     folder = next(Path("runs").iterdir())
     assert lines[-1].startswith("nas-lightning predict ")
     report = json.loads((folder / "network" / "report.json").read_text())
@@ -229,6 +230,24 @@ def test_fit_goes_from_photos_to_an_onnx_file_in_one_command(photos, here, monke
     assert again[1].splitlines()[-1] == lines[-1]
     assert again[1][again[1].index("found: ") :] == said[said.index("found: ") :].replace(exported, "")
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+    (folder / "network" / "model.onnx").unlink()  # as an interrupt before the export leaves it
+    assert command(monkeypatch, capfd, photos, *QUICK)[1].splitlines()[-1] == lines[-1]
+    assert (folder / "network" / "model.onnx").exists()
+
+
+def test_a_setting_that_one_part_has_is_for_that_part(photos, here, monkeypatch, capfd):
+    own = here / "own"
+    shutil.copytree(photos, own)
+    (own / "rote Äpfel" / "broken.png").write_bytes(b"no image")
+    settings = ("method=darts", "~export", "baselines=[]", "dataset.skip_broken=true", "dataset.cache=null")
+    *quick, _, _ = QUICK
+    status, said, error = command(monkeypatch, capfd, own, *quick, *settings, "-o", "out")
+    assert not status, error
+    searched, trained = (json.loads(Path(f"out/{part}/report.json").read_text()) for part in ("search", "network"))
+    assert searched["method"] == "darts"
+    assert searched["config"]["dataset"]["skip_broken"] is trained["config"]["dataset"]["skip_broken"] is True
+    assert not Path("out/network/model.onnx").exists()
+    assert "model.onnx" not in said
 
 
 def test_a_setting_is_for_both_parts_or_for_one(photos, here, monkeypatch, capfd):
@@ -270,6 +289,13 @@ def test_fit_names_the_way_to_start_elsewhere(photos, here, monkeypatch, capfd):
         ("train.baselines=[resnet19]", "torchvision, which has no 'resnet19'"),
         ("train.data.valid_fraction=x", "data.valid_fraction must be a number"),
         ("dataset.image_size=100000", "dataset.image_size=100000 is no size in pixels; give 2 to 8192"),
+        ("dataset=digits", "dataset=digits: the images of fit are those of PHOTOS"),
+        ("search.dataset.root=x", "search.dataset.root=x: the images of fit"),
+        ("run_dir=x", "run_dir=x: fit has a folder .* give -o FOLDER"),
+        ("train.budget.params=5", "a budget is for both parts; give budget.params=5, and search.budget.weight=0"),
+        ("-o=", "-o names no folder"),
+        ("-o=photos/a/0.png/x", "-o photos/a/0.png/x: photos/a/0.png is a file; give a folder"),
+        ("-o=photos/out", "-o photos/out is inside photos"),
     ],
 )
 def test_fit_of_what_is_no_folder_of_photos_is_one_sentence(change, sentence, here, monkeypatch, capfd):
@@ -281,7 +307,7 @@ def test_fit_of_what_is_no_folder_of_photos_is_one_sentence(change, sentence, he
             Image.new("RGB", (32, 32), (number, 0, 0)).save(path)
             if change == "broken":
                 path.write_bytes(b"no image")
-    extra = [change] if "=" in change else []
+    extra = change.split("=", 1) if change.startswith("-o") else [change] if "=" in change else []
     status, _, error = command(monkeypatch, capfd, "nowhere" if change == "nowhere" else "photos", *QUICK, *extra)
     assert status == 1
     assert len(error.splitlines()) == 1

@@ -10,6 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from nas_lightning.app.axes import build_epoch_axes
+from nas_lightning.app.configs import with_keys_of_run
 from tests.axes import options
 from tests.conftest import ROOT, composed
 
@@ -324,6 +325,16 @@ def test_single_choices_override_a_method_and_an_experiment():
 # ---- every yaml is of use ----
 
 FILES = sorted(path for path in CONF.rglob("*.yaml") if path.parent != CONF)
+
+
+def test_a_key_of_the_runs_data_set_needs_no_plus():
+    given = ["run=runs/a", "dataset.test_root=b", "dataset.flip=false", "seed=1"]
+    assert with_keys_of_run("evaluate", given) == ["run=runs/a", "+dataset.test_root=b", "dataset.flip=false", "seed=1"]
+    assert with_keys_of_run("train", given) == given
+    named = ["run=runs/a", "dataset=folder", "dataset.test_root=b"]
+    assert with_keys_of_run("evaluate", named) == named
+
+
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAMS = [CONF / f"{name}.yaml" for name in ("train", "evaluate", "tune")]
 

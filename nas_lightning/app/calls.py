@@ -17,7 +17,7 @@ from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from pytorch_lightning.utilities.seed import isolate_rng
 
-from nas_lightning.app.configs import CONFIGS
+from nas_lightning.app.configs import CONFIGS, with_keys_of_run
 from nas_lightning.app.job import Job, check_whole, choices_of, working_in
 from nas_lightning.app.job import in_one_sentence as unresolved
 from nas_lightning.app.launch import check_groups  # it also tells OmegaConf how run folders are called
@@ -122,7 +122,8 @@ def _finished(program: str, overrides: Sequence[str], choices: Mapping[str, Choi
             before = {key: value for key, value in before.items() if not _is_of_images(key)}
             before |= {key: value for key, value in now.items() if _is_of_images(key)}
         folder.check_same(before)
-        return folder.path
+        if not _lacks_export(config, folder.path):
+            return folder.path
     folder.path.mkdir(parents=True, exist_ok=True)
     try:
         with _as_a_guest(not _in_notebook() if quiet is None else quiet), working_in(folder.path) as lock:
@@ -134,6 +135,13 @@ def _finished(program: str, overrides: Sequence[str], choices: Mapping[str, Choi
     return folder.path
 
 
+def _lacks_export(config: DictConfig, folder: Path) -> bool:
+    """Whether an interrupt came between a training's report and its export."""
+    from nas_lightning.training.export import FILES
+
+    return bool(config.get("export")) and not (folder / FILES[config.export.format]).exists()
+
+
 def _is_of_images(key: str) -> bool:
     return "dataset" in key.split(".")
 
@@ -141,6 +149,7 @@ def _is_of_images(key: str) -> bool:
 def composed(program: str, overrides: list[str]) -> tuple[DictConfig, Job]:
     """What `nas-lightning PROGRAM OVERRIDES` composes; UserError for what it refuses."""
     try:
+        overrides = with_keys_of_run(program, overrides)
         check_groups([CONFIGS], overrides, program)
     except SystemExit as stop:
         raise UserError(str(stop)) from None

@@ -1,6 +1,9 @@
 """Where this package's configs are: a wheel carries them, a checkout has them beside the package."""
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import yaml
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -8,3 +11,15 @@ INSTALLED = (_PACKAGE / "conf").is_dir()
 """Whether the package comes from a wheel."""
 
 CONFIGS = (_PACKAGE if INSTALLED else _PACKAGE.parent) / "conf"
+
+
+def with_keys_of_run(program: str, overrides: Sequence[str]) -> list[str]:
+    """`evaluate run=` takes the run's data set: a dataset.<key> that the default one lacks is added, as Hydra wants by `+`."""
+    given = [override.partition("=")[0] for override in overrides]
+    if program != "evaluate" or "run" not in given or "dataset" in given:
+        return list(overrides)
+    default = yaml.safe_load((CONFIGS / "dataset" / "digits.yaml").read_text(encoding="utf-8"))
+    return [
+        f"+{override}" if section == "dataset" and key and key not in default else override
+        for override, (section, _, key) in zip(overrides, (name.partition(".") for name in given), strict=True)
+    ]

@@ -57,7 +57,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     check_evaluation(config, job)
     dataset = _take_dataset_of_run(config, job)
     folder = RunFolder.of(config, job.overrides)
-    limits, asked = limits_of_training(config), config.space.copy()
+    limits, asked = limits_of_training(config, job), config.space.copy()
     kept = kept_record(folder.path, limits, asked.get("C")) if config.train else None
     space = _space(config, kept)
     if config.train and folder.is_finished and (config.export or job.in_sweep):

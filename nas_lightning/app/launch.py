@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app import misspelt
-from nas_lightning.app.configs import CONFIGS
+from nas_lightning.app.configs import CONFIGS, with_keys_of_run
 from nas_lightning.app.help import help_text
 from nas_lightning.app.job import as_typed, ctrl_c_heard, in_one_sentence
 from nas_lightning.app.stdout import outlive_reader, tell_who_waits
@@ -83,7 +83,7 @@ def start(program: str) -> None:
         sys.argv[1:] = quote_values(sys.argv[1:])
     except UserError as error:
         sys.exit(str(error))
-    options = _options_first()
+    options = _options_first(program)
     own = options.config_dir
     if own is not None and not (os.path.isdir(own) and os.access(own, os.R_OK | os.X_OK)):
         what = "cannot be read" if os.path.isdir(own) else "is no folder"
@@ -109,7 +109,7 @@ def start(program: str) -> None:
         sys.exit(in_one_sentence(error))
 
 
-def _options_first() -> Namespace:
+def _options_first(program: str) -> Namespace:
     """The command line's options, which may stand anywhere; Hydra takes them before the overrides only."""
     parser = get_args_parser()
     options, unknown = parser.parse_known_intermixed_args(sys.argv[1:])
@@ -117,6 +117,7 @@ def _options_first() -> Namespace:
         near = difflib.get_close_matches(unknown[0], re.findall(r"--[\w-]+", parser.format_usage()), 1)
         sys.exit(f"there is no option {unknown[0]}; {f'did you mean {near[0]}?' if near else 'see --help.'}")
     others = [argument for argument in sys.argv[1:] if argument not in options.overrides]
+    options.overrides = with_keys_of_run(program, options.overrides)
     sys.argv[1:] = [*others, *options.overrides]
     return options
 

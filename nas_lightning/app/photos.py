@@ -2,8 +2,10 @@
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -50,7 +52,10 @@ def fit_photos(arguments: Sequence[str]) -> None:
     if not arguments:
         raise UserError("nas-lightning fit needs a folder or zip of <class>/<image>; give its path, or --help.")
     given = parser.parse_intermixed_args(arguments)
+    if given.out == "":
+        raise UserError("-o names no folder; give one, or leave it out.")
     out = Path(given.out or Path("runs") / folder_name(Path(given.photos).resolve().stem))
+    _check(given.photos, given.settings, out)
     check_root(given.photos)
     tell_who_waits(f"{out}: loading PyTorch ...")
     try:
@@ -58,6 +63,27 @@ def fit_photos(arguments: Sequence[str]) -> None:
     except UserError as error:
         error.args = (str(error).replace("another name= or run_dir=", "-o <another folder>"),)
         raise
+
+
+def _check(photos: str, settings: Sequence[str], out: Path) -> None:
+    """UserError for settings that are not fit's to take, and a place that cannot be written."""
+    for text in settings:
+        key = text.lstrip("+~").partition("=")[0]
+        name = key.removeprefix("search.").removeprefix("train.")
+        if name in ("dataset", "dataset.root"):
+            raise UserError(f"{text}: the images of fit are those of PHOTOS, here {photos}; drop it.")
+        if name == "run_dir":
+            raise UserError(f"{text}: fit has a folder for its search and one for its training; give -o FOLDER.")
+        if key.startswith("train.budget"):
+            raise UserError(
+                f"{text}: a budget is for both parts; give {text.removeprefix('train.')}, and search.budget.weight=0 for a "
+                "search that is not steered."
+            )
+    file = next((path for path in (out, *out.parents) if path.exists() and not path.is_dir()), None)
+    if file is not None:
+        raise UserError(f"-o {out}: {file} is a file; give a folder.")
+    if out.resolve().is_relative_to(Path(photos).resolve()):
+        raise UserError(f"-o {out} is inside {photos}, where folders are classes of images; give one elsewhere.")
 
 
 def _fit(photos: str, settings: Sequence[str], out: Path) -> None:
@@ -70,7 +96,8 @@ def _fit(photos: str, settings: Sequence[str], out: Path) -> None:
     images = {"dataset": "folder", "dataset.root": photos}
     of_search = _settings(settings, "search", {**_SEARCH, **images, "run_dir": str(out / "search")})
     dataset: Folder = build(composed("train", of_search)[0].dataset)
-    print(*map(visible, dataset.summary()), sep="\n")
+    is_weighted = any(text.removeprefix("search.") == "data.balance=true" for text in settings)
+    print(*map(visible, dataset.summary(is_weighted)), sep="\n")
     if dataset.side <= _SMALL and not any(text.startswith("space.stem=") for text in of_search):
         of_search.append("space.stem=cifar")
     of_training = _settings(settings, "train", {**_TRAINING, "run_dir": str(report.parent)})
@@ -90,11 +117,30 @@ def _settings(given: Sequence[str], part: str, own: dict[str, "Choice"]) -> list
     """The overrides of a part: `own` but for what is given, and what is given for it or for both."""
     from nas_lightning.app.calls import as_overrides
 
-    other = {"search": "train.", "train": "search."}[part]
-    asked = [text.removeprefix(f"{part}.") for text in given if not text.startswith(other)]
+    other = {"search": "train", "train": "search"}[part]
+    asked = [text.removeprefix(f"{part}.") for text in given if not text.startswith(f"{other}.")]
+    asked = [text for text in asked if f"{part}.{text}" in given or not _is_only(other, text)]
     named = {text.lstrip("+~").partition("=")[0] for text in asked}
     kept = {key: value for key, value in own.items() if not {key, key.partition(".")[0]} & named}
     return [*as_overrides(kept), *asked]
+
+
+def _is_only(part: str, text: str) -> bool:
+    """Whether only this part, search or train, has such a setting."""
+    name = re.split(r"[./=@]", text.lstrip("+~"), maxsplit=1)[0]
+    programs = {"search": "train", "train": "evaluate"}
+    known = {each: name in _sections(program) for each, program in programs.items()}
+    return known.pop(part) and not any(known.values())
+
+
+@cache
+def _sections(program: str) -> frozenset[str]:
+    """The groups and keys of a program's config, by their first name."""
+    from nas_lightning.app.calls import composed
+
+    needed = ["genotype=0"] if program == "evaluate" else []
+    config, job = composed(program, needed)
+    return frozenset({*map(str, config), *(group.partition("/")[0] for group in job.choices)})
 
 
 def _sizes(of_training: Sequence[str]) -> str:
@@ -105,5 +151,6 @@ def _sizes(of_training: Sequence[str]) -> str:
 
 def _print_end(folder: Path) -> None:
     onnx = folder / "model.onnx"
-    print(visible(f"The network is in {folder}: weights, model card, and {onnx} for programs without this package."))
+    exported = f", and {onnx} for programs without this package" if onnx.exists() else ""
+    print(visible(f"The network is in {folder}: weights, model card{exported}."))
     print(visible(f"nas-lightning predict {quote(str(folder))} IMAGE..."))

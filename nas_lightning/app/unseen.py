@@ -21,10 +21,13 @@ def check_unseen(run: Path, dataset: Mapping[str, Any], is_named: bool, splits: 
     searched, split = _record(run)
     if is_named and not _are_same(searched, dataset):
         return None
-    if splits.test_fraction is not None:
-        others = (
-            f"or give other test images by {'' if is_named else '+'}dataset.test_root=PATH"  # + where Hydra wants one
+    others = "or give other test images by dataset.test_root=PATH"
+    if splits.test is None:
+        raise UserError(
+            f"the data set has no test images, and the search in {run} has used all others; search again with "
+            f"dataset.test_fraction=0.2, {others}."
         )
+    if splits.test_fraction is not None:
         _check_held_out(run, searched.get("test_fraction"), split, splits, others)
     elif split.get("alpha_images") == "test_half":
         return (

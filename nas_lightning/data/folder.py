@@ -99,8 +99,11 @@ class Folder:
         _log.info("%s: images of %d pixels, as dataset.image_size=auto chooses.", self.root, side)
         return side
 
-    def summary(self) -> list[str]:
-        """What a reader should know before anything is trained, line by line; no image is decoded."""
+    def summary(self, is_weighted: bool = False) -> list[str]:
+        """What a reader should know before anything is trained, line by line; no image is decoded.
+
+        is_weighted: whether the loss weights the classes.
+        """
         test_tree, test_files = self._test_files(tuple(self._train_files))
         counts = {name: len(paths) for name, paths in self._train_files.items()}
         lines = [f"{self.root}: {sum(counts.values()):,} images of {len(counts)} classes, used at {self.side} pixels."]
@@ -119,9 +122,9 @@ class Folder:
             )
         rarest, commonest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
         if counts[commonest] > _UNBALANCED * counts[rarest]:
+            remedy = "they are weighted" if is_weighted else "data.balance=true weights them"
             lines.append(
-                f"The classes are unbalanced: {counts[commonest]:,} of {commonest}, {counts[rarest]:,} of {rarest}; "
-                "data.balance=true weights them."
+                f"The classes are unbalanced: {counts[commonest]:,} of {commonest}, {counts[rarest]:,} of {rarest}; {remedy}."
             )
         return lines
 

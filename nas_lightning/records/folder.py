@@ -185,8 +185,9 @@ class RunFolder:
         if different:
             key = min(different, key=self._unfamiliarity)
             more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+            state = "a finished" if self.is_finished else "an interrupted"
             raise UserError(
-                f"{self.path} holds an interrupted run with {key}={before.get(key)}, now it is {now.get(key)}{more}; "
+                f"{self.path} holds {state} run with {key}={before.get(key)}, now it is {now.get(key)}{more}; "
                 "set it back to go on, delete the folder to start anew, or give another name= or run_dir=."
             )
 
