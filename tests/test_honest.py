@@ -479,7 +479,7 @@ def test_references_are_a_list_or_a_text_of_names(given):
     [
         (("baselines=[resnet19]",), "torchvision, which has no 'resnet19' .* such as resnet1"),
         (("baselines=[resnet18,MobileNet_v3]",), "no 'MobileNet_v3' .* mobilenet_v3_small"),
-        (("baselines=[]",), "baselines must be true or false, or names"),
+        (("baselines=[3]",), "baselines must be true or false, or names"),
         (("baselines=3",), "baselines must be true or false, or names"),
         (("baselines=[fasterrcnn_resnet50_fpn]",), "has no 'fasterrcnn_resnet50_fpn' for classification"),
         (("baselines=[resnet18]", "train=false"), "add train=true"),
