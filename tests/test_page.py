@@ -154,8 +154,8 @@ def test_the_best_is_marked_with_a_word_in_head_table_and_gallery(tmp_path):
     assert page.row("all runs, seed 0")[0] == "all runs, seed 0"
     assert page.row("all runs, seed 1")[2] == "93.50"
     first, second = page.source.split("<article ")[1:]
-    assert "93.50 % CIFAR-10 <strong" in first
-    assert "92.00 % CIFAR-10</h3>" in second  # found by two runs: with the better one's score
+    assert "93.50 % if trained on CIFAR-10 <strong" in first
+    assert "92.00 % if trained on CIFAR-10</h3>" in second  # found by two runs: with the better one's score
     assert "found by" in second
 
 
@@ -370,7 +370,9 @@ def test_a_click_sorts_the_table_and_hides_a_line(tab, tmp_path):
     table = (
         "[...document.querySelectorAll('h2')].find(h => h.textContent === 'Runs').nextElementSibling.firstElementChild"
     )
-    place = tab.value(f"[...{table}.tHead.rows[0].cells].findIndex(cell => cell.textContent.startsWith('CIFAR-10'))")
+    place = tab.value(
+        f"[...{table}.tHead.rows[0].cells].findIndex(cell => cell.textContent.startsWith('if trained on CIFAR-10'))"
+    )
     column = f"[...{table}.tBodies[0].rows].map(row => row.cells[{place}].textContent)"
     click = f"{table}.tHead.rows[0].cells[{place}].querySelector('button').click()"
     before = tab.value(column)
