@@ -10,9 +10,11 @@ import sys
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.evaluate import evaluate
+from nas_lightning.app.evaluation import caution_of_a_training
 from nas_lightning.app.help import CHOSEN_BY_OTHERS, GROUPS
 from nas_lightning.app.job import Job
 from nas_lightning.app.lookup import recorded
@@ -149,6 +151,15 @@ def test_what_is_seen_at_once_is_refused_before_torch_is_loaded(arguments, sente
     assert code == 1
     assert err.startswith(sentence)
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "is_said"), [('{"kind": "evaluation"}', True), ('{"kind": "search"}', False), ("[]", False)]
+)
+def test_a_training_is_told_from_a_search(content, is_said, tmp_path, caplog):
+    (tmp_path / "report.json").write_text(content)
+    caution_of_a_training(OmegaConf.create({"run": str(tmp_path)}))
+    assert ("is a training" in caplog.text) is is_said
 
 
 COMMAND = """

@@ -1,6 +1,7 @@
 """What every evaluation has: checks of what is asked for, and its report. Imports no torch."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 from nas_lightning.app.job import Job
 from nas_lightning.app.trainer_settings import check_run_settings
 from nas_lightning.errors import UserError, check_flag, is_number
+from nas_lightning.escapes import visible
 from nas_lightning.genotypes.base import Genotype
+from nas_lightning.records.received import received_json
+
+log = logging.getLogger("nas_lightning")
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,20 @@ def check_asked(config: DictConfig) -> None:
     check_run_settings(config)
     if config.trainer.get("strategy") is not None:
         raise UserError("trainer=ddp is for searches: a network is trained on one device; use trainer=default.")
+
+
+def caution_of_a_training(config: DictConfig) -> None:
+    """Where run= is a training, whose network is not that of these settings."""
+    try:
+        kind = None if config.run is None else received_json(Path(str(config.run)) / "report.json")["kind"]
+    except (OSError, ValueError, KeyError, TypeError):  # said where it is needed
+        return
+    if kind == "evaluation":
+        log.warning(
+            "run=%s is a training: this is of its architecture in a network of these settings, not of what was trained there "
+            "(its report.json).",
+            visible(str(config.run)),
+        )
 
 
 def named_baselines(config: DictConfig) -> tuple[str, ...]:

@@ -37,10 +37,11 @@ def evaluate(config: DictConfig) -> None:
 def _evaluate(config: DictConfig, job: Job) -> None:
     if config.train is True and config.export is None and is_skipped(config, job):
         return
-    from nas_lightning.app.evaluation import check_asked
+    from nas_lightning.app.evaluation import caution_of_a_training, check_asked
     from nas_lightning.app.lookup import recorded
 
     check_asked(config)
+    caution_of_a_training(config)
     if recorded(config, job) is not None:
         return
     if config.train is True:
