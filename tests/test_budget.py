@@ -370,6 +370,8 @@ def test_the_searchs_budget_is_the_trainings_unless_it_has_one(toy, tmp_path):
     run = f"run={tmp_path / 'search'}"
     report = evaluated(tmp_path / "a", run, "train=true")
     assert report["budget"]["limits"] == {"params": limit}
+    card = (tmp_path / "a" / "MODEL_CARD.md").read_text()
+    assert f"| budget | {budget_sentence(report['budget'])} |\n" in card
     assert report["params"] <= limit
     report = evaluated(tmp_path / "b", run, "train=true", "budget.macs=1e9")
     assert report["budget"]["limits"] == {"macs": 1e9}

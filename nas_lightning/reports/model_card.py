@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from nas_lightning.costs import budget_sentence
 from nas_lightning.escapes import markdown, visible
 from nas_lightning.reports.evaluation import better, class_name
 
@@ -29,7 +30,7 @@ scratch with nas_lightning.
 | training accuracy | {train_accuracy:.2f} % (the same epoch, augmented) |
 | parameters | {params:,}, {megabytes:.2f} MB |
 | multiply-adds | {macs:,} for one image of {side}x{side} (convolutions and linear layers) |
-| time for an image | {latency:.2f} ms ({measured}) |
+{budget}| time for an image | {latency:.2f} ms ({measured}) |
 | training images | {train_images:,}{validation} |
 | images | {reading}, RGB in [0, 1], less the mean {mean}, over the standard deviation {std}, each per channel |
 | classes | {classes} |
@@ -68,6 +69,7 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
     return _CARD.format(
         title=markdown(f"{report['space']} network for {report['dataset']}"),
         architecture=architecture,
+        budget=f"| budget | {budget_sentence(report['budget'])} |\n" if "budget" in report else "",
         accuracy=100 * report["test_accuracy"],
         epoch="last epoch" if best is None else f"epoch {best + 1}, the best by validation accuracy",
         validation=""
