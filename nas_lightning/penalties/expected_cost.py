@@ -50,17 +50,18 @@ class ExpectedCost(nn.Module):
 
     def expected(self, view: View) -> Tensor:
         """E[cost] / budget [K] at the temperature of `view`, attached to alpha."""
-        return self._total({name: _kept_E(cell)[:, None] * cell.probabilities_EO for name, cell in view.items()})
+        return self._total(view, {name: cell.probabilities_EO for name, cell in view.items()})
 
     def likeliest(self, view: View) -> Tensor:
         """cost / budget [K] with the likeliest operation on each edge."""
         chosen = {name: _likeliest_EO(cell, self.get_buffer(f"is_none_{name}")) for name, cell in view.items()}
-        return self._total({name: _kept_E(cell)[:, None] * chosen[name] for name, cell in view.items()})
+        return self._total(view, chosen)
 
-    def _total(self, weights: Mapping[str, Tensor]) -> Tensor:
+    def _total(self, view: View, betas: Mapping[str, Tensor]) -> Tensor:
         total_K = self.fixed_K
-        for name, weights_EO in weights.items():
-            total_K = total_K + torch.einsum("keo,eo->k", self.get_buffer(f"share_{name}"), weights_EO)
+        for name, cell in view.items():
+            kept_EO = _kept_E(cell)[:, None] * betas[name]
+            total_K = total_K + torch.einsum("keo,eo->k", self.get_buffer(f"share_{name}"), kept_EO)
         return total_K
 
     def of(self, genotype: Genotype) -> dict[str, float]:
