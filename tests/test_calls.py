@@ -5,7 +5,9 @@ import logging
 import math
 import random
 import re
+import shlex
 import shutil
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -248,6 +250,24 @@ def test_a_setting_that_one_part_has_is_for_that_part(photos, here, monkeypatch,
     assert searched["config"]["dataset"]["skip_broken"] is trained["config"]["dataset"]["skip_broken"] is True
     assert not Path("out/network/model.onnx").exists()
     assert "model.onnx" not in said
+    assert "13 rote Äpfel\nThose that cannot be decoded are still among these" in said
+
+
+def test_fit_goes_on_where_nobody_reads_any_more(photos, here):
+    asked = shlex.join(
+        [
+            sys.executable,
+            "-c",
+            "from nas_lightning.app.command import main; main()",
+            "fit",
+            str(photos),
+            *QUICK,
+            "train.~export",
+        ]
+    )
+    done = subprocess.run(["bash", "-c", f"{asked} -o out 2>&1 | head -n 1"], capture_output=True, text=True, cwd=here)
+    assert Path("out/network/report.json").exists(), done
+    assert len(done.stdout.splitlines()) == 1
 
 
 def test_a_setting_is_for_both_parts_or_for_one(photos, here, monkeypatch, capfd):

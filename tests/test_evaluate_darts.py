@@ -16,7 +16,7 @@ from nas_lightning.app.evaluate import evaluate
 from nas_lightning.app.job import Job
 from nas_lightning.build import build
 from nas_lightning.errors import UserError
-from nas_lightning.records.folder import quote_values
+from nas_lightning.records.overrides import quote_values
 from nas_lightning.reports.__main__ import main as reports
 from nas_lightning.reports.model_card import model_card
 from nas_lightning.spaces import DARTS

@@ -13,6 +13,7 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 from PIL import Image
+from rich.console import Console
 from torchvision.models import RegNet_Y_400MF_Weights, ResNet18_Weights, ShuffleNet_V2_X0_5_Weights, get_model
 from torchvision.ops import StochasticDepth
 
@@ -29,6 +30,7 @@ from nas_lightning.data.split import held_out_indices
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.nb201 import parse_nb201
 from nas_lightning.records.received import received_json
+from nas_lightning.reports import grid
 from nas_lightning.reports.__main__ import main as reports
 from nas_lightning.reports.evaluation import better, print_evaluation
 from nas_lightning.reports.model_card import model_card
@@ -278,6 +280,19 @@ def test_an_accuracy_stands_beside_the_majoritys_share(photos, trained, tmp_path
     printed = capsys.readouterr().out
     assert f"{share} of the test images are of the class dog" in printed
     assert f"by class, lowest first: {lowest[1]} {100 * lowest[0]:.1f} %" in printed
+
+
+@pytest.mark.parametrize("width", [100, 45, 20])
+def test_an_evaluations_table_is_whole_on_a_narrow_terminal(width, trained, monkeypatch, capsys):
+    report = json.loads((trained / "report.json").read_text())
+    found = {**report["networks"]["found"], "params": 12_345_678, "macs": 123_456_789_012, "test_accuracy": 0.9876}
+    report["networks"] = {"found": found, "mobilenet_v3_small": {**found, "params": 12_345_679}}
+    monkeypatch.setattr(grid, "console", lambda: Console(width=width))
+    print_evaluation(report, trained / "report.json", None)
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    for number in ("12,345,678", "12,345,679", "123,456,789,012", "98.76"):
+        assert number in printed.split()
 
 
 def test_summaries_have_the_majoritys_share_where_a_report_has_it(trained, tmp_path, capsys):

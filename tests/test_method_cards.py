@@ -38,7 +38,7 @@ def test_every_method_has_a_card_and_every_card_is_of_a_method_or_says_that_ther
 
 def test_the_page_lists_every_card_with_its_status():
     assert sorted(listed()) == CARDS
-    assert {name: status for name, (_, status) in listed().items()} == {name: status(name) for name in CARDS}
+    assert {name: listed_as for name, (_, listed_as) in listed().items()} == {name: status(name) for name in CARDS}
     assert [name for name, (called, _) in listed().items() if called != name] == ["sparsenas", "gibbsnas"]
 
 

@@ -23,8 +23,9 @@ from nas_lightning.errors import UserError
 from nas_lightning.records import files
 from nas_lightning.records.epochs import EpochFile, read_rows
 from nas_lightning.records.files import remove_temporary
-from nas_lightning.records.folder import RunFolder, quote_values
+from nas_lightning.records.folder import RunFolder
 from nas_lightning.records.lock import FolderInUse, FolderLock
+from nas_lightning.records.overrides import quote_values
 from tests.conftest import ROOT, composed
 from tests.hostile import CONTENTS
 from tests.test_search import interrupt, rows, weights

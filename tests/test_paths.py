@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from nas_lightning.errors import UserError
-from nas_lightning.records.folder import quote_values
+from nas_lightning.records.overrides import quote_values
 
 KEYS = (
     "dataset.root",

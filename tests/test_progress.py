@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from nas_lightning.callbacks import Progress
-from nas_lightning.reports.panel import summary_panel
+from nas_lightning.reports.panel import print_found
 from tests.conftest import composed
 
 TRAINED = r"entropy \d\.\d{3}  t \S+  discrete \S+%  train \S+%"
@@ -57,7 +57,7 @@ def test_the_panel_says_what_the_tables_scores_are_of(dataset, label, tmp_path):
         "device": "d",
     }  # fmt: skip
     console = Console(file=io.StringIO(), width=100)
-    console.print(summary_panel(report, tmp_path))
+    print_found(report, tmp_path, console)
     assert re.search(rf"{label} +CIFAR-10 91.00 %", console.file.getvalue())
 
 

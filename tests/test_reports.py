@@ -25,15 +25,16 @@ from nas_lightning.reports import (
     find_runs,
     plot_comparison,
     plot_search,
+    print_found,
     read_metrics,
     summary,
-    summary_panel,
 )
 from nas_lightning.reports.__main__ import main
 from nas_lightning.reports.architecture import plot_beta, plot_trajectories
 from nas_lightning.reports.cell_layout import arc, layout
 from nas_lightning.reports.figures import LOOKS, plot_cost
 from nas_lightning.reports.grid import Grid, fitted, listed, markdown, terminal
+from nas_lightning.reports.runs import images_of
 from nas_lightning.reports.tables import as_csv, grid, group_names, notes
 
 ARCHITECTURE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|"
@@ -768,14 +769,29 @@ def test_the_command_draws_every_runs_trajectories_and_cell(tmp_path):
         assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["quickstart-a.png", "quickstart-a.svg"]
 
 
+@pytest.mark.parametrize(
+    ("report", "name"),
+    [
+        ({"dataset": "folder", "config": {"dataset": {"root": "a/Meine Fotos.zip"}}}, "Meine Fotos"),
+        ({"dataset": "cifar10", "config": {"dataset": {"root": "a/cifar10-train.zip"}}}, "cifar10"),
+        ({"dataset": "folder", "config": {"dataset": {"root": "."}}}, "folder"),
+        ({"dataset": "folder", "config": {"dataset": 3}}, "folder"),
+        ({"dataset": "folder", "config": None}, "folder"),
+        ({}, "?"),
+    ],
+)
+def test_images_are_called_by_their_folders_name(report, name):
+    assert images_of(report) == name
+
+
 # --- the panel
 
 
-def shown(report, folder):
-    console = Console(width=100, file=io.StringIO())
-    console.print(summary_panel(report, folder))
+def shown(report, folder, width=100):
+    console = Console(width=width, file=io.StringIO())
+    print_found(report, folder, console)
     lines = console.file.getvalue().splitlines()
-    assert all(len(line) <= 100 for line in lines)
+    assert width < 100 or all(len(line) <= width for line in lines)
     return "\n".join(lines)
 
 
@@ -794,6 +810,19 @@ def test_the_panel_says_how_another_discretised_accuracy_was_measured(tmp_path):
     config = {"seed": 0, "sched": {"lam": 0.12}, "model": {"discretise": "cold"}}
     report = json.loads((write_run(tmp_path / "run", config=config) / "report.json").read_text())
     assert "measured with model.discretise=cold" in " ".join(shown(report, tmp_path / "run").split())
+
+
+@pytest.mark.parametrize("width", [80, 60, 59, 20, 1])
+def test_what_was_found_is_whole_on_a_narrow_terminal(width, tmp_path):
+    report = json.loads((write_run(tmp_path / "run") / "report.json").read_text())
+    report |= {"dataset": "folder", "config": {"dataset": {"root": f"photos/{'long ' * 12}(2026).zip"}}}
+    text = shown(report, tmp_path / "run", width)
+    assert "…" not in text
+    assert f"Architecture {report['architecture']}\n" in text
+    words = " ".join(re.sub("[│╭╮╰╯─]", " ", text).split())
+    assert f"on nb201, {'long ' * 12}(2026), seed" in words
+    assert "nats, mean over edges" in words
+    assert "if trained on CIFAR-10 91.00 %" in words
 
 
 def test_the_panel_says_that_there_is_no_table(tmp_path):

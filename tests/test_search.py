@@ -18,7 +18,8 @@ from nas_lightning.callbacks import MetricsFile, Progress
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.genotypes.nb201 import parse_nb201
-from nas_lightning.records.folder import folder_name, quote_values
+from nas_lightning.records.folder import folder_name
+from nas_lightning.records.overrides import quote_values
 from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.supernet.compatible import check_side
 from nas_lightning.training.cost import network_cost

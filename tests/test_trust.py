@@ -26,7 +26,7 @@ from nas_lightning.app.evaluate import evaluate
 from nas_lightning.app.job import Job
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.records.folder import quote_values
+from nas_lightning.records.overrides import quote_values
 from nas_lightning.records.received import received_bytes, received_json, received_table, received_yaml
 from nas_lightning.reports.__main__ import _title
 from nas_lightning.reports.__main__ import main as reports

@@ -16,6 +16,7 @@ from nas_lightning.costs import KINDS, in_units
 from nas_lightning.errors import UserError, is_number, is_whole
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.penalties import ExpectedCost
+from nas_lightning.records.overrides import key_of
 from nas_lightning.records.received import received_json, received_yaml
 from nas_lightning.spaces import SearchSpace
 from nas_lightning.training.cost import network_cost
@@ -166,7 +167,7 @@ def limits_of_training(config: DictConfig, job: Job) -> Mapping[str, Any]:
     """Those of the command line, where null is none, or else those that the search of config.run had."""
     _check_section(config)
     given = {kind: config.budget[kind] for kind in KINDS}
-    is_given = any(override.lstrip("+").startswith("budget.") for override in job.overrides)
+    is_given = any(key_of(override).partition(".")[0] == "budget" for override in job.overrides)
     if config.run is None or is_given or any(limit is not None for limit in given.values()):
         return given
     try:

@@ -25,7 +25,8 @@ from nas_lightning.app.misspelt import in_one_sentence
 from nas_lightning.app.quiet import quiet_libraries
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.records.folder import RunFolder, flat, quote_values, quoted
+from nas_lightning.records.folder import RunFolder, flat
+from nas_lightning.records.overrides import quote_values, quoted
 from nas_lightning.records.received import received_json, received_yaml
 from nas_lightning.reports.runs import read_metrics
 

@@ -13,7 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from nas_lightning.errors import UserError
 from nas_lightning.records.files import not_written, replace_atomically
-from nas_lightning.records.folder import RunFolder
+from nas_lightning.records.folder import ELSEWHERE, RunFolder
 from nas_lightning.records.received import check_regular
 
 log = logging.getLogger("nas_lightning")
@@ -100,7 +100,7 @@ class Checkpoints(TorchCheckpointIO):
         if not isinstance(own, dict) or own.get("format") != _FORMAT or not isinstance(own.get("settings"), dict):
             raise UserError(
                 f"{path} is of another version of nas_lightning; go on with that version, delete the folder "
-                f"{self.folder.parent} to start anew, or give another name= or run_dir=."
+                f"{self.folder.parent} to start anew, or give {ELSEWHERE}."
             )
         self._check(own["settings"])
 

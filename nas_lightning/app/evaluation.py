@@ -15,6 +15,7 @@ from nas_lightning.app.trainer_settings import check_run_settings
 from nas_lightning.errors import UserError, check_flag, is_number
 from nas_lightning.escapes import visible
 from nas_lightning.genotypes.base import Genotype
+from nas_lightning.records.folder import ELSEWHERE
 from nas_lightning.records.received import received_json
 
 log = logging.getLogger("nas_lightning")
@@ -96,7 +97,7 @@ def check_unchanged(genotype: Genotype, folder: Path) -> None:
     if trained.exists() and any(folder.rglob("last.ckpt")) and Genotype.read(trained) != genotype:
         raise UserError(
             f"{folder} holds the interrupted training of another genotype ({trained}); give that one to go on, delete the "
-            "folder to start anew, or give another name= or run_dir=."
+            f"folder to start anew, or give {ELSEWHERE}."
         )
 
 

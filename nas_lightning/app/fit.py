@@ -25,6 +25,7 @@ from nas_lightning.callbacks import MetricsFile, Progress
 from nas_lightning.errors import UserError, is_out_of_memory
 from nas_lightning.escapes import shortened
 from nas_lightning.records.epochs import Row, read_rows
+from nas_lightning.records.folder import ELSEWHERE
 
 log = logging.getLogger("nas_lightning")
 
@@ -109,7 +110,7 @@ def fit(
             reason = " ".join(str(error).split())[:150]
             raise UserError(
                 f"{last} does not fit this program ({type(error).__name__}: {reason}); go on with the version that wrote it, "
-                f"delete the folder {folder} to start anew, or give another name= or run_dir=."
+                f"delete the folder {folder} to start anew, or give {ELSEWHERE}."
             ) from error
         raise
     except ProcessRaisedException as error:

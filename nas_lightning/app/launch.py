@@ -28,7 +28,8 @@ from nas_lightning.app.job import as_typed, ctrl_c_heard, in_one_sentence
 from nas_lightning.app.stdout import outlive_reader, tell_who_waits
 from nas_lightning.app.tasks import TASKS
 from nas_lightning.errors import UserError, exit_status
-from nas_lightning.records.folder import folder_name, quote_values
+from nas_lightning.records.folder import folder_name
+from nas_lightning.records.overrides import key_of, quote_values
 
 if TYPE_CHECKING:
     from nas_lightning.reports.runs import Run
@@ -133,8 +134,8 @@ def _check_names(own: Path) -> None:
 def check_groups(folders: Sequence[Path], overrides: Sequence[str], program: str) -> None:
     """What Hydra answers with a traceback: a config group set to null or to a number, an option that is no yaml."""
     for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
-        if not key or not any((folder / key).is_dir() for folder in folders):
+        key, value = key_of(override), override.partition("=")[2]
+        if override.startswith("~") or not key or not any((folder / key).is_dir() for folder in folders):
             continue
         if not _names_options(override):
             options = ", ".join(sorted({path.stem for folder in folders for path in (folder / key).glob("*.yaml")}))
@@ -175,8 +176,8 @@ def _defaults(program: str) -> list[Any]:
 
 def _check_sweep(overrides: Sequence[str]) -> None:
     for override in overrides:
-        key, _, value = override.lstrip("+").partition("=")
-        if key == "experiment" and "," in value:  # the grids that they name would not run, all in one folder
+        key = key_of(override)
+        if key == "experiment" and "," in override:  # the grids that they name would not run, all in one folder
             sys.exit(f"{override}: launch one experiment after the other; each names its own grid and folder.")
         if key == "run_dir":
             sys.exit(f"{override}: a sweep has a folder for each of its jobs; say where by hydra.sweep.dir=PATH.")

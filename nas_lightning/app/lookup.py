@@ -21,6 +21,7 @@ from nas_lightning.errors import UserError, is_whole
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.genotypes.nb201 import check_nb201
 from nas_lightning.records.folder import RunFolder
+from nas_lightning.records.overrides import key_of
 from nas_lightning.records.received import received_json, received_yaml
 from nas_lightning.reports.evaluation import print_evaluation
 from nas_lightning.saved import is_within_limits
@@ -59,13 +60,14 @@ def recorded(config: DictConfig, job: Job) -> dict[str, Any] | None:
 
 
 def _is_look_up(config: DictConfig, job: Job) -> bool:
-    asked = (override.lstrip("+").partition("=") for override in job.overrides)
+    asked = ((key_of(override), override.partition("=")[2]) for override in job.overrides)
     space = job.choices.get("space")
     return (
         config.train is False
         and isinstance(config.name, str)
         and isinstance(config.run, str)
-        and all(key in _READ or (key == "space" and value == space) for key, _, value in asked)
+        and all(key in _READ or (key == "space" and value == space) for key, value in asked)
+        and not any(override.startswith("~") for override in job.overrides)
         and (CONFIGS / "space" / f"{space}.yaml").exists()
         and config.space._target_ == "nas_lightning.spaces.NB201"
         and config.space.stem == "cifar"

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.schema import nearest
+from nas_lightning.records.overrides import key_of
 
 _FULL = "HYDRA_FULL_ERROR"
 _asked_by_user = _FULL in os.environ
@@ -53,7 +54,7 @@ def _known(
     """(the config without this override, as it is written; the groups)."""
     folders = [CONFIGS] if own is None else [CONFIGS, Path(own)]
     groups = [path.name for folder in folders for path in folder.iterdir() if path.is_dir()]
-    others = [each for each in overrides if each.lstrip("+~").partition("=")[0] != without]
+    others = [each for each in overrides if key_of(each) != without]
     GlobalHydra.instance().clear()
     for tried in (others, []):
         with suppress(HydraException, OmegaConfBaseException), initialize_config_dir(str(CONFIGS), version_base="1.3"):

@@ -11,10 +11,11 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from nas_lightning.app.early import check_root
-from nas_lightning.app.stdout import tell_who_waits
+from nas_lightning.app.stdout import outlive_reader, tell_who_waits
 from nas_lightning.errors import UserError
 from nas_lightning.escapes import visible
-from nas_lightning.records.folder import folder_name
+from nas_lightning.records.folder import ELSEWHERE, folder_name
+from nas_lightning.records.overrides import key_of
 
 if TYPE_CHECKING:
     from nas_lightning.app.calls import Choice
@@ -57,18 +58,19 @@ def fit_photos(arguments: Sequence[str]) -> None:
     out = Path(given.out or Path("runs") / folder_name(Path(given.photos).resolve().stem))
     _check(given.photos, given.settings, out)
     check_root(given.photos)
+    outlive_reader()
     tell_who_waits(f"{out}: loading PyTorch ...")
     try:
         _fit(given.photos, given.settings, out)
     except UserError as error:
-        error.args = (str(error).replace("another name= or run_dir=", "-o <another folder>"),)
+        error.args = (str(error).replace(ELSEWHERE, "-o <another folder>"),)
         raise
 
 
 def _check(photos: str, settings: Sequence[str], out: Path) -> None:
     """UserError for settings that are not fit's to take, and a place that cannot be written."""
     for text in settings:
-        key = text.lstrip("+~").partition("=")[0]
+        key = key_of(text)
         name = key.removeprefix("search.").removeprefix("train.")
         if name in ("dataset", "dataset.root"):
             raise UserError(f"{text}: the images of fit are those of PHOTOS, here {photos}; drop it.")
@@ -98,11 +100,12 @@ def _fit(photos: str, settings: Sequence[str], out: Path) -> None:
     dataset: Folder = build(composed("train", of_search)[0].dataset)
     is_weighted = any(text.removeprefix("search.") == "data.balance=true" for text in settings)
     print(*map(visible, dataset.summary(is_weighted)), sep="\n")
-    if dataset.side <= _SMALL and not any(text.startswith("space.stem=") for text in of_search):
+    if dataset.side <= _SMALL and "space.stem" not in map(key_of, of_search):
         of_search.append("space.stem=cifar")
     of_training = _settings(settings, "train", {**_TRAINING, "run_dir": str(report.parent)})
     check_evaluation(*composed("evaluate", ["train=true", "run=.", *of_training]))  # any folder: there is no search yet
-    if any(text.startswith("budget.") for text in of_search) and not any("budget.space=" in text for text in of_search):
+    asked = {key_of(text) for text in of_search}
+    if any(key.partition(".")[0] == "budget" for key in asked) and "budget.space" not in asked:
         of_search.append(f"budget.space={_sizes(of_training)}")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     found = search(of_search, {}, quiet=False)
@@ -120,14 +123,14 @@ def _settings(given: Sequence[str], part: str, own: dict[str, "Choice"]) -> list
     other = {"search": "train", "train": "search"}[part]
     asked = [text.removeprefix(f"{part}.") for text in given if not text.startswith(f"{other}.")]
     asked = [text for text in asked if f"{part}.{text}" in given or not _is_only(other, text)]
-    named = {text.lstrip("+~").partition("=")[0] for text in asked}
+    named = {key_of(text) for text in asked}
     kept = {key: value for key, value in own.items() if not {key, key.partition(".")[0]} & named}
     return [*as_overrides(kept), *asked]
 
 
 def _is_only(part: str, text: str) -> bool:
     """Whether only this part, search or train, has such a setting."""
-    name = re.split(r"[./=@]", text.lstrip("+~"), maxsplit=1)[0]
+    name = re.split(r"[./@]", key_of(text), maxsplit=1)[0]
     programs = {"search": "train", "train": "evaluate"}
     known = {each: name in _sections(program) for each, program in programs.items()}
     return known.pop(part) and not any(known.values())

@@ -7,7 +7,6 @@ from typing import Any
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 from rich.console import Console
-from rich.text import Text
 
 from nas_lightning.app.axes import (
     MEASURES,
@@ -39,14 +38,13 @@ from nas_lightning.callbacks import (
     TemperatureUpdate,
 )
 from nas_lightning.data import SearchData
-from nas_lightning.escapes import visible
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.epochs import Row, epoch_records, read_rows
 from nas_lightning.records.files import write_text_atomically
 from nas_lightning.records.folder import RunFolder
 from nas_lightning.reports.cells import draw_cell
 from nas_lightning.reports.figures import plot_search
-from nas_lightning.reports.panel import PANEL_WIDTH, summary_panel
+from nas_lightning.reports.panel import print_found, titled
 from nas_lightning.reports.runs import read_metrics
 from nas_lightning.selection import Best, Last, selected
 from nas_lightning.supernet.compatible import check_arch_start, check_batches, check_side, check_widening
@@ -177,11 +175,6 @@ def _write_results(folder: RunFolder, genotype: Genotype, report: dict[str, Any]
     """The report comes last: a folder with a report is whole."""
     write_text_atomically(folder.path / "genotype.json", genotype.to_json() + "\n")
     draw_cell(genotype, folder.path / "cell")
-    title = "{method} on {space}, {dataset}, seed {seed}".format(**report)
-    plot_search(read_metrics(folder.path / "metrics.csv"), folder.path / "entropy", title)
+    plot_search(read_metrics(folder.path / "metrics.csv"), folder.path / "entropy", titled(report))
     folder.write_report(report)
-    console = Console()
-    console.print(summary_panel(report, folder.path))
-    if console.width < PANEL_WIDTH:  # the panel has broken both over several lines, where they cannot be copied
-        for line in (f"Architecture {report['architecture']}", f"Files in {folder.path}"):
-            console.print(Text(visible(line)), soft_wrap=True)
+    print_found(report, folder.path, Console())

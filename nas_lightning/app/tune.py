@@ -20,6 +20,7 @@ from nas_lightning.app.trainer_settings import check_search_settings
 from nas_lightning.errors import MachineError, UserError, brief, check_whole, is_number
 from nas_lightning.plain import fits, in_words
 from nas_lightning.records.folder import folder_name
+from nas_lightning.records.overrides import key_of
 from nas_lightning.records.received import check_regular, received_json
 
 log = logging.getLogger("nas_lightning")
@@ -63,7 +64,7 @@ def tune(config: DictConfig, job: Job) -> Any:
 
 
 def _is_of_the_study(override: str) -> bool:
-    return override.lstrip("+~").partition("=")[0].partition(".")[0] == "tune"
+    return key_of(override).partition(".")[0] == "tune"
 
 
 def _suggested(trial: Any, spans: dict[str, dict[str, Any]], folder: Path) -> dict[str, float]:

@@ -108,6 +108,10 @@ class Folder:
         counts = {name: len(paths) for name, paths in self._train_files.items()}
         lines = [f"{self.root}: {sum(counts.values()):,} images of {len(counts)} classes, used at {self.side} pixels."]
         lines += [f"  {count:7,} {name}" for name, count in counts.items()]
+        if self.skip_broken:
+            lines.append(
+                "Those that cannot be decoded are still among these; they are named and left out when they are read."
+            )
         (narrow, low), (wide, high) = (tuple(map(end, zip(*self._sizes, strict=True))) for end in (min, max))
         if (narrow, low) != (wide, high):
             lines.append(

@@ -4,10 +4,8 @@ Imports no torch: a program names folders before it loads anything.
 """
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from glob import glob
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from nas_lightning.errors import UserError
 from nas_lightning.records.files import write_text_atomically
+from nas_lightning.records.overrides import key_of
+
+ELSEWHERE = "another name= or run_dir="
+"""Where else a run may be written, for the end of a refusal."""
 
 FAILURE = "failed.txt"
 """In the folder of a sweep's failed job: its cause, one sentence. The next launch of the job removes it."""
@@ -27,11 +29,6 @@ _FREE_KEYS = (
     "data.num_workers",
 )  # fmt: skip
 _AUGMENTING_WORKERS = "nas_lightning.data.ImageNetData"  # each of its workers has random numbers of its own
-
-_PATH_KEYS = ("root", "test_root", "cache", "split_file", "path", "dir", "run_dir")
-_SWEEP = re.compile(r"(choice|glob|shuffle|sort|tag)\(")
-_NO_TEXT = re.compile(r"[+-]?[\d_.]+(e[+-]?\d+)?|[+-]?(inf|nan)|true|false", re.IGNORECASE)
-"""What Hydra reads as a number or a truth value."""
 
 
 def folder_name(override_dirname: str) -> str:
@@ -47,80 +44,6 @@ def folder_name(override_dirname: str) -> str:
     while len(overrides) > 1 and len(",".join(overrides)) > 109:
         overrides.remove(max(overrides, key=len))
     return f"{','.join(overrides)[:109]}-{sha1(override_dirname.encode()).hexdigest()[:10]}"
-
-
-def quote_values(arguments: Sequence[str]) -> list[str]:
-    """Put paths, and the value of genotype=, in Hydra's quotes: its grammar refuses the ~ of a benchmark string, the brackets
-    of a Genotype(...), and blanks, = and , of a path. The ~ of a home folder is expanded.
-
-    A path is the value of run= and of every key that ends in one of `_PATH_KEYS`. Nothing in the name of what exists is
-    interpolated: it may be named by anybody. UserError for a path that would act on the terminal, to which Hydra prints it.
-
-    In a multirun a comma separates paths, unless the whole text is there; in Hydra's quotes everything is as Hydra takes it.
-
-    >>> quote_values(["genotype=|none~0|+|none~0|none~1|", "train=true", "dataset.root=My photos (2)"])
-    ["genotype='|none~0|+|none~0|none~1|'", 'train=true', "dataset.root='My photos (2)'"]
-    """
-    is_sweep = any(argument in ("-m", "--multirun") for argument in arguments)
-    return [_quoted_argument(argument, is_sweep) for argument in arguments]
-
-
-def _quoted_argument(argument: str, is_sweep: bool) -> str:
-    key, _, value = argument.partition("=")
-    name = key.lstrip("+")
-    is_architecture = name in ("run", "genotype")
-    if not value or not (is_architecture or name.rpartition(".")[2] in _PATH_KEYS):
-        return argument
-    if value[0] in "'\"" and not os.path.exists(value):  # in Hydra's quotes already
-        value = re.sub(r"(?<!\\)((?:\\\\)*)\$\{", r"\1\\${", value) if is_architecture else value
-        return f"{key}={value}"
-    value = os.path.expanduser(value)
-    if is_architecture:
-        texts = _alternatives(name, value)
-    elif os.path.exists(value):
-        texts = [value]
-    elif value == "null" or "${" in value or (is_sweep and _SWEEP.match(value)):
-        return f"{key}={value}"
-    else:
-        is_one = not is_sweep or name.startswith("hydra.")
-        texts = [value] if is_one else [os.path.expanduser(text) for text in value.split(",")]
-    for text in texts:
-        if not text.isprintable() and (name != "genotype" or os.path.exists(text)):
-            raise UserError(f"{name}={text} has characters that cannot be printed; rename it.")
-    return f"{key}={','.join(text if text == 'null' else quoted(text, not is_architecture) for text in texts)}"
-
-
-def _alternatives(key: str, value: str) -> list[str]:
-    """The values of a sweep over `key`: a comma separates them, but for one inside brackets or an existing path's name.
-
-    A pattern such as run=runs/table6/* stands for the folders of finished searches that it matches.
-    """
-    if os.path.exists(value):  # unlike Path.exists it takes texts longer than any name
-        return [value]
-    if key == "run" and (found := [path for path in sorted(glob(value)) if _is_finished_search(Path(path))]):
-        return found
-    parts, depth = [""], 0
-    for character in value:
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth <= 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return [text.replace("\\'", "'") for text in parts]
-
-
-def _is_finished_search(folder: Path) -> bool:
-    """Not an evaluation, whose metrics.csv lie in the folders of its networks."""
-    return all(os.path.exists(folder / name) for name in ("genotype.json", "report.json", "metrics.csv"))
-
-
-def quoted(text: str, is_path: bool) -> str:
-    """As Hydra's grammar takes a text: as it is where that can be, and a path for no number; folder names stay shorter."""
-    if re.fullmatch(r"[\w./-]+", text, re.ASCII) and not (is_path and _NO_TEXT.fullmatch(text)):
-        return text
-    literal = re.sub(r"(\\*)\$\{", r"\1\1\\${", text)  # OmegaConf's escape
-    literal = re.sub(r"(\\*)'", r"\1\1\\'", literal)  # Hydra's, and below
-    return "'" + re.sub(r"(\\+)\Z", r"\1\1", literal) + "'"
 
 
 class _Dumper(yaml.SafeDumper):
@@ -152,7 +75,7 @@ class RunFolder:
         plain: Any = OmegaConf.to_container(config, resolve=True)
         values = flat(OmegaConf.to_container(config, resolve=False))
         derived = [key for key, value in values.items() if isinstance(value, str) and "${" in value]
-        return cls(Path(config.run_dir), plain, [text.lstrip("+~").partition("=")[0] for text in overrides], derived)
+        return cls(Path(config.run_dir), plain, [key_of(text) for text in overrides], derived)
 
     @property
     def report(self) -> Path:
@@ -167,7 +90,7 @@ class RunFolder:
         if self.is_finished:
             raise UserError(
                 f"{self.path} holds a finished run (see its report.json); delete the folder to run it again, or write "
-                "the new run elsewhere by another name= or run_dir=."
+                f"the new run elsewhere by {ELSEWHERE}."
             )
 
     def write_config(self) -> None:
@@ -188,7 +111,7 @@ class RunFolder:
             state = "a finished" if self.is_finished else "an interrupted"
             raise UserError(
                 f"{self.path} holds {state} run with {key}={before.get(key)}, now it is {now.get(key)}{more}; "
-                "set it back to go on, delete the folder to start anew, or give another name= or run_dir=."
+                f"set it back to go on, delete the folder to start anew, or give {ELSEWHERE}."
             )
 
     def _fixed(self, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Self
 
 from nas_lightning.errors import MachineError, UserError
 from nas_lightning.escapes import shortened, visible
+from nas_lightning.records.folder import ELSEWHERE
 
 log = logging.getLogger("nas_lightning")
 
@@ -86,7 +87,7 @@ class FolderLock:
                 return False
             raise FolderInUse(
                 f"{self._path.parent} is in use by {holder or 'another process'}; wait for it or stop it, or give "
-                "another name= or run_dir=."
+                f"{ELSEWHERE}."
             ) from error
         return True
 

@@ -2,7 +2,7 @@
 
 from nas_lightning.reports.cells import dot_text, draw_cell
 from nas_lightning.reports.figures import plot_comparison, plot_search
-from nas_lightning.reports.panel import summary_panel
+from nas_lightning.reports.panel import print_found
 from nas_lightning.reports.runs import Run, find_runs, read_metrics
 from nas_lightning.reports.tables import summary
 
@@ -13,7 +13,7 @@ __all__ = [
     "find_runs",
     "plot_comparison",
     "plot_search",
+    "print_found",
     "read_metrics",
     "summary",
-    "summary_panel",
 ]

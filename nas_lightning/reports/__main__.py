@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from nas_lightning import escapes
@@ -31,7 +30,6 @@ from nas_lightning.reports.statistic import count
 
 _PAPER_ONLY = ("fig2a", "fig2b", "fig3")  # computed, no run needed
 _FORMATS = ("table", "markdown", "latex", "csv")
-_ANY_WIDTH = 1000
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m nas_lightning.reports") -> int:
@@ -327,12 +325,9 @@ def _runs(folders: Sequence[Path]) -> list[Run]:
 def _print(form: Grid | None, csv_text: str, notes: Sequence[str], chosen: str) -> None:
     """Notes go below the table; below CSV and LaTeX, which programs read, to stderr."""
     if chosen == "table":
-        console = Console()
-        # A pipe or file has no width of its own: as wide as the table needs.
-        if not console.is_terminal:
-            console = Console(width=_ANY_WIDTH)
+        console = grid.console()
         if form and form.rows:
-            _print_fitted(console, form)
+            grid.show(form, console, "a wider terminal or --format csv shows them")
         for note in notes:
             console.print(Text(escapes.visible(note)), soft_wrap=True)
         return
@@ -342,17 +337,6 @@ def _print(form: Grid | None, csv_text: str, notes: Sequence[str], chosen: str) 
         return
     print(csv_text if chosen == "csv" else grid.latex(form) if form else "", end="")
     _to_stderr(notes)
-
-
-def _print_fitted(console: Console, form: Grid) -> None:
-    shown, hidden = grid.fitted(form, console.width)
-    if len(shown.headings) == shown.labels < len(form.headings):
-        print(grid.listed(form, console.width))
-        return
-    console.print(grid.terminal(shown, console.width))
-    if hidden:
-        left_out = f"not in {console.width} columns: {', '.join(hidden)}; a wider terminal or --format csv shows them"
-        console.print(Text(escapes.visible(left_out)), soft_wrap=True)
 
 
 def _to_stderr(lines: Sequence[str]) -> None:

@@ -5,13 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from nas_lightning.costs import budget_sentence, in_units
 from nas_lightning.escapes import visible
-from nas_lightning.reports.runs import SCORE_NAMES, is_tabulated
+from nas_lightning.reports import grid
+from nas_lightning.reports.grid import Grid
+from nas_lightning.reports.runs import SCORE_NAMES, images_of, is_tabulated
 
 _MOST_RECALLS = 5
 _NOT_THESE = "% of the table: if trained on the images of that name, not on these"
@@ -19,15 +19,18 @@ _NOT_THESE = "% of the table: if trained on the images of that name, not on thes
 
 def print_evaluation(report: Mapping[str, Any], place: Path, mac_limit: float | None) -> None:
     """`report` has the keys of an evaluation's report.json, `place` is its file. mac_limit: of multiply-adds, or None."""
-    console = Console()
+    console = grid.console()
 
     def say(sentence: str) -> None:
         console.print(Text(visible(sentence)), soft_wrap=True)
 
     for name, network in report["networks"].items():
         say(f"{name}: {network['architecture']}")
-    for table in _tables(report):
-        console.print(table)
+    for title, table, caution in _tables(report):
+        say(title)
+        grid.show(table, console)
+        if caution:
+            say(caution)
     if "test_accuracy" in report:
         for sentence in _held_against(report):
             say(sentence)
@@ -59,45 +62,35 @@ def class_name(report: Mapping[str, Any], index: int) -> str:
     return f"class {index}" if names is None else str(names[index])
 
 
-def _tables(report: Mapping[str, Any]) -> list[Table]:
-    """What networks cost, and how they do: here, and in a benchmark's table, which is of another training, apart from it."""
+def _tables(report: Mapping[str, Any]) -> list[tuple[str, Grid, str]]:
+    """(title, table, caution): what networks cost and how they do here, and apart from it, as it is of another training, in a
+    benchmark's table."""
     scores = report["scores"]
     headings = {key: f"{name} %" for key, name in SCORE_NAMES.items() if key in scores} or {key: key for key in scores}
     costs = {"parameters": lambda each: f"{each['params']:,}", "multiply-adds": lambda each: f"{each['macs']:,}"}
     looked_up = {name: partial(_score, key) for key, name in headings.items()}
-    title = f"{report['space']}, {report['dataset']}"
+    title = f"{report['space']}, {images_of(report)}"
     caution = "" if is_tabulated(report["dataset"]) or not scores else _NOT_THESE
     if "test_accuracy" not in report:
-        return [_table(title, report, costs | looked_up, caution)]
-    trained = _table(title, report, costs | {
+        return [(title, _table(report, costs | looked_up), caution)]
+    majority = report["classwise"]["majority"]
+    always = (f"always {class_name(report, majority['class'])}", "", "", "", "", f"{100 * majority['share']:.2f}")
+    trained = _table(report, costs | {
         "MB": lambda each: f"{each['file_bytes'] / 1e6:.2f}",
         "ms": lambda each: f"{each['latency_ms']:.2f}",
         "test %": lambda each: f"{100 * each['test_accuracy']:.2f}",
-    })  # fmt: skip
-    majority = report["classwise"]["majority"]
-    always = Text(visible(f"always {class_name(report, majority['class'])}"))
-    trained.add_row(always, "", "", "", "", f"{100 * majority['share']:.2f}")
-    return [trained, _table("in the benchmark's table", report, looked_up, caution)] if looked_up else [trained]
+    }, always)  # fmt: skip
+    in_table = ("in the benchmark's table", _table(report, looked_up), caution)
+    return [(title, trained, ""), in_table] if looked_up else [(title, trained, "")]
 
 
 def _score(key: str, network: Mapping[str, Any]) -> str:
     return f"{network['scores'][key]:.2f}" if key in network["scores"] else ""
 
 
-def _table(
-    title: str, report: Mapping[str, Any], columns: Mapping[str, Callable[[Any], str]], caption: str = ""
-) -> Table:
-    table = Table(title=Text(visible(title)), title_justify="left", collapse_padding=True, pad_edge=False)  # within 80
-    if caption:
-        table.caption, table.caption_justify = Text(caption), "left"
-    table.add_column("network")
-    for heading in columns:
-        table.add_column(Text(visible(heading)), justify="right")
-    for name, network in report["networks"].items():
-        values = [shown(network) for shown in columns.values()]
-        if any(values):
-            table.add_row(Text(visible(name)), *values)
-    return table
+def _table(report: Mapping[str, Any], columns: Mapping[str, Callable[[Any], str]], *more: tuple[str, ...]) -> Grid:
+    rows = [(name, *(shown(each) for shown in columns.values())) for name, each in report["networks"].items()]
+    return Grid(("network", *columns), (*(row for row in rows if any(row[1:])), *more), labels=1)
 
 
 def _held_against(report: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -42,7 +43,27 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return file.getvalue()
 
 
+_ANY_WIDTH = 1000
 _NARROWEST_LABEL = 10
+
+
+def console() -> Console:
+    """Of the terminal's width; a pipe or file has none of its own and gets tables as wide as they need."""
+    own = Console()
+    return own if own.is_terminal else Console(width=_ANY_WIDTH)
+
+
+def show(grid: Grid, console: Console, elsewhere: str | None = None) -> None:
+    """Print the columns that fit, or a list where hardly any does. elsewhere: how to see the others; None lists all rather
+    than to leave one out."""
+    shown, hidden = fitted(grid, console.width)
+    if hidden and (elsewhere is None or len(shown.headings) == shown.labels):
+        print(listed(grid, console.width))
+        return
+    console.print(terminal(shown, console.width))
+    if hidden:
+        left_out = f"not in {console.width} columns: {', '.join(hidden)}; {elsewhere}"
+        console.print(Text(escapes.visible(left_out)), soft_wrap=True)
 
 
 def fitted(grid: Grid, width: int) -> tuple[Grid, tuple[str, ...]]:

@@ -7,11 +7,11 @@ from typing import Any
 from nas_lightning.costs import budget_sentence
 from nas_lightning.escapes import markdown, visible
 from nas_lightning.reports.evaluation import better, class_name
+from nas_lightning.reports.runs import images_of
+from nas_lightning.reports.statistic import count
 
 _MOST_CONFUSED = 20  # columns that can still be read
-_KEYS = (
-    "dataset", "num_classes", "params", "macs", "epochs", "seed", "device", "threads", "seconds",
-)  # fmt: skip
+_KEYS = ("num_classes", "params", "macs", "seed", "seconds")
 _CARD = """\
 # {title}
 
@@ -34,8 +34,8 @@ scratch with nas_lightning.
 | training images | {train_images:,}{validation} |
 | images | {reading}, RGB in [0, 1], less the mean {mean}, over the standard deviation {std}, each per channel |
 | classes | {classes} |
-| recipe | {recipe}, {epochs} epochs, batch {batch}, seed {seed} |
-| hardware | {device}, {threads} CPU threads, {seconds:.0f} s |
+| recipe | {recipe}, {epochs}, batch {batch}, seed {seed} |
+| hardware | {device}, {threads}, {seconds:.0f} s |
 | software | torch {torch}, nas_lightning {version}, {source} |
 
 One run with one seed; `report.json` has every setting. {caution}{noise}Nothing is known about images of another kind
@@ -60,14 +60,13 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
     commit = f"commit {report['commit'] or 'unknown'}{' with local changes' if report['dirty'] else ''}"
     noise = "The architecture holds `noise` operations: the same image gets other logits each time. "
     architecture = visible(report["architecture"]).replace("`", "'")
-    texts = ("dataset", "device")
     best, valid = report.get("best_epoch"), report["split"].get("valid_images")
     caution, tested = report["split"].get("caution"), report["classwise"]
     side, resize, names = report["image_size"], report.get("resize"), report.get("classes")
     square = f"the largest centred square scaled to {side}x{side}"
     centre = f"the short side scaled to {resize}, of that the centre {side}x{side}"
     return _CARD.format(
-        title=markdown(f"{report['space']} network for {report['dataset']}"),
+        title=markdown(f"{report['space']} network for {images_of(report)}"),
         architecture=architecture,
         budget=f"| budget | {budget_sentence(report['budget'])} |\n" if "budget" in report else "",
         accuracy=100 * report["test_accuracy"],
@@ -99,8 +98,11 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
         by_class=_by_class(report),
         noise=noise if "'noise'" in report["architecture"] else "",
         caution=f"{markdown(caution)} " if caution else "",
-        **{key: markdown(report[key]) for key in texts},
-        **{key: report[key] for key in _KEYS if key not in texts},
+        dataset=markdown(images_of(report)),
+        device=markdown(report["device"]),
+        epochs=count(report["epochs"], "epoch"),
+        threads=count(report["threads"], "CPU thread"),
+        **{key: report[key] for key in _KEYS},
     )
 
 

@@ -35,7 +35,7 @@ from nas_lightning.reports.page_html import (
     table_row,
 )  # fmt: skip
 from nas_lightning.reports.page_networks import networks_section
-from nas_lightning.reports.runs import SCORE_NAMES, Run, is_tabulated, read_metrics
+from nas_lightning.reports.runs import SCORE_NAMES, Run, images_of, is_tabulated, read_metrics
 from nas_lightning.reports.statistic import Statistic, count, finite
 from nas_lightning.reports.tables import Measure, Summary
 
@@ -147,7 +147,7 @@ def _kind(report: Mapping[str, Any]) -> tuple[str, ...]:
     """What results must share to be comparable: what was measured, on which space and data set."""
     score = next((key for key in SCORE_NAMES if key in report["scores"]), None)
     measured = f"{SCORE_NAMES[score]} test accuracy in the table" if score else "discretised validation accuracy"
-    return measured, report["space"], report["dataset"]
+    return measured, report["space"], images_of(report)
 
 
 def _best(entries: Sequence[_Entry]) -> list[_Entry]:
@@ -190,7 +190,7 @@ def _origin(entries: Sequence[_Entry], table: Summary) -> dict[str, str]:
     versions = [report["versions"] for report in reports if isinstance(report.get("versions"), dict)]
     return {
         "what": f"{_counted(r['method'] for r in reports)} on {_counted(r['space'] for r in reports)}, data set "
-        f"{_counted(r['dataset'] for r in reports)}, {_counted(_epochs(r) for r in reports)}",
+        f"{_counted(map(images_of, reports))}, {_counted(_epochs(r) for r in reports)}",
         "runs": ", ".join(states),
         "when": f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))} (UTC{'' if recorded else ', by the dates of files'})"
         if dates
@@ -234,7 +234,7 @@ def _threads(report: Mapping[str, Any]) -> str:
 
 
 def _epochs(report: Mapping[str, Any]) -> str:
-    return f"{report['epochs']} epochs" if "epochs" in report else "epochs unknown"
+    return count(report["epochs"], "epoch") if "epochs" in report else "epochs unknown"
 
 
 def _commit(report: Mapping[str, Any]) -> str:

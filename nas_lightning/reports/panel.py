@@ -4,17 +4,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from nas_lightning.costs import budget_sentence
 from nas_lightning.escapes import visible
-from nas_lightning.reports.runs import SCORE_NAMES, is_tabulated
+from nas_lightning.reports.runs import SCORE_NAMES, images_of, is_tabulated
+from nas_lightning.reports.statistic import count
 
-PANEL_WIDTH = 100
-"""Columns of the panel; a narrower terminal breaks the architecture over lines."""
+_PANEL_WIDTH = 100
+_NARROWEST = 60
+"""Columns below which a panel would cut its labels."""
 
 _FILES = {
     "genotype.json": "the architecture",
@@ -25,11 +27,28 @@ _FILES = {
 }
 
 
-def summary_panel(report: Mapping[str, Any], folder: str | Path) -> Panel:
+def titled(report: Mapping[str, Any]) -> str:
+    """What was searched, by what, on what."""
+    method, space, seed = (report.get(key, "?") for key in ("method", "space", "seed"))
+    return f"{method} on {space}, {images_of(report)}, seed {seed}"
+
+
+def print_found(report: Mapping[str, Any], folder: Path, console: Console) -> None:
     """What was found, how sure the search was, what the benchmark's table says, and where the files are.
 
-    `report` has the keys of `report.json`; only files that are in `folder` are listed. Print it on a Rich console.
+    `report` has the keys of `report.json`; only files that are in `folder` are listed.
     """
+    if console.width >= _NARROWEST:
+        console.print(_panel(report, folder))
+    else:
+        lines = (Text(f"{label} ") + value for label, value in _results(report))
+        console.print(Text(visible(titled(report))), *lines, sep="\n", soft_wrap=True)
+    if console.width < _PANEL_WIDTH:  # a panel has broken both over several lines, where they cannot be copied
+        for line in (f"Architecture {report['architecture']}", f"Files in {folder}"):
+            console.print(Text(visible(line)), soft_wrap=True)
+
+
+def _panel(report: Mapping[str, Any], folder: Path) -> Panel:
     results = Table.grid(padding=(0, 2))
     results.add_column(style="dim", no_wrap=True)
     results.add_column()
@@ -39,21 +58,19 @@ def summary_panel(report: Mapping[str, Any], folder: str | Path) -> Panel:
     files.add_column(style="cyan", no_wrap=True)
     files.add_column(style="dim")
     for name, meaning in _FILES.items():
-        if (Path(folder) / name).exists():
+        if (folder / name).exists():
             files.add_row(f"  {name}", meaning)
     place = Text(visible(folder), style="bold", overflow="fold")
     # On a line of its own: the longest string of NAS-Bench-201 just fits.
     architecture = Text(visible(report["architecture"]), style="bold", overflow="fold")
-    parts: list[RenderableType] = [architecture, Text(), results, Text(), Text("Files in ", style="dim") + place, files]
-    title = "{method} on {space}, {dataset}, seed {seed}".format(
-        **{key: report.get(key, "?") for key in ("method", "space", "dataset", "seed")}
-    )
+    title = Text(visible(titled(report)), style="green", overflow="fold")
+    found: list[RenderableType] = [title, Text(), architecture, Text(), results]
     return Panel(
-        Group(*parts),
-        title=Text(visible(f" Search finished: {title} "), style="bold green"),
+        Group(*found, Text(), Text("Files in ", style="dim") + place, files),
+        title=Text(" Search finished ", style="bold green"),
         border_style="green",
         padding=1,
-        width=PANEL_WIDTH,
+        width=_PANEL_WIDTH,
     )
 
 
@@ -73,7 +90,10 @@ def _results(report: Mapping[str, Any]) -> Iterator[tuple[str, Text]]:
     yield "table, if trained on" if elsewhere else "table, test accuracy", _scores(report["scores"])
     if "budget" in report:
         yield "budget", Text(f"as trained, {budget_sentence(report['budget'])}")
-    yield "wall time", Text(f"{_duration(report['seconds'])} for {report['epochs']} epochs on {report['device']}")
+    yield (
+        "wall time",
+        Text(f"{_duration(report['seconds'])} for {count(report['epochs'], 'epoch')} on {report['device']}"),
+    )
 
 
 def _number(value: float | None, form: str, unit: str) -> Text:

@@ -38,6 +38,15 @@ def is_tabulated(dataset: object) -> bool:
     return any(key == f"{dataset}_test_200" for key in SCORE_NAMES)
 
 
+def images_of(report: Mapping[str, Any]) -> str:
+    """What the images are called: a folder or zip by its own name, other data sets by theirs."""
+    dataset = str(report.get("dataset", "?"))
+    config = report.get("config")
+    settings = config.get("dataset") if isinstance(config, Mapping) else None
+    root = settings.get("root") if isinstance(settings, Mapping) else None
+    return Path(root).stem or dataset if dataset == "folder" and isinstance(root, str) else dataset
+
+
 def are_tabulated(reports: Iterable[Mapping[str, Any]]) -> bool:
     """Whether the images of any of these are a table's."""
     return any(is_tabulated(report.get("dataset")) for report in reports)

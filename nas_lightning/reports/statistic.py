@@ -44,6 +44,9 @@ def finite(value: Any) -> float | None:
 
 
 def count(number: int, what: str) -> str:
-    """`1 run`, `2 runs`, `2 searches`."""
-    plural = "es" if what.endswith("ch") else "s"
+    """
+    >>> [count(1, "run"), count(2, "epoch"), count(2, "search")]
+    ['1 run', '2 epochs', '2 searches']
+    """
+    plural = "es" if what.endswith("rch") else "s"
     return f"{number} {what}{'' if number == 1 else plural}"
