@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,11 +16,17 @@ CONFIGS = (_PACKAGE if INSTALLED else _PACKAGE.parent) / "conf"
 
 def with_keys_of_run(program: str, overrides: Sequence[str]) -> list[str]:
     """`evaluate run=` takes the run's data set: a dataset.<key> that the default one lacks is added, as Hydra wants by `+`."""
-    given = [override.partition("=")[0] for override in overrides]
+    given = [override.partition("=")[0] for override in overrides]  # with the + of those that have it
     if program != "evaluate" or "run" not in given or "dataset" in given:
         return list(overrides)
-    default = yaml.safe_load((CONFIGS / "dataset" / "digits.yaml").read_text(encoding="utf-8"))
+    defaults = _read(CONFIGS / "evaluate.yaml")["defaults"]
+    (dataset,) = (entry["dataset"] for entry in defaults if isinstance(entry, dict) and "dataset" in entry)
+    default = _read(CONFIGS / "dataset" / f"{dataset}.yaml")
     return [
         f"+{override}" if section == "dataset" and key and key not in default else override
         for override, (section, _, key) in zip(overrides, (name.partition(".") for name in given), strict=True)
     ]
+
+
+def _read(config: Path) -> Any:
+    return yaml.safe_load(config.read_text(encoding="utf-8"))

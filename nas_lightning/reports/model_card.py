@@ -39,7 +39,7 @@ scratch with nas_lightning.
 | software | torch {torch}, nas_lightning {version}, {source} |
 
 One run with one seed; `report.json` has every setting. {caution}{noise}Nothing is known about images of another kind
-than {dataset}'s.
+than those of {dataset}.
 
 {beside}{by_class}## Use
 
