@@ -12,7 +12,7 @@ PANELS = [panel for panels in SECTIONS.values() for panel in panels]
 
 
 def test_every_panel_shows_a_column_of_a_search(toy, tmp_path):
-    toy("run")
+    toy("run", "callbacks=hessian_eigenvalue")
     with (tmp_path / "run" / "metrics.csv").open() as file:
         columns = set(next(csv.reader(file)))
     shown = {metric for panel in PANELS for metric in panel.metrics}

@@ -42,6 +42,7 @@ SECTIONS: dict[str, tuple[Panel, ...]] = {
         Panel("accuracy of the relaxed supernet", ("train_accuracy", "valid_accuracy")),
         Panel("loss", ("train_loss", "valid_loss", "discrete_loss")),
         Panel("seconds an epoch", ("seconds",)),
+        Panel("dominant eigenvalue of alpha's Hessian, where it is measured", ("hessian_eigenvalue",)),
     ),
 }
 """Section -> panels; the keys are columns of metrics.csv and the drawings of logger=wandb."""
