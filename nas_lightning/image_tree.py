@@ -290,6 +290,16 @@ def _zip_tree(place: Path, root: str, setting: str) -> ZipTree:
     return ZipTree(place)
 
 
+def place_name(root: str | Path) -> str:
+    """What images are called by their place: a folder's name, a zip file's without its ending.
+
+    >>> [place_name(root) for root in ("Fotos v1.2", "a/Fotos.ZIP", ".")]
+    ['Fotos v1.2', 'Fotos', '']
+    """
+    name = Path(root).name
+    return name[:-4] if name.lower().endswith(".zip") else name
+
+
 def folder_names(place: Path) -> list[str]:
     """The names of the folders in `place`; none where that is no folder or cannot be listed."""
     with suppress(OSError):

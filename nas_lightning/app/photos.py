@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from nas_lightning.app.early import check_root
 from nas_lightning.app.stdout import outlive_reader, tell_who_waits
 from nas_lightning.errors import UserError
+from nas_lightning.image_tree import place_name
 from nas_lightning.escapes import visible
 from nas_lightning.records.folder import ELSEWHERE, folder_name
 from nas_lightning.records.overrides import key_of
@@ -55,7 +56,7 @@ def fit_photos(arguments: Sequence[str]) -> None:
     given = parser.parse_intermixed_args(arguments)
     if given.out == "":
         raise UserError("-o names no folder; give one, or leave it out.")
-    out = Path(given.out or Path("runs") / folder_name(Path(given.photos).resolve().stem))
+    out = Path(given.out or Path("runs") / folder_name(place_name(Path(given.photos).resolve())))
     _check(given.photos, given.settings, out)
     check_root(given.photos)
     outlive_reader()

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from nas_lightning.errors import UserError
 from nas_lightning.escapes import shortened
 from nas_lightning.genotypes.base import Genotype
+from nas_lightning.image_tree import place_name
 from nas_lightning.records.folder import FAILURE
 from nas_lightning.records.received import (
     DATA_BYTES,
@@ -44,7 +45,7 @@ def images_of(report: Mapping[str, Any]) -> str:
     config = report.get("config")
     settings = config.get("dataset") if isinstance(config, Mapping) else None
     root = settings.get("root") if isinstance(settings, Mapping) else None
-    return Path(root).stem or dataset if dataset == "folder" and isinstance(root, str) else dataset
+    return place_name(root) or dataset if dataset == "folder" and isinstance(root, str) else dataset
 
 
 def are_tabulated(reports: Iterable[Mapping[str, Any]]) -> bool:
