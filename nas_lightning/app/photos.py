@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from nas_lightning.app.early import check_root
 from nas_lightning.app.stdout import outlive_reader, tell_who_waits
 from nas_lightning.errors import UserError
-from nas_lightning.image_tree import place_name
 from nas_lightning.escapes import visible
+from nas_lightning.image_tree import place_name
 from nas_lightning.records.folder import ELSEWHERE, folder_name
 from nas_lightning.records.overrides import key_of
 
