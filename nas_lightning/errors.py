@@ -33,6 +33,8 @@ def exit_status(program: Callable[[], None]) -> int:
         if sys.stdout is not None:  # it may be closed from the start
             sys.stdout.flush()
     except UserError as error:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what was said before comes before
         print(error, file=sys.stderr)
         return 1
     except BrokenPipeError:

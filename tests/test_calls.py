@@ -327,9 +327,10 @@ def test_fit_of_what_is_no_folder_of_photos_is_one_sentence(change, sentence, he
             Image.new("RGB", (32, 32), (number, 0, 0)).save(path)
             if change == "broken":
                 path.write_bytes(b"no image")
+    before = sorted(here.rglob("*"))
     extra = change.split("=", 1) if change.startswith("-o") else [change] if "=" in change else []
     status, _, error = command(monkeypatch, capfd, "nowhere" if change == "nowhere" else "photos", *QUICK, *extra)
     assert status == 1
     assert len(error.splitlines()) == 1
     assert re.search(sentence, error), error
-    assert not [path for path in here.rglob("runs/**/*") if path.is_file()]
+    assert sorted(here.rglob("*")) == before

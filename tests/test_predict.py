@@ -474,6 +474,9 @@ def test_the_five_lines_run_the_file_without_this_package(place, with_preprocess
     arguments = (sys.executable, "-c", run, str(script), str(with_preprocessing), str(place / "turned.png"))
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=place)
     assert (done.stdout, done.stderr) == (f"{network.predict(image)[0][0]}\n", "")
+    plain = export_network(place / "trained", "onnx")
+    done = subprocess.run([*arguments[:-2], plain, arguments[-1]], capture_output=True, text=True, cwd=place)
+    assert (done.stdout, done.stderr) == ("", f"{plain} reads no photos: it needs export.preprocess=true.\n")
 
 
 def test_an_export_that_fails_leaves_no_file(place, tmp_path):

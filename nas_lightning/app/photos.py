@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from shlex import quote
@@ -60,11 +61,15 @@ def fit_photos(arguments: Sequence[str]) -> None:
     _check(given.photos, given.settings, out)
     check_root(given.photos)
     outlive_reader()
+    is_new = not out.exists()
     tell_who_waits(f"{out}: loading PyTorch ...")
     try:
         _fit(given.photos, given.settings, out)
     except UserError as error:
         error.args = (str(error).replace(ELSEWHERE, "-o <another folder>"),)
+        if is_new:
+            with suppress(OSError):  # where something was written, it stays
+                out.rmdir()
         raise
 
 

@@ -34,6 +34,6 @@ def outlive_reader() -> None:
                 BufferedWriter(raw),
                 encoding="utf-8" if old is None else old.encoding,
                 errors="backslashreplace" if old is None else old.errors,
-                line_buffering=name == "stderr" or (old is not None and old.isatty()),
+                line_buffering=True,  # in a pipe or file too, so that what is said stands there in its order
             )
             setattr(sys, name, stream)
