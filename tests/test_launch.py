@@ -238,6 +238,11 @@ def test_an_output_folder_that_cannot_be_made_is_one_sentence(arguments, tmp_pat
         (("sched=eddd",), "sched=eddd: no such choice; did you mean edd? There is constant, cyclic, "),
         (("epochs=1", "dataset=fake"), "there is no epochs; did you mean trainer.max_epochs?"),
         (("methd=edd",), "there is no methd; did you mean method?"),
+        (
+            ("trainer.limit_train_batches=2",),
+            "trainer.limit_train_batches is set by a +, as in +trainer.limit_train_batches",
+        ),
+        (("trainer.max_time=1",), "trainer.max_time is not offered: a run that it cuts short would count as finished;"),
         (("learning_rate=1",), "there is no learning_rate; did you mean model.weight_optimizer.lr?"),
         (
             ("sched.lam",),

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.schema import nearest
+from nas_lightning.app.trainer_settings import of_lightning
 from nas_lightning.records.overrides import key_of
 
 _FULL = "HYDRA_FULL_ERROR"
@@ -45,6 +46,8 @@ def in_one_sentence(error: HydraException, program: str, overrides: Sequence[str
     misspelt = re.match(r"Could not override '([^']+)'", reason)
     if misspelt is None:
         return f"{reason.rstrip('.')}; correct that on the command line, --help shows every choice."
+    if said := of_lightning(misspelt[1]):
+        return said
     return f"there is no {misspelt[1]}; {nearest(misspelt[1], *_known(program, overrides, misspelt[1], own))}"
 
 

@@ -61,6 +61,14 @@ _SEARCH = {
 _PRECISIONS = (32, "32", "32-true", "bf16-mixed")
 
 
+def of_lightning(key: str) -> str | None:
+    """What to do about a key that the config lacks though Lightning's Trainer knows it; None of any other."""
+    name = key.removeprefix("trainer.")
+    if key != f"trainer.{name}" or name not in (*REFUSED, *FREE):
+        return None
+    return f"{key} is not offered: {REFUSED[name]}." if name in REFUSED else f"{key} is set by a +, as in +{key}=..."
+
+
 def check_run_settings(config: DictConfig) -> None:
     """UserError for what Lightning would accept and then do wrong, or nothing."""
     trainer = config.trainer
