@@ -39,7 +39,7 @@ types: install
 # Known vulnerabilities of the tested set, from PyPI's advisories
 audit: install
 	$(BIN)/pip install --quiet pip-audit
-	$(BIN)/pip-audit --requirement requirements-tested.txt --no-deps --disable-pip
+	$(BIN)/pip-audit --strict --requirement requirements-tested.txt --no-deps --disable-pip
 
 # After the suite has passed: the set that it passed with
 lock: install
