@@ -253,6 +253,19 @@ def test_a_setting_that_one_part_has_is_for_that_part(photos, here, monkeypatch,
     assert "13 rote Äpfel\nThose that cannot be decoded are still among these" in said
 
 
+def test_fit_has_sizes_for_either_space(photos, here, monkeypatch, capfd):
+    quick = [text for text in QUICK if text != "space.N=1"]
+    budget = "budget={params: 1e6}"
+    status, _, error = command(monkeypatch, capfd, photos, *quick, "space=darts", "train.~export", budget, "-o", "out")
+    assert not status, error
+    searched, trained = (json.loads(Path(f"out/{part}/report.json").read_text()) for part in ("search", "network"))
+    assert (searched["config"]["space"]["num_cells"], trained["config"]["space"]["num_cells"]) == (5, 8)
+    assert searched["config"]["budget"]["space"] == {"num_cells": 8, "auxiliary_head": False, "C": 4}
+    assert trained["budget"]["costs"]["params"] == trained["networks"]["found"]["params"] <= 1e6
+    config = composed("experiment=photos", "dataset.root=x", "run_dir=x")
+    assert (config.space.C, config.space.N, config.space.stem) == (16, 1, "imagenet")
+
+
 def test_fit_goes_on_where_nobody_reads_any_more(photos, here):
     asked = shlex.join(
         [

@@ -11,8 +11,11 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from omegaconf import DictConfig
+
 from nas_lightning.app.early import check_root
 from nas_lightning.app.stdout import outlive_reader, tell_who_waits
+from nas_lightning.costs import KINDS
 from nas_lightning.errors import UserError
 from nas_lightning.escapes import visible
 from nas_lightning.image_tree import place_name
@@ -33,10 +36,13 @@ Interrupted, the same command goes on where it was; finished, it says what it fo
 _SMALL = 32  # pixels up to which the image keeps its size before the first cell
 _SEARCH: dict[str, "Choice"] = {"experiment": "photos"}
 _TRAINING: dict[str, "Choice"] = {
-    "space.C": 16, "space.N": 2, "data.batch_size": 32, "data.valid_fraction": 0.1, "recipe.optimizer.lr": 0.05,
-    "trainer.max_epochs": 60, "baselines": ["resnet18", "mobilenet_v3_small"], "export": "onnx", "export.preprocess": True,
-    "benchmark": "none",
+    "data.batch_size": 32, "data.valid_fraction": 0.1, "recipe.optimizer.lr": 0.05, "trainer.max_epochs": 60,
+    "baselines": ["resnet18", "mobilenet_v3_small"], "export": "onnx", "export.preprocess": True, "benchmark": "none",
 }  # fmt: skip
+
+
+_SIZES = {"C": 16, "N": 2, "num_cells": 8, "auxiliary_head": False}
+"""Of the trained network, those of these settings that its space has."""
 
 
 def fit_photos(arguments: Sequence[str]) -> None:
@@ -103,15 +109,18 @@ def _fit(photos: str, settings: Sequence[str], out: Path) -> None:
     report = out / "network" / "report.json"
     images = {"dataset": "folder", "dataset.root": photos}
     of_search = _settings(settings, "search", {**_SEARCH, **images, "run_dir": str(out / "search")})
-    dataset: Folder = build(composed("train", of_search)[0].dataset)
+    searching, _ = composed("train", of_search)
+    dataset: Folder = build(searching.dataset)
     is_weighted = any(text.removeprefix("search.") == "data.balance=true" for text in settings)
     print(*map(visible, dataset.summary(is_weighted)), sep="\n")
     if dataset.side <= _SMALL and "space.stem" not in map(key_of, of_search):
         of_search.append("space.stem=cifar")
-    of_training = _settings(settings, "train", {**_TRAINING, "run_dir": str(report.parent)})
+    sizes = {f"space.{name}": size for name, size in _SIZES.items() if name in searching.space}
+    of_training = _settings(settings, "train", {**sizes, **_TRAINING, "run_dir": str(report.parent)})
     check_evaluation(*composed("evaluate", ["train=true", "run=.", *of_training]))  # any folder: there is no search yet
-    asked = {key_of(text) for text in of_search}
-    if any(key.partition(".")[0] == "budget" for key in asked) and "budget.space" not in asked:
+    budget = searching.budget
+    is_limited = isinstance(budget, DictConfig) and any(budget[kind] is not None for kind in KINDS)
+    if is_limited and budget.space is None:
         of_search.append(f"budget.space={_sizes(of_training)}")
     logging.basicConfig(format="%(message)s", level=logging.INFO, stream=sys.stdout)
     found = search(of_search, {}, quiet=False)
@@ -129,7 +138,7 @@ def _settings(given: Sequence[str], part: str, own: dict[str, "Choice"]) -> list
     other = {"search": "train", "train": "search"}[part]
     asked = [text.removeprefix(f"{part}.") for text in given if not text.startswith(f"{other}.")]
     asked = [text for text in asked if f"{part}.{text}" in given or not _is_only(other, text)]
-    named = {key_of(text) for text in asked}
+    named = {key_of(text) for text in asked} - {"space"}  # its sizes here are settings that it has
     kept = {key: value for key, value in own.items() if not {key, key.partition(".")[0]} & named}
     return [*as_overrides(kept), *asked]
 

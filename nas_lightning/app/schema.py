@@ -38,6 +38,7 @@ _MADE = ("model", "data", "trainer", "benchmark")
 _READ_AS_THEY_ARE = ("hydra", "callbacks")  # sections whose keys the user names
 _LARGEST = {bool: 1.0, int: 2**63 - 1, float: 3.4e38}  # whole numbers of 64 bits, others of 32
 _ELSEWHERE = {
+    "epochs": "trainer.max_epochs",
     "learning_rate": "model.weight_optimizer.lr",
     "gpus": "trainer.devices",
     "lambda": "sched.lam",
