@@ -39,8 +39,6 @@ _TRAINING: dict[str, "Choice"] = {
     "data.batch_size": 32, "data.valid_fraction": 0.1, "recipe.optimizer.lr": 0.05, "trainer.max_epochs": 60,
     "baselines": ["resnet18", "mobilenet_v3_small"], "export": "onnx", "export.preprocess": True, "benchmark": "none",
 }  # fmt: skip
-
-
 _SIZES = {"C": 16, "N": 2, "num_cells": 8, "auxiliary_head": False}
 """Of the trained network, those of these settings that its space has."""
 
@@ -111,8 +109,7 @@ def _fit(photos: str, settings: Sequence[str], out: Path) -> None:
     of_search = _settings(settings, "search", {**_SEARCH, **images, "run_dir": str(out / "search")})
     searching, _ = composed("train", of_search)
     dataset: Folder = build(searching.dataset)
-    is_weighted = any(text.removeprefix("search.") == "data.balance=true" for text in settings)
-    print(*map(visible, dataset.summary(is_weighted)), sep="\n")
+    print(*map(visible, dataset.summary(is_weighted=searching.data.get("balance") is True)), sep="\n")
     if dataset.side <= _SMALL and "space.stem" not in map(key_of, of_search):
         of_search.append("space.stem=cifar")
     sizes = {f"space.{name}": size for name, size in _SIZES.items() if name in searching.space}
