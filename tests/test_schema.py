@@ -1,6 +1,7 @@
 """The types and keys of a configuration, and what of Lightning's Trainer may be set."""
 
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from nas_lightning.app.schema import check_settings, nearest
 from nas_lightning.app.trainer_settings import check_run_settings, check_search_settings
 from nas_lightning.errors import UserError
 from nas_lightning.plain import fits, in_words, is_plain, takes_mapping
+from nas_lightning.records.folder import flat
 from tests.conftest import composed
 
 
@@ -96,6 +98,20 @@ def test_what_stands_for_nothing_is_refused(key, value, sentence):
 @pytest.mark.parametrize("config", ["train", "evaluate", "tune"])
 def test_what_is_composed_fits(config):
     check_settings(base(config), [])
+
+
+@pytest.mark.parametrize("value", [[], {}, None, 1, True])
+@pytest.mark.parametrize("config", ["train", "evaluate", "tune"])
+def test_a_class_is_named_by_a_text(config, value):
+    values = flat(OmegaConf.to_container(base(config), resolve=True))
+    targets = [key for key in values if key.endswith("._target_")]
+    assert len(targets) > 5
+    for key in targets:
+        # A node that refers to another shows its class too.
+        assert re.match(
+            rf"[\w.]+\._target_ must be the name of a class, got {re.escape(repr(value))}",
+            refusal({key: value}, config),
+        )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -73,6 +73,9 @@ def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
     for key in _MADE:
         if isinstance(values.get(key), dict) and "_target_" not in values[key]:
             raise UserError(f"{key} names no class; choose a yaml of the group {key}, or give it a _target_.")
+    for key, node in _nodes(values):
+        if not isinstance(node.get("_target_", ""), str):
+            raise UserError(f"{key}._target_ must be the name of a class, got {brief(node['_target_'])}.")
     for key, node in _constructed(values):
         for name in (name for name in _HYDRAS if name in node):
             _check_type(f"{key}.{name}", node[name], _HYDRAS[name], False)
@@ -113,16 +116,20 @@ def _leaves(values: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, values
 
 
-def _constructed(values: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """(key, node) of all that names a class or a function."""
+def _nodes(values: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """(key, node) of all mappings, in lists too."""
     if isinstance(values, dict):
-        if isinstance(values.get("_target_"), str):
-            yield key, values
+        yield key, values
         for name, value in values.items():
-            yield from _constructed(value, f"{key}.{name}".lstrip("."))
+            yield from _nodes(value, f"{key}.{name}".lstrip("."))
     elif isinstance(values, list):
         for number, value in enumerate(values):
-            yield from _constructed(value, f"{key}[{number}]")
+            yield from _nodes(value, f"{key}[{number}]")
+
+
+def _constructed(values: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Those that name a class or a function."""
+    return ((place, node) for place, node in _nodes(values, key) if isinstance(node.get("_target_"), str))
 
 
 def _check_names(key: str, node: dict[str, Any]) -> None:
