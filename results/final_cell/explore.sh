@@ -8,6 +8,7 @@ each() {
     # The authors' program against ours
     search model.weight_clip_includes_arch=true "$@"
     search model.weight_clip_includes_arch=true sched.lam=0.24 sched.e_a_value=0.000399 "$@"
+    search sched.lam=0.24 sched.e_a_value=0.000399 "$@"
     search 'model.weight_scheduler={_target_: torch.optim.lr_scheduler.MultiStepLR, _partial_: true, milestones: [10], gamma: 0.125}' "$@"
     # Counter-measures
     search 'space.auxiliary_skip={start: 1, end: 1}' "$@"
