@@ -30,19 +30,27 @@ def exit_status(program: Callable[[], None]) -> int:
     after Ctrl-C, as shells know it."""
     try:
         program()
-        if sys.stdout is not None:  # it may be closed from the start
-            sys.stdout.flush()
     except UserError as error:
-        if sys.stdout is not None:
-            sys.stdout.flush()  # what was said before comes before
+        _is_read()  # what was said before comes before
         print(error, file=sys.stderr)
         return 1
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        _is_read()
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
+    return 0 if _is_read() else 1
+
+
+def _is_read() -> bool:
+    """Flush stdout; where its reader has gone, drop what is left, for Python flushes once more when it ends."""
+    try:
+        if sys.stdout is not None:  # it may be closed from the start
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
 
 
 def brief(value: object) -> str:

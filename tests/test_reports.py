@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import os
 import re
 import statistics
 import subprocess
@@ -453,6 +454,25 @@ def test_a_reader_that_leaves_ends_the_command_without_a_traceback(form, tmp_pat
     assert process.returncode == 1
     assert "Error" not in errors
     assert "Traceback" not in errors
+
+
+def test_a_refusal_is_one_sentence_where_the_reader_of_what_was_said_has_left():
+    program = """
+from nas_lightning.errors import UserError, exit_status
+def refused():
+    input()
+    print("said before")
+    raise UserError("it is refused.")
+raise SystemExit(exit_status(refused))
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, **pipes) as process:
+        process.stdout.close()
+        process.stdin.write(b"go\n")
+        process.stdin.close()
+        errors = process.stderr.read().decode()
+    assert (errors, process.returncode) == ("it is refused.\n", 1)
 
 
 def test_a_folder_without_runs_is_one_sentence_and_status_1(tmp_path, capsys):

@@ -230,7 +230,7 @@ def _finished(report: Mapping[str, Any]) -> str:
 
 def _threads(report: Mapping[str, Any]) -> str:
     threads = report.get("threads")
-    return f"{threads} thread{'' if threads == 1 else 's'}" if isinstance(threads, int) else "threads unknown"
+    return count(threads, "thread") if isinstance(threads, int) else "threads unknown"
 
 
 def _epochs(report: Mapping[str, Any]) -> str:
