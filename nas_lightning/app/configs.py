@@ -14,13 +14,18 @@ INSTALLED = (_PACKAGE / "conf").is_dir()
 CONFIGS = (_PACKAGE if INSTALLED else _PACKAGE.parent) / "conf"
 
 
+def defaults_of(program: str) -> list[Any]:
+    """The groups that the program's config begins with, {group: None} where nothing is chosen."""
+    listed = _read(CONFIGS / f"{program}.yaml")["defaults"]
+    return [*listed, *defaults_of("train")] if "train" in listed else list(listed)
+
+
 def with_keys_of_run(program: str, overrides: Sequence[str]) -> list[str]:
     """`evaluate run=` takes the run's data set: a dataset.<key> that the default one lacks is added, as Hydra wants by `+`."""
     given = [override.partition("=")[0] for override in overrides]  # with the + of those that have it
     if program != "evaluate" or "run" not in given or "dataset" in given:
         return list(overrides)
-    defaults = _read(CONFIGS / "evaluate.yaml")["defaults"]
-    (dataset,) = (entry["dataset"] for entry in defaults if isinstance(entry, dict) and "dataset" in entry)
+    (dataset,) = (entry["dataset"] for entry in defaults_of(program) if isinstance(entry, dict) and "dataset" in entry)
     default = _read(CONFIGS / "dataset" / f"{dataset}.yaml")
     return [
         f"+{override}" if section == "dataset" and key and key not in default else override

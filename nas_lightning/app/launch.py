@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app import misspelt
-from nas_lightning.app.configs import CONFIGS, with_keys_of_run
+from nas_lightning.app.configs import CONFIGS, defaults_of, with_keys_of_run
 from nas_lightning.app.help import help_text
 from nas_lightning.app.job import as_typed, ctrl_c_heard, in_one_sentence
 from nas_lightning.app.stdout import outlive_reader, tell_who_waits
@@ -93,7 +93,7 @@ def start(program: str) -> None:
         _check_names(Path(own))
     folders = [CONFIGS] if own is None else [CONFIGS, Path(own)]
     if options.help:
-        entries = (entry for entry in _defaults(program) if isinstance(entry, dict))
+        entries = (entry for entry in defaults_of(program) if isinstance(entry, dict))
         groups = {group.split()[-1].partition("@")[0] for entry in entries for group in entry}
         print(help_text(program, folders, {*groups, "hydra/launcher"}), end="")
         return
@@ -139,7 +139,7 @@ def check_groups(folders: Sequence[Path], overrides: Sequence[str], program: str
             continue
         if not _names_options(override):
             options = ", ".join(sorted({path.stem for folder in folders for path in (folder / key).glob("*.yaml")}))
-            none = f", or ~{key} for none" if value == "null" and {key: None} in _defaults(program) else ""
+            none = f", or ~{key} for none" if value == "null" and {key: None} in defaults_of(program) else ""
             sys.exit(f"{override}: {key} is a group of configs; give one of {options}{none}.")
         for path in (folder / key / f"{value}.yaml" for folder in folders):
             if os.path.isfile(path):  # False for a text longer than any name, where Path.is_file raises
@@ -166,12 +166,6 @@ def _check_yaml(path: Path, override: str) -> None:
             f"{override}: {path} names no family, whose protocol and recipe it takes; begin it with defaults: as the section "
             "`space` of docs/extending.md."
         )
-
-
-def _defaults(program: str) -> list[Any]:
-    """The groups that the program's config begins with, {group: None} where nothing is chosen."""
-    listed = yaml.safe_load((CONFIGS / f"{program}.yaml").read_text())["defaults"]
-    return [*listed, *_defaults("train")] if "train" in listed else list(listed)
 
 
 def _check_sweep(overrides: Sequence[str]) -> None:
