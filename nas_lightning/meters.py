@@ -37,8 +37,9 @@ class Means(nn.Module):
         self.loss, self.accuracy = _Mean(), _Mean()
 
     def update(self, loss: Tensor, logits: Tensor, y: Tensor) -> None:
+        """logits: [B, K], or [M, B, K] of M passes, whose accuracy is their mean."""
         self.loss.update(loss.detach(), len(y))
-        self.accuracy.update((logits.detach().argmax(1) == y).float().mean(), len(y))
+        self.accuracy.update((logits.detach().argmax(-1) == y).float().mean(), len(y))
 
     def log(self, module: pl.LightningModule) -> None:
         """Hand both to Lightning, which takes their value at the epoch's end and resets them.

@@ -41,8 +41,12 @@ class Losses(Protocol):
         """All architecture parameters."""
         ...
 
+    def passes(self, drawn: Mapping[str, Tensor]) -> Sequence[Mapping[str, Tensor]]:
+        """`drawn` for each forward pass of a half step: for a strategy that holds one of them in memory at a time."""
+        ...
+
     def loss(self, batch: Batch, drawn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """(cross entropy, logits), attached to alpha and, unless frozen, to the weights."""
+        """(cross entropy, logits), attached to alpha and, unless frozen, to the weights; of all passes, see `over_passes`."""
         ...
 
     def penalty_term(self) -> Tensor | None:
@@ -71,9 +75,19 @@ class Bilevel(Protocol):
     ) -> Outputs:
         """(loss, logits, one gradient for each of alpha's parameters); loss without the penalty, both detached.
 
+        Where a half step has several passes (`over_passes`), gradients are the means over them.
+
         May be captured in a CUDA graph: tensors in, tensors out. Weights and alpha have the same bits afterwards.
         """
         ...
+
+
+def over_passes(outputs: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """(loss, logits) of each pass of a half step -> their mean loss, and the logits [B, K] of one or [M, B, K] of M passes."""
+    if len(outputs) == 1:
+        return outputs[0]
+    losses, logits = zip(*outputs, strict=True)
+    return torch.stack(losses).mean(), torch.stack(logits)
 
 
 def check_order(order: object) -> None:

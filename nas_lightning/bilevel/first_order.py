@@ -7,7 +7,17 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from nas_lightning.bilevel.base import Batch, Lookahead, Losses, Order, Outputs, check_order, filled, frozen
+from nas_lightning.bilevel.base import (
+    Batch,
+    Lookahead,
+    Losses,
+    Order,
+    Outputs,
+    check_order,
+    filled,
+    frozen,
+    over_passes,
+)
 from nas_lightning.errors import UserError
 
 
@@ -37,11 +47,21 @@ class FirstOrder:
         self, losses: Losses, batches: Mapping[str, Batch], drawn: Mapping[str, Tensor], ahead: Lookahead
     ) -> Outputs:
         """Only what leads to alpha is differentiated: no gradient of a weight is computed or stored."""
-        with frozen(losses.supernet):
-            loss, logits = losses.loss(batches[self.batch], drawn)
-        penalty = losses.penalty_term()
-        objective, alphas = loss if penalty is None else loss + penalty, losses.alphas()
-        gradients: Sequence[Tensor | None] = [None] * len(alphas)
-        if objective.requires_grad:  # a draw may leave no path to alpha: `none` on every edge, say
-            gradients = torch.autograd.grad(objective, alphas, allow_unused=True)
-        return loss.detach(), logits.detach(), *filled(gradients, alphas)
+        alphas, passes, outputs = losses.alphas(), losses.passes(drawn), []
+        total: list[Tensor] | None = None
+        for part in passes:
+            with frozen(losses.supernet):
+                loss, logits = losses.loss(batches[self.batch], part)
+            outputs.append((loss.detach(), logits.detach()))
+            objective = loss / len(passes)
+            penalty = losses.penalty_term() if total is None else None
+            gradients = _gradients(objective if penalty is None else objective + penalty, alphas)
+            total = gradients if total is None else torch._foreach_add(total, gradients)
+        assert total is not None
+        return *over_passes(outputs), *total
+
+
+def _gradients(objective: Tensor, alphas: Sequence[Tensor]) -> list[Tensor]:
+    if not objective.requires_grad:  # a draw may leave no path to alpha: `none` on every edge, say
+        return filled([None] * len(alphas), alphas)
+    return filled(torch.autograd.grad(objective, alphas, allow_unused=True), alphas)

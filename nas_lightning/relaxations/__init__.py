@@ -2,7 +2,7 @@
 
 from nas_lightning.relaxations.base import Relaxation
 from nas_lightning.relaxations.dirichlet import Dirichlet
-from nas_lightning.relaxations.gumbel import GumbelHard
+from nas_lightning.relaxations.gumbel import GumbelHard, GumbelOrdered
 from nas_lightning.relaxations.sigmoid import Sigmoid
 from nas_lightning.relaxations.simplex import Simplex
 from nas_lightning.relaxations.sn_softmax import SnSoftmax, sn_softmax
@@ -13,6 +13,7 @@ __all__ = [
     "CellView",
     "Dirichlet",
     "GumbelHard",
+    "GumbelOrdered",
     "Relaxation",
     "Sigmoid",
     "Simplex",

@@ -4,6 +4,7 @@ Letters: E edges, O operations.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -39,7 +40,7 @@ class Relaxation(ABC):
     def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor, drawn: Tensor | None = None) -> Tensor:
         """beta_EO, differentiable, a pure function of tensors: no host value, no random number, no side effect.
 
-        It may be captured in a CUDA graph. drawn: what `draw` returned for this half step.
+        It may be captured in a CUDA graph. drawn: what `draw` returned for this half step, one of its `passes`.
         """
 
     def of_cell(self, cell: str) -> "Relaxation":
@@ -62,6 +63,13 @@ class Relaxation(ABC):
     def draw(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor, generator: torch.Generator) -> Tensor | None:
         """All that is random in one half step, without gradient; None where nothing is. Called outside of the step."""
         return None
+
+    def passes(self, drawn: Tensor | None) -> Sequence[Tensor | None]:
+        """What each forward pass of a half step is computed with, of what `draw` returned: one pass, unless a method has more.
+
+        A half step's loss and gradients are the means over its passes. What a pass is computed with has one pass, itself.
+        """
+        return (drawn,)
 
     def offset(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor, drawn: Tensor | None) -> Tensor | None:
         """[E], of value 0 and attached to alpha: added to the output of each edge where alpha's gradient is wanted."""

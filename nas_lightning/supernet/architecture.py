@@ -223,6 +223,15 @@ class Architecture(nn.Module):
         }
         return {name: value for name, value in drawn.items() if value is not None}
 
+    def passes(self, drawn: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+        """What each forward pass of a half step sees of what was drawn for it: see `Relaxation.passes`.
+
+        A cell type with fewer passes than another begins anew; what is not its relaxation's is the same in all of them.
+        """
+        each = {name: self.relaxations[name].passes(value) for name, value in drawn.items() if name in self.relaxations}
+        count = max((len(passes) for passes in each.values()), default=1)
+        return [{**drawn, **{name: of[n % len(of)] for name, of in each.items()}} for n in range(count)]
+
     @property
     def drops_paths(self) -> bool:
         """Whether any cell type has drop path in this epoch."""

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_lightning.bilevel.base import Batch, Outputs, frozen
+from nas_lightning.bilevel.base import Batch, Outputs, frozen, over_passes
 from nas_lightning.errors import UserError
 from nas_lightning.penalties.base import Penalty
 from nas_lightning.perturbations.base import Betas, Perturbation
@@ -72,11 +72,19 @@ class HalfSteps:
         logits = self.supernet(x, weights)
         return F.cross_entropy(logits, y, self.class_weights), logits
 
+    def passes(self, drawn: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+        """`drawn` for each forward pass of a half step, whose loss and gradients are the means over them."""
+        return self.architecture.passes(drawn)
+
     def loss(self, batch: Batch, drawn: Mapping[str, Tensor], weight_step: bool = False) -> tuple[Tensor, Tensor]:
         """(cross entropy, logits) at beta attached to alpha: what the architecture step differentiates.
 
-        weight_step: with the gradient that a weight step leads to alpha, see `Architecture.beta`.
+        Of all passes, see `over_passes`; of one, where `drawn` is one's. weight_step: with the gradient that a weight step
+        leads to alpha, see `Architecture.beta`.
         """
+        return over_passes([self._loss(batch, part, weight_step) for part in self.passes(drawn)])
+
+    def _loss(self, batch: Batch, drawn: Mapping[str, Tensor], weight_step: bool) -> tuple[Tensor, Tensor]:
         architecture = self.architecture
         betas, active = architecture.beta(drawn, weight_step), self.skipping.alpha_step(drawn)
         kept = architecture.kept(drawn, len(batch[0]))
@@ -88,7 +96,13 @@ class HalfSteps:
         return self.penalty(self.architecture.view(), self.architecture.progress)
 
     def weight_loss(self, batch: Batch, drawn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """(cross entropy, logits) at beta as a constant, perturbed; operations of negligible weight are left out."""
+        """(cross entropy, logits) at beta as a constant, perturbed; operations of negligible weight are left out.
+
+        Of all passes, see `over_passes`; of one, where `drawn` is one's.
+        """
+        return over_passes([self._weight_loss(batch, part) for part in self.passes(drawn)])
+
+    def _weight_loss(self, batch: Batch, drawn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         architecture = self.architecture
         active = self.skipping.weight_step(drawn)
         with torch.no_grad():
@@ -121,15 +135,18 @@ class HalfSteps:
     def weight_gradients(self, batch: Batch, drawn: Mapping[str, Tensor], with_alpha: bool = False) -> Outputs:
         """(loss, logits, each weight's gradient, None where nothing led to it).
 
-        with_alpha: then alpha's of the same loss, at beta unperturbed and with nothing left out.
+        with_alpha: then alpha's of the same loss, at beta unperturbed and with nothing left out. One pass at a time.
         """
         wanted = [*self.supernet.parameters(), *(self.alphas() if with_alpha else [])]
         for parameter in wanted:
             parameter.grad = None
-        loss, logits = self.loss(batch, drawn, weight_step=True) if with_alpha else self.weight_loss(batch, drawn)
-        # backward, not autograd.grad: that gives gradients in another memory layout, whose norm rounds differently.
-        loss.backward()
-        return loss.detach(), logits.detach(), *(parameter.grad for parameter in wanted)
+        passes, outputs = self.passes(drawn), []
+        for part in passes:
+            loss, logits = self._loss(batch, part, True) if with_alpha else self._weight_loss(batch, part)
+            # backward, not autograd.grad: that gives gradients in another memory layout, whose norm rounds differently.
+            (loss / len(passes)).backward()
+            outputs.append((loss.detach(), logits.detach()))
+        return *over_passes(outputs), *(parameter.grad for parameter in wanted)
 
 
 def _shapes(betas: Betas) -> dict[str, torch.Size]:

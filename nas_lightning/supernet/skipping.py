@@ -31,7 +31,7 @@ class Skipping:
     is asked with the distance that alpha can have gone since, so no operation is missed. The operations of a draw follow
     from alpha as it is now: that waits for the device, once a half step.
 
-    share: of the candidate operations, how many were computed in the weight steps of this epoch so far.
+    share: of the candidate operations, how many a pass of the weight steps of this epoch has computed so far.
     """
 
     def __init__(self, architecture: Architecture, dense: bool = False, lag: int | None = None) -> None:
@@ -83,10 +83,10 @@ class Skipping:
         return self._architecture.version, self._grown_version
 
     def count(self, drawn: Mapping[str, Tensor]) -> None:
-        """Take note of one weight step, with what was drawn for it."""
-        computed = self.weight_step(drawn)
-        self._computed += sum(sum(map(sum, rows)) for rows in computed.values())
-        self._possible += sum(sum(map(sum, rows)) for rows in self._architecture.candidates.values())
+        """Take note of the passes of one weight step, with what was drawn for it."""
+        for part in self._architecture.passes(drawn):
+            self._computed += sum(sum(map(sum, rows)) for rows in self.weight_step(part).values())
+            self._possible += sum(sum(map(sum, rows)) for rows in self._architecture.candidates.values())
 
     @property
     def share(self) -> float:
