@@ -47,17 +47,17 @@ class FirstOrder:
         self, losses: Losses, batches: Mapping[str, Batch], drawn: Mapping[str, Tensor], ahead: Lookahead
     ) -> Outputs:
         """Only what leads to alpha is differentiated: no gradient of a weight is computed or stored."""
-        alphas, passes, outputs = losses.alphas(), losses.passes(drawn), []
-        total: list[Tensor] | None = None
+        alphas, passes = losses.alphas(), losses.passes(drawn)
+        outputs: list[tuple[Tensor, Tensor]] = []
+        total: Sequence[Tensor] = ()
         for part in passes:
             with frozen(losses.supernet):
                 loss, logits = losses.loss(batches[self.batch], part)
+            penalty = None if outputs else losses.penalty_term()
             outputs.append((loss.detach(), logits.detach()))
             objective = loss / len(passes)
-            penalty = losses.penalty_term() if total is None else None
             gradients = _gradients(objective if penalty is None else objective + penalty, alphas)
-            total = gradients if total is None else torch._foreach_add(total, gradients)
-        assert total is not None
+            total = torch._foreach_add(list(total), gradients) if total else gradients
         return *over_passes(outputs), *total
 
 

@@ -64,7 +64,7 @@ class Relaxation(ABC):
         """All that is random in one half step, without gradient; None where nothing is. Called outside of the step."""
         return None
 
-    def passes(self, drawn: Tensor | None) -> Sequence[Tensor | None]:
+    def passes(self, drawn: Tensor) -> Sequence[Tensor]:
         """What each forward pass of a half step is computed with, of what `draw` returned: one pass, unless a method has more.
 
         A half step's loss and gradients are the means over its passes. What a pass is computed with has one pass, itself.

@@ -105,8 +105,7 @@ class GumbelOrdered(GumbelHard):
             left_EO = torch.where(left_EO.any(-1, keepdim=True), left_EO, mask_EO)
         return torch.stack(noises)
 
-    def passes(self, drawn: Tensor | None) -> Sequence[Tensor | None]:
-        assert drawn is not None
+    def passes(self, drawn: Tensor) -> Sequence[Tensor]:
         return drawn.unbind() if drawn.dim() == 3 else (drawn,)
 
 

@@ -33,7 +33,8 @@ def check_relaxation(view: Mapping[str, CellView]) -> None:
 
 def _fault_of_beta(cell: CellView, mask_EO: Tensor) -> str | None:
     relaxation, generator = cell.relaxation, torch.Generator().manual_seed(0)
-    drawn, *_ = relaxation.passes(relaxation.draw(cell.alpha_EO, mask_EO, cell.temperature, generator))
+    drawn = relaxation.draw(cell.alpha_EO, mask_EO, cell.temperature, generator)
+    drawn = drawn if drawn is None else relaxation.passes(drawn)[0]
     beta_EO = relaxation(cell.alpha_EO, mask_EO, cell.temperature, drawn)
     if not isinstance(beta_EO, Tensor) or beta_EO.shape != mask_EO.shape:
         return f"gives {_described(beta_EO)} for alpha {[*mask_EO.shape]}"
