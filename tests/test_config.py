@@ -92,6 +92,8 @@ def test_published_recipes_are_the_published_ones():
     assert values(published("gdas", "nb201")) == values(published("darts", "nb201"))
     assert published("gdas", "nb201").trainer.max_epochs == 250
     assert values(published("darts_minus", "darts")) == values(published("darts_minus", "s4")) == darts
+    assert {published("darts_minus", space).data.valid_batch for space in ("darts", "s4")} == {"in_turn"}
+    assert published("darts", "darts").data.valid_batch == "shuffled"
     assert values(published("r_darts_dp", "s1")) == darts
     assert values(published("r_darts_l2", "s1")) == (*darts[:6], 81e-4, "arch_first")
     for method in ("darts_es", "darts_plus", "darts_pt", "sdarts_rs_pt", "sgas", "sgas_2", "sgas_pt"):

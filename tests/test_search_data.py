@@ -208,7 +208,7 @@ def test_a_set_that_is_sorted_by_class_is_not_halved_by_index():
         ({"alpha_images": "test"}, "data.alpha_images='test' is unknown; give held_out, train_all or test_half."),
         ({"alpha_images": ["held_out"]}, "data.alpha_images="),
         ({"split": "half"}, "data.split='half' is unknown; give seed, index or file."),
-        ({"valid_batch": "cycle"}, "data.valid_batch='cycle' is unknown; give replacement or shuffled."),
+        ({"valid_batch": "cycle"}, "data.valid_batch='cycle' is unknown; give replacement, shuffled or in_turn."),
         ({"valid_batch": True}, "data.valid_batch=True"),
         ({"split": "file"}, "data.split=file and data.split_file=None do not go together"),
         ({"split_file": "x"}, "data.split=seed and data.split_file=x do not go together"),
@@ -289,6 +289,31 @@ def test_validation_batches_hold_an_image_twice_only_where_they_are_drawn_with_r
     steps = pairs(SearchData(Numbered(), batch_size=10, valid_batch=order))
     assert any(len({*valid}) < len(valid) for _, valid in steps) is doubles
     assert all(len(valid) == 10 for _, valid in steps)
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_in_turn_every_image_has_been_there_before_any_comes_again(world_size):
+    part, size = torch.arange(100, 141), 6 // world_size
+    ranks = [
+        BatchLoader(
+            Numbered(), part, size, Transform(MEAN, STD), 0, lambda: 3, "x", "in_turn", num_batches=15, rank=rank,
+            world_size=world_size,
+        )._index_batches(torch.Generator().manual_seed(0))
+        for rank in range(world_size)
+    ]  # fmt: skip
+    assert all(torch.equal(torch.cat(ranks[0]), torch.cat(other)) for other in ranks)
+    batches = [batch.tolist() for batch in ranks[0]]
+    assert [len(batch) for batch in batches] == [6, 6, 6, 6, 6, 6, 5] * 2 + [6]
+    first, second = (sorted(sum(batches[start : start + 7], [])) for start in (0, 7))
+    assert first == second == part.tolist()
+    assert batches[:7] != batches[7:14]
+
+
+def test_in_turn_a_part_smaller_than_a_batch_comes_whole_each_time():
+    loader = BatchLoader(
+        Numbered(), torch.arange(3), 8, Transform(MEAN, STD), 0, lambda: 0, "x", "in_turn", num_batches=4
+    )
+    assert [sorted(batch.tolist()) for batch in loader._index_batches(torch.Generator())] == [[0, 1, 2]] * 4
 
 
 # ---- cutout ----

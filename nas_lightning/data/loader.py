@@ -10,7 +10,7 @@ from nas_lightning.data.augment import Transform
 from nas_lightning.data.images import ImageSet
 from nas_lightning.streams import stream_seed
 
-Order = Literal["shuffled", "replacement", "first_shuffled", "sequential"]
+Order = Literal["shuffled", "replacement", "first_shuffled", "in_turn", "sequential"]
 
 
 class BatchLoader:
@@ -26,8 +26,9 @@ class BatchLoader:
         seed, epoch, role: what the randomness is made from. `epoch` is asked when the first batch of an iteration is
             requested, because Lightning makes iterators before it has advanced (or restored) its epoch.
         order: `shuffled` goes once through the part (a last batch of a single image is left out, for batch
-            statistics need two); `replacement` draws every image of `num_batches` batches independently; `sequential`
-            keeps the order in batches of nearly equal size.
+            statistics need two); of the others, which have `num_batches`, `replacement` draws every image independently, `first_shuffled` takes
+            each batch from a new order, and `in_turn` goes through the part as often as it takes, each time in a new order;
+            `sequential` keeps the order in batches of nearly equal size.
         num_workers: processes that decode images which are not held in memory.
         rank, world_size: of the processes that share the work. Shuffled and drawn batches are those of one process with
             world_size * B, augmentation included, of which each rank has an equal part in turn; at most world_size - 1
@@ -100,7 +101,15 @@ class BatchLoader:
             )
         if self._order == "first_shuffled":
             return [self._shuffled(generator)[:size] for _ in range(self._num_batches)]
-        return list(self._shuffled(generator).split(size))[: self._num_batches]
+        batches = self._pass(generator, size)
+        while self._order == "in_turn" and len(batches) < self._num_batches:
+            batches += self._pass(generator, size)
+        return batches[: self._num_batches]
+
+    def _pass(self, generator: torch.Generator, size: int) -> list[Tensor]:
+        """Once through the part; a rest that leaves a rank a single image is left out."""
+        *whole, last = self._shuffled(generator).split(size)
+        return [*whole, last] if not whole or len(last) // self._world_size >= min(2, self._batch_size) else whole
 
     def _shuffled(self, generator: torch.Generator) -> Tensor:
         return self._indices[torch.randperm(len(self._indices), generator=generator)]

@@ -25,11 +25,11 @@ from nas_lightning.data.split import (
 from nas_lightning.errors import UserError
 
 AlphaImages = Literal["held_out", "train_all", "test_half"]
-ValidBatch = Literal["replacement", "shuffled"]
+ValidBatch = Literal["replacement", "shuffled", "in_turn"]
 
 _HALF = 0.5
 _RELOAD = "reload_dataloaders_every_n_epochs"
-_ORDERS: dict[ValidBatch, Order] = {"replacement": "replacement", "shuffled": "first_shuffled"}
+_ORDERS: dict[ValidBatch, Order] = {"replacement": "replacement", "shuffled": "first_shuffled", "in_turn": "in_turn"}
 _MEASURED_ON = {
     "held_out": "the validation half",
     "train_all": "training images",
@@ -57,7 +57,8 @@ class SearchData(LoadedDataModule):
         train_fraction: share of the training part, in (0, 1).
         train_images, valid_images: keep only the first so many of each part's order; None keeps all.
         valid_batch: `replacement` draws each image of a batch independently (AutoDL-Projects); `shuffled` takes the first
-            batch of a freshly shuffled pass, in which no image is twice (DARTS).
+            batch of a freshly shuffled pass, in which no image is twice (DARTS); `in_turn` goes on through a pass until all
+            images have had their turn, and then through another (DARTS-).
         cutout: even side of the square that is cut out of an image of either part, with a probability that grows by the
             epoch from 0 in the first to 1 in the last (R-DARTS); 0 for none.
         batch_growth: how the batches of both parts grow with the epochs; None for batches of one size.
