@@ -26,9 +26,9 @@ class BatchLoader:
         seed, epoch, role: what the randomness is made from. `epoch` is asked when the first batch of an iteration is
             requested, because Lightning makes iterators before it has advanced (or restored) its epoch.
         order: `shuffled` goes once through the part (a last batch of a single image is left out, for batch
-            statistics need two); of the others, which have `num_batches`, `replacement` draws every image independently, `first_shuffled` takes
-            each batch from a new order, and `in_turn` goes through the part as often as it takes, each time in a new order;
-            `sequential` keeps the order in batches of nearly equal size.
+            statistics need two). Those with `num_batches`: `replacement` draws every image independently, `first_shuffled`
+            takes each batch from a new order, `in_turn` goes through the part as often as it takes, each time in a new
+            order. `sequential` keeps the order in batches of nearly equal size.
         num_workers: processes that decode images which are not held in memory.
         rank, world_size: of the processes that share the work. Shuffled and drawn batches are those of one process with
             world_size * B, augmentation included, of which each rank has an equal part in turn; at most world_size - 1
