@@ -156,6 +156,7 @@ def test_edges_that_were_dropped_pass_nothing_on():
 
 def test_another_word_is_refused():
     with pytest.raises(
-        UserError, match=r"model.discretise must be one of derived, cold, gaea_artefact, without_skips, got 'hot'"
+        UserError,
+        match=r"model.discretise must be one of derived, .*, with_auxiliary, got 'hot'",
     ):
         searched("nb201", "hot")

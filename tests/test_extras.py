@@ -19,6 +19,7 @@ import nas_lightning.supernet.runner
 from nas_lightning.app.axes import build_module
 from nas_lightning.bilevel import FirstOrder, SecondOrder
 from nas_lightning.build import build
+from nas_lightning.derive.base import derived
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.nb201 import NB201_OPERATIONS
 from nas_lightning.optimizers.clip import ArchClip
@@ -31,6 +32,7 @@ from nas_lightning.spaces.darts import bank as darts
 from nas_lightning.spaces.weights import EdgeWeights
 from nas_lightning.spaces.widening import Widening, widen
 from nas_lightning.supernet.architecture import Architecture
+from nas_lightning.supernet.discretise import discretisation
 from nas_lightning.supernet.graphs import StepGraphs
 from nas_lightning.supernet.halves import HalfSteps
 from speed.reference import ReferenceSupernet
@@ -275,6 +277,27 @@ def test_both_half_steps_of_darts_minus_are_the_references(name):
     ):
         wanted = torch.cat([k.grad for k in kernels])
         assert (found[id(stacked)] - wanted).norm() <= 1e-6 * max(wanted.norm(), 1e-3)
+
+
+@pytest.mark.parametrize("name", ["nb201", "nb201/partial/edges", "darts"])
+def test_the_discretised_supernet_has_it_where_asked_for(name):
+    halves, reference = steps(name, progress=0.4, auxiliary_skip=FADING)
+    architecture, (x, _) = halves.architecture, batches()["valid"]
+    genotype = derived(name.split("/")[0], SPACES[name]().rule, architecture.snapshot())
+    hard = {}
+    for cell, spec in architecture.cells.items():
+        hard[cell] = torch.zeros(spec.mask_EO.shape, dtype=torch.float64)
+        for choice in genotype.cells[cell]:
+            edge = spec.edges.index((choice.source, choice.target))
+            hard[cell][edge, spec.operations.index(choice.operation)] = 1.0
+    shares = {cell: architecture.edge_weights(cell) for cell in architecture.cells}
+    edges = {} if None in shares.values() else {"edge": shares}
+    with torch.no_grad():
+        for way, gamma in (("with_auxiliary", 0.6), ("derived", 0.0)):
+            ours = halves.supernet(x, discretisation(way)(architecture, genotype))
+            assert (
+                relative_error(ours, reference(x, hard, gamma, **edges)) < 1e-6
+            )  # progress is kept in single precision
 
 
 class Fading(nn.Module):

@@ -203,11 +203,15 @@ class Architecture(nn.Module):
                 self.edge_weights(name),
                 self._dropped(name),
                 offsets.get(name),
-                self._auxiliary[name](self.progress) if name in self._auxiliary else None,
+                self._gamma(name),
                 kept.get(name),
             )
             for name, beta in betas.items()
         }
+
+    def _gamma(self, cell: str) -> Tensor | None:
+        """The weight of the cell type's auxiliary skip connections in this epoch, scalar; None where they have none."""
+        return self._auxiliary[cell](self.progress) if cell in self._auxiliary else None
 
     def _dropped(self, cell: str) -> frozenset[int]:
         if not self._has_dropped[cell]:
@@ -259,10 +263,11 @@ class Architecture(nn.Module):
         return kept
 
     @torch.no_grad()
-    def one_hot(self, genotype: Genotype) -> dict[str, EdgeWeights]:
+    def one_hot(self, genotype: Genotype, auxiliary: bool = False) -> dict[str, EdgeWeights]:
         """The discretised supernet: weight 1 on the edges and operations of `genotype`, and only those are computed.
 
-        Edges with weights of their own keep them; there is no auxiliary skip connection, for the architecture has none.
+        Edges with weights of their own keep them. auxiliary: with the auxiliary skip connections of every edge in this epoch,
+        which the architecture does not have.
         """
         weights = {}
         for name, spec in self.cells.items():
@@ -271,14 +276,24 @@ class Architecture(nn.Module):
                 if choice.operation in spec.operations:
                     edge = spec.edges.index((choice.source, choice.target))
                     hard[edge, spec.operations.index(choice.operation)] = 1.0
-            weights[name] = self.of_operations(name, hard.to(self.alpha[name].device), hard.bool().tolist())
+            beta_EO = hard.to(self.alpha[name].device)
+            weights[name] = self.of_operations(name, beta_EO, hard.bool().tolist(), auxiliary=auxiliary)
         return weights
 
     def of_operations(
-        self, cell: str, beta_EO: Tensor, active: Sequence[Sequence[bool]], offset_E: Tensor | None = None
+        self,
+        cell: str,
+        beta_EO: Tensor,
+        active: Sequence[Sequence[bool]],
+        offset_E: Tensor | None = None,
+        auxiliary: bool = False,
     ) -> EdgeWeights:
-        """The operations of a cell type at any weights, and nothing beside them; edges with weights of their own keep them."""
-        return EdgeWeights(beta_EO, active, self.edge_weights(cell), self._dropped(cell), offset_E)
+        """The operations of a cell type at any weights, and nothing beside them but auxiliary skip connections where asked for.
+
+        Edges with weights of their own keep them.
+        """
+        gamma = self._gamma(cell) if auxiliary else None
+        return EdgeWeights(beta_EO, active, self.edge_weights(cell), self._dropped(cell), offset_E, gamma)
 
     def view(self) -> dict[str, CellView]:
         """What penalties and perturbations see: on the device, attached to alpha."""

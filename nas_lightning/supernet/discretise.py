@@ -1,7 +1,7 @@
 """What the discretised accuracy of each epoch is measured on: the weights of the operations in a validation forward.
 
-`derived` is the architecture itself, `without_skips` that without its skip connections. The others are how published programs
-measure it, for comparison with their curves.
+`derived` is the architecture itself, `without_skips` that without its skip connections, `with_auxiliary` that beside those of
+the supernet. The others are how published programs measure it, for comparison with their curves.
 
 Letters: E edges, O operations.
 """
@@ -65,7 +65,17 @@ def without_skips(architecture: Architecture, genotype: Genotype) -> dict[str, E
     return architecture.one_hot(replace(genotype, cells=left))
 
 
-_WAYS: dict[str, Discretise] = {way.__name__: way for way in (derived, cold, gaea_artefact, without_skips)}
+def with_auxiliary(architecture: Architecture, genotype: Genotype) -> dict[str, EdgeWeights]:
+    """`derived` beside the auxiliary skip connections of every edge, as the supernet is trained.
+
+    Ours, for methods that keep them to the end: their supernet has never been without, and `derived` is near chance there.
+    """
+    return architecture.one_hot(genotype, auxiliary=True)
+
+
+_WAYS: dict[str, Discretise] = {
+    way.__name__: way for way in (derived, cold, gaea_artefact, without_skips, with_auxiliary)
+}
 
 
 def discretisation(name: str) -> Discretise:
