@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -469,6 +470,30 @@ def test_a_table_with_a_flipped_byte_is_refused(table: NB201Table, tmp_path: Pat
     assert str(path) in refusal(lambda: NB201Table.load(path))
 
 
+def test_damage_anywhere_is_refused_by_the_files_name_or_changes_nothing(tmp_path: Path) -> None:
+    whole, path = OWN.read_bytes(), tmp_path / "table.npz"
+    kinds = set()
+    for place in (*range(0, len(whole), len(whole) // 50), *range(500, 1000, 20)):
+        path.write_bytes(whole[:place] + bytes(byte ^ 0x5A for byte in whole[place : place + 20]) + whole[place + 20 :])
+        try:
+            accuracy = NB201Table.load(path).accuracy
+        except UserError as error:
+            assert str(path) in str(error)
+            kinds.add(type(error.__cause__))
+        else:
+            assert np.array_equal(accuracy, NB201Table.load(OWN).accuracy, equal_nan=True)
+    assert zlib.error in kinds
+
+
+def test_what_is_no_archive_is_not_called_a_pickle(tmp_path: Path) -> None:
+    path = tmp_path / "table.npz"
+    for content in (b"", b"arch,accuracy\n", b"\x89PNG\r\n\x1a\n", OWN.read_bytes()[:-30]):
+        path.write_bytes(content)
+        assert refusal(lambda: NB201Table.load(path)).startswith(
+            f"the NAS-Bench-201 table {path} cannot be read (it is no whole .npz file); make it again with `"
+        )
+
+
 def test_another_npz_file_is_refused(tmp_path: Path) -> None:
     good: dict[str, Any] = {
         "schema": np.array("nas_lightning nb201 table 1"),
@@ -479,19 +504,24 @@ def test_another_npz_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     np.savez(path, **good)
     assert NB201Table.load(path).query_string(SKIP) == {"cifar10_test_200": 50.0}
-    changes: list[dict[str, Any]] = [
-        {"schema": np.array("nas_lightning nb201 table 2")},  # holds other numbers
-        {"schema": np.array("nas_lightning nb201 table 3")},
-        {"columns": np.array(["accuracy"])},
-        {"columns": np.array([1.5])},
-        {"columns": np.array([], dtype=str)},
-        {"accuracy": good["accuracy"][:-1]},
-        {"accuracy": good["accuracy"].astype(np.float64)},
-        {"sources": np.array([object()])},
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"schema": np.array("nas_lightning nb201 table 2")}, "numbers of float32 where its schema has uint16"),
+        (
+            {"schema": np.array("nas_lightning nb201 table 3")},
+            "has the schema 'nas_lightning nb201 table 3', which is none",
+        ),
+        ({"columns": np.array(["accuracy"])}, "has the column 'accuracy', which is no accuracy"),
+        ({"columns": np.array([1.5])}, "has the column '1.5'"),
+        ({"columns": np.array([], dtype=str)}, "has accuracies [15625, 1] where [15625, 0] belong to its 0 columns"),
+        ({"accuracy": good["accuracy"][:-1]}, "has accuracies [15624, 1] where [15625, 1]"),
+        ({"accuracy": good["accuracy"].astype(np.float64)}, "numbers of float64 where its schema has float32"),
+        ({"sources": np.array([object()])}, "cannot be read"),
     ]
-    for change in changes:
+    for change, fault in changes:
         np.savez(path, **{**good, **change})
-        assert str(path) in refusal(lambda: NB201Table.load(path))
+        message = refusal(lambda: NB201Table.load(path))
+        assert message.startswith(f"the NAS-Bench-201 table {path} ")
+        assert fault in message
     np.savez(path, **{key: value for key, value in good.items() if key != "columns"})
     assert str(path) in refusal(lambda: NB201Table.load(path))
     with io.BytesIO() as buffer:

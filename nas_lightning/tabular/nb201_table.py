@@ -2,6 +2,7 @@
 
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas_lightning.errors import UserError
+from nas_lightning.errors import UserError, brief
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.genotypes.nb201 import NB201_EDGES, NB201_OPERATIONS, nb201_genotype, nb201_string, read_nb201
 from nas_lightning.records.files import replace_atomically
@@ -31,6 +32,7 @@ CONVERT = "python -m nas_lightning.tabular.nb201 convert"
 
 _SCHEMAS = {"nas_lightning nb201 table 1": np.float32, "nas_lightning nb201 table 2": np.uint16}
 """What a file says it is -> the numbers it holds: percent, or hundredths of a percent."""
+_DAMAGED = (zipfile.BadZipFile, zlib.error, RuntimeError)  # what reading a damaged archive raises besides
 _UNKNOWN = 65_535  # of hundredths
 _COLUMN = re.compile(rf"({'|'.join(NB201_SPLITS)})_([1-9][0-9]*)")
 _DIGIT = {operation: digit for digit, operation in enumerate(NB201_OPERATIONS)}
@@ -109,19 +111,15 @@ class NB201Table:
             with np.load(path, allow_pickle=False) as file:
                 schema, stored = str(file["schema"]), file["accuracy"]
                 table = cls(_percent(stored), tuple(file["columns"].tolist()), tuple(file["sources"].tolist()))
-        # A truncated archive is a BadZipFile; a plain .npy is no context manager (TypeError, AttributeError).
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            reason = str(error).split(". ")[0]  # numpy's goes on to advise to load what may be anybody's code
+        # A plain .npy is no context manager (TypeError, AttributeError), an encrypted member a RuntimeError.
+        except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, *_DAMAGED) as error:
+            whole = not Path(path).is_file() or zipfile.is_zipfile(path)
+            reason = str(error) if whole else "it is no whole .npz file"
             raise UserError(
                 f"the NAS-Bench-201 table {path} cannot be read ({reason}); make it again with `{CONVERT}`."
             ) from error
-        names = [str(column) for column in table.columns]
-        named = bool(names) and all(_COLUMN.fullmatch(name) for name in names)
-        if _SCHEMAS.get(schema) != stored.dtype or not named or stored.shape != (NB201_SIZE, len(names)):
-            raise UserError(
-                f"the table {path} (schema {schema!r}, {stored.shape} {stored.dtype}, columns {', '.join(names)}) is none "
-                f"of {', '.join(map(repr, _SCHEMAS))}; make it again with `{CONVERT}`."
-            )
+        if fault := _fault(schema, stored, [str(column) for column in table.columns]):
+            raise UserError(f"the NAS-Bench-201 table {path} {fault}; make it again with `{CONVERT}`.")
         table.check_percentages(path)
         return table
 
@@ -177,6 +175,21 @@ class NB201Table:
     def query_string(self, text: str) -> dict[str, float]:
         """`query` of the benchmark's string, such as `|none~0|+|none~0|none~1|+|none~0|none~1|none~2|`, or of an index."""
         return self.query(read_nb201(text))
+
+
+def _fault(schema: str, stored: NDArray[Any], columns: Sequence[str]) -> str:
+    """What keeps the arrays of a file from being a table's, or an empty string."""
+    if schema not in _SCHEMAS:
+        return f"has the schema {brief(schema)}, which is none of {', '.join(map(repr, _SCHEMAS))}"
+    if unknown := [column for column in columns if not _COLUMN.fullmatch(column)]:
+        return f"has the column {brief(unknown[0])}, which is no accuracy such as cifar10_test_200"
+    if stored.dtype != _SCHEMAS[schema]:
+        return f"has numbers of {stored.dtype} where its schema has {np.dtype(_SCHEMAS[schema])}"
+    if not columns or stored.shape != (NB201_SIZE, len(columns)):
+        return (
+            f"has accuracies {[*stored.shape]} where {[NB201_SIZE, len(columns)]} belong to its {len(columns)} columns"
+        )
+    return ""
 
 
 def _hundredths(percent: NDArray[np.float32]) -> NDArray[np.uint16]:
