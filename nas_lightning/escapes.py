@@ -9,6 +9,7 @@ from html import escape
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "−": "$-$", "λ": r"$\lambda$", "β": r"$\beta$",
+    "<": "$<$", ">": "$>$", "|": "$|$",  # letters of other shapes in LaTeX's own font
     # After the end of a row these would be its options.
     "[": "{[}", "*": "{*}",
 }  # fmt: skip

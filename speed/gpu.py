@@ -12,6 +12,7 @@ seconds that are left go to full-size searches in the folder --runs, seeds in or
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -38,6 +39,7 @@ from speed import gpu_searches
 from speed.half_steps import PRECISIONS, Size
 from speed.loop import BareModule, build_search, composed, lightning_overhead, quieten, synchronise
 from speed.memory import profile_step
+from speed.methods import METHODS
 from speed.record import RESULTS, Record, heading, read, write
 from speed.statistics import Numbers, interleaved, spread
 from speed.tables import Table, between, number
@@ -517,18 +519,26 @@ def _cells(found: Record) -> tuple[str, ...]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    parser = argparse.ArgumentParser(
+        prog="python -m speed.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--device", choices=("cuda", "cpu"), default="cuda", help="cpu: the logic alone, graphs stood in for"
+    )
     parser.add_argument("--quick", action="store_true", help="tiny sizes, made-up images")
     parser.add_argument("--cifar", "--root", dest="root", help="zip or folder of the CIFAR-10 images")
     parser.add_argument("--table", help="NAS-Bench-201 table (.npz)")
-    parser.add_argument("--epochs", type=int, default=50)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--epochs", type=int, default=50, help="of the searches; 50 unless named")
+    parser.add_argument("--out", type=Path, help="record, and where to go on; with --quick none unless named")
     parser.add_argument("--runs", type=Path, help="folder for full-size searches")
-    parser.add_argument("--methods", default=",".join(gpu_searches.METHODS), help="of the searches")
-    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="for all of it")
+    parser.add_argument(
+        "--methods", default=",".join(gpu_searches.METHODS), help="of the searches; %(default)s unless named"
+    )
+    parser.add_argument("--seconds", type=float, default=Plan.seconds, help="for all of it; %(default)g unless named")
     parser.add_argument("--compiled", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if fault := _fault(args):
+        sys.exit(fault)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # for deterministic matrix products
     if args.compiled:
@@ -548,6 +558,37 @@ def main() -> None:
     console = Console()
     for table in tables(record):
         table.show(console)
+
+
+def _fault(args: argparse.Namespace) -> str:
+    """What is wrong with the arguments, before anything is measured; an empty string where nothing is."""
+    if args.runs is not None and (fault := _no_folder(args.runs)):
+        return f"--runs {args.runs}: {fault}."
+    if args.out is not None and args.out.is_dir():
+        return f"--out {args.out} is a folder; give a file in it, such as gpu.json."
+    if args.out is not None and (fault := _no_folder(args.out.absolute().parent)):
+        return f"--out {args.out}: {fault}."
+    if args.out is not None and args.out.exists():
+        try:
+            if not isinstance(read(args.out), dict):
+                return f"--out {args.out} is no record to go on with (it holds no object); give another file."
+        except (OSError, ValueError) as error:
+            return f"--out {args.out} is no record to go on with ({error}); give another file."
+    if unknown := [name for name in args.methods.split(",") if name not in METHODS]:
+        return f"--methods {unknown[0]!r} is no method; give some of {', '.join(METHODS)}."
+    if not 0 < args.seconds < math.inf:
+        return f"--seconds {args.seconds:g}: give the seconds that all of it may take, such as 540."
+    if args.epochs < 1:
+        return f"--epochs {args.epochs}: give 1 or more."
+    if args.quick and args.root is not None:
+        return "--quick takes made-up images, so --cifar has no effect; leave one of them out."
+    return ""
+
+
+def _no_folder(path: Path) -> str:
+    """What keeps `path` from being a folder, or becoming one; an empty string where nothing does."""
+    above = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    return "" if above.is_dir() else f"{above} is a file; give a folder"
 
 
 def _plan(device: str, quick: bool, root: str | None = None, table: str | None = None, epochs: int = 50) -> Plan:

@@ -13,7 +13,7 @@ from pathlib import Path
 from nas_lightning.records.epochs import read_rows
 from speed.record import Record
 
-METHODS = ("edd", "edd_clip", "pcd", "darts")
+METHODS = ("edd", "edd_skip", "edd_clip", "pcd", "darts")
 AT_ONCE = (1, 2, 4)
 _TRAIN = Path(__file__).parent.parent / "train.py"
 _TO_STOP = 30.0  # seconds for the epoch's checkpoint to be written and the process to end

@@ -197,7 +197,7 @@ def test_a_rank_correlation_of_few_runs_has_the_p_of_all_their_orders(tmp_path):
 def test_best_and_last_epoch_and_anytime_curves_are_those_of_metrics_csv(tmp_path):
     runs = []
     for seed, values in enumerate(([1, 5, 3], [2, 2, 8])):
-        folder = write_run(tmp_path / str(seed), seed)
+        folder = write_run(tmp_path / str(seed), seed, epochs=3)
         lines = [f"{epoch},{value},{10 * (seed + 1)}" for epoch, value in enumerate(values)]
         (folder / "metrics.csv").write_text(
             "epoch,table/cifar10_test_200,processor_seconds\n" + "\n".join(lines) + "\n"
@@ -317,9 +317,67 @@ def test_a_group_without_a_run_of_the_metric_is_refused_and_one_with_fewer_is_sa
     write_run(tmp_path / "b" / "without", 9, "b", ["sched.lam=0.12"], {"sched": {"lam": 0.12}}, scores={})
     assert main(["compare", str(tmp_path), "--by", "method", "--metric", SCORE.name, "--format", "markdown"]) == 0
     assert "missing: 2 of the 3 runs of b have a value" in capsys.readouterr().out
-    (tmp_path / "b" / "lam=0.12,seed=0" / "metrics.csv").unlink()
-    assert main(["compare", str(tmp_path), "--by", "method"]) == 1
-    assert "metrics.csv cannot be read" in capsys.readouterr().err
+
+
+def broken_metrics(path, how):
+    lines = path.read_text().splitlines(keepends=True)
+    if how == "missing":
+        path.unlink()
+    elif how == "cut":
+        path.write_text("".join(lines[:4]) + lines[4][:5])
+    elif how == "text":
+        path.write_text("".join(lines).replace("0.", "x", 1))
+    else:
+        path.write_bytes(b"" if how == "empty" else b"\xff\x00\xfe")
+
+
+@pytest.mark.parametrize(
+    ("how", "cause"),
+    [
+        ("missing", "metrics.csv cannot be read"),
+        ("cut", "metrics.csv has 3 epochs where the report beside it says 6; restore it or delete the run's folder."),
+        ("text", "is not a number"),
+        ("empty", "has no `epoch` column"),
+        ("binary", "metrics.csv cannot be read"),
+    ],
+)
+def test_a_run_whose_epochs_cannot_be_had_is_left_out_and_named(how, cause, tmp_path, capsys):
+    sample(tmp_path, "a", X[:3])
+    sample(tmp_path, "b", Y[:3])
+    broken_metrics(tmp_path / "b" / "lam=0.12,seed=0" / "metrics.csv", how)
+    assert main(["compare", str(tmp_path), "--by", "method", "--format", "csv"]) == 0
+    output, errors = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(output)))
+    assert [(row["group"], row["n"]) for row in rows[:2]] == [("a", "3"), ("b", "2")]
+    (note,) = [line for line in errors.splitlines() if line.startswith("broken: ")]
+    assert f"{tmp_path}/b/lam=0.12,seed=0" in note
+    assert cause in note
+    broken_metrics(tmp_path / "b" / "lam=0.12,seed=1" / "metrics.csv", how)
+    broken_metrics(tmp_path / "b" / "lam=0.12,seed=2" / "metrics.csv", how)
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 1
+    assert "b holds no finished search" in capsys.readouterr().err
+
+
+def test_a_run_without_a_column_over_its_epochs_is_named_where_it_does_not_count(tmp_path, capsys):
+    sample(tmp_path, "a", X[:3])
+    sample(tmp_path, "b", Y[:3])
+    path = tmp_path / "b" / "lam=0.12,seed=0" / "metrics.csv"
+    path.write_text(path.read_text().replace("discrete_accuracy", "another_accuracy"))
+    arguments = ["compare", str(tmp_path), "--by", "method", "--metric", "discrete_accuracy", "--predictor", "entropy"]
+    assert main([*arguments, "--format", "markdown"]) == 0
+    output = capsys.readouterr().out
+    assert output.count("over the epochs in metrics.csv: not in what is over epochs") == 2
+    assert "| b | 3 |" in output
+    assert "| b | 2 |" in output
+    assert f"{path.parent.name} without discrete_accuracy and entropy over the epochs" in output
+
+
+def test_a_key_that_is_none_of_the_protocol_is_refused(tmp_path, capsys):
+    sample(tmp_path, "a", X[:2])
+    assert main(["compare", str(tmp_path), "--by", "method", "--over", "spce"]) == 1
+    assert capsys.readouterr().err.startswith(
+        "--over spce is no key of the protocol; give one of space, dataset, recipe, "
+    )
 
 
 def test_a_single_run_is_said_loudly_and_not_tested(tmp_path, capsys):

@@ -34,7 +34,7 @@ from nas_lightning.reports.__main__ import main
 from nas_lightning.reports.architecture import plot_beta, plot_trajectories
 from nas_lightning.reports.cell_layout import arc, layout
 from nas_lightning.reports.figures import LOOKS, plot_cost
-from nas_lightning.reports.grid import Grid, fitted, listed, markdown, terminal
+from nas_lightning.reports.grid import Grid, fitted, listed, markdown, say, terminal
 from nas_lightning.reports.runs import images_of
 from nas_lightning.reports.tables import as_csv, grid, group_names, notes
 
@@ -274,6 +274,38 @@ def test_settings_that_are_groups_show_the_choice_and_stay_blank_where_not_chose
     table = summary(find_runs(tmp_path))
     assert table.settings == ("relaxation",)
     assert {row.settings for row in table.rows} == {("softmax",), ("",)}
+
+
+def test_what_the_methods_name_tells_has_no_column(tmp_path):
+    for seed, (method, decay) in enumerate([("edd", None), ("edd + penalty=beta_decay", "beta_decay")]):
+        overrides = [f"penalty={decay}"] if decay else []
+        write_run(tmp_path / f"{seed}", seed, method, overrides, {"penalty": {"_target_": "x"} if decay else None})
+    assert summary(find_runs(tmp_path)).settings == ("method",)
+    write_run(tmp_path / "other", 2, "edd + penalty=l2", ["penalty=l2"], {"penalty": {"_target_": "x"}})
+    assert summary(find_runs(tmp_path)).settings == ("method",)
+    write_run(tmp_path / "hidden", 3, "edd", ["penalty=l2"], {"penalty": {"_target_": "x"}})
+    assert summary(find_runs(tmp_path)).settings == ("method", "penalty")
+
+
+def test_long_numbers_are_shown_with_six_digits_where_those_tell_them_apart(tmp_path):
+    def shown():
+        return [row[0] for row in grid(summary(find_runs(tmp_path))).rows]
+
+    for scale in (0.0003989422804014327, 0.000399, 12345678901):
+        write_run(tmp_path / f"{scale}", overrides=[f"sched.e={scale}"], config={"sched": {"e": scale}})
+    assert shown() == ["0.000398942", "0.000399", "12345678901"]
+    write_run(tmp_path / "near", overrides=["sched.e=0.00039894229"], config={"sched": {"e": 0.00039894229}})
+    assert shown() == ["0.0003989422804014327", "0.00039894229", "0.000399", "12345678901"]
+
+
+def test_notes_are_broken_between_words_in_a_terminal_alone():
+    for is_terminal, lines in (
+        (True, ["p of single", "correlations, not", "corrected"]),
+        (False, ["p of single correlations, not corrected"]),
+    ):
+        console = Console(width=18, file=io.StringIO(), force_terminal=is_terminal)
+        say(["p of single correlations, not corrected"], console)
+        assert [line.rstrip() for line in console.file.getvalue().splitlines()] == lines
 
 
 def test_numbers_sort_by_size(tmp_path):
@@ -696,7 +728,7 @@ def test_a_line_at_the_top_of_the_entropies_is_seen_in_full(tmp_path):
 
 def test_a_group_whose_runs_differ_in_length_is_averaged_where_all_have_an_epoch(tmp_path, monkeypatch):
     for seed, epochs in enumerate((4, 6)):
-        write_metrics(write_run(tmp_path / str(seed), seed), epochs=epochs, offset=float(seed))
+        write_metrics(write_run(tmp_path / str(seed), seed, epochs=epochs), epochs=epochs, offset=float(seed))
     drawn = {}
     from matplotlib.axes import Axes
 

@@ -1,6 +1,7 @@
 """What the benchmark measures is what it says, and its document says what was measured. No test looks at a time."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -339,3 +340,33 @@ def test_the_next_call_measures_what_is_missing_and_searches_in_the_time_that_is
     record.write(json.loads(out.read_text()) | {"commit": "another"}, out)
     gpu.run(PLAN, out, lambda text: None)
     assert made[4:] == ["a", "b", "side_by_side"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--runs", "FILE"], "--runs FILE: FILE is a file; give a folder."),
+        (["--runs", "FILE/below"], "--runs FILE/below: FILE is a file; give a folder."),
+        (["--out", "."], "--out . is a folder; give a file in it, such as gpu.json."),
+        (["--out", "FILE/gpu.json"], "--out FILE/gpu.json: FILE is a file; give a folder."),
+        (
+            ["--out", "FILE"],
+            "--out FILE is no record to go on with (Expecting value: line 1 column 1 (char 0)); give another file.",
+        ),
+        (["--out", "LIST"], "--out LIST is no record to go on with (it holds no object); give another file."),
+        (["--methods", "edd,zzz"], "--methods 'zzz' is no method; give some of beta_darts, "),
+        (["--seconds", "nan"], "--seconds nan: give the seconds that all of it may take, such as 540."),
+        (["--seconds", "0"], "--seconds 0: give the seconds"),
+        (["--epochs", "-1"], "--epochs -1: give 1 or more."),
+        (["--cifar", "x.zip"], "--quick takes made-up images, so --cifar has no effect; leave one of them out."),
+    ],
+)
+def test_arguments_are_refused_before_anything_is_measured(arguments, sentence, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("FILE").write_text("no json")
+    Path("LIST").write_text("[]")
+    monkeypatch.setattr(gpu, "run", lambda *_: 1 / 0)
+    monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--quick", *arguments])
+    with pytest.raises(SystemExit) as refused:
+        gpu.main()
+    assert str(refused.value).replace(f"{tmp_path}/", "").startswith(sentence)

@@ -478,11 +478,11 @@ def test_damage_anywhere_is_refused_by_the_files_name_or_changes_nothing(tmp_pat
         try:
             accuracy = NB201Table.load(path).accuracy
         except UserError as error:
-            assert str(path) in str(error)
-            kinds.add(type(error.__cause__))
+            kinds.add(type(error.__cause__) if str(path) in str(error) else str(error))
         else:
             assert np.array_equal(accuracy, NB201Table.load(OWN).accuracy, equal_nan=True)
-    assert zlib.error in kinds
+    assert {zlib.error, zipfile.BadZipFile} <= kinds
+    assert not any(isinstance(kind, str) for kind in kinds)
 
 
 def test_what_is_no_archive_is_not_called_a_pickle(tmp_path: Path) -> None:

@@ -422,6 +422,7 @@ def test_an_error_is_one_printable_line_whatever_it_quotes():
         (escapes.markdown, "https://x\n# y", r"https:&#47;&#47;x\n# y".replace("\\n", "&#92;n")),
         (escapes.latex, "\\input{x}%$^_", r"\textbackslash{}input\{x\}\%\$\textasciicircum{}\_"),
         (escapes.latex, "[0pt]*", "{[}0pt]{*}"),
+        (escapes.latex, "P(A > B) <0.001|", "P(A $>$ B) $<$0.001$|$"),
         (escapes.csv_cell, "=1+1", "'=1+1"),
         (escapes.csv_cell, "\t=1", r"'\t=1"),
         (escapes.csv_cell, "-0.5", "-0.5"),

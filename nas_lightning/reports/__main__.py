@@ -4,10 +4,7 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
-
-from rich.text import Text
 
 from nas_lightning import escapes
 from nas_lightning.errors import UserError, exit_status
@@ -22,7 +19,7 @@ from nas_lightning.reports.comparison_tables import Table, anytime_csv, comparis
 from nas_lightning.reports.curves import COMPARISONS
 from nas_lightning.reports.figures import plot_anytime, plot_comparison, plot_cost
 from nas_lightning.reports.grid import Grid
-from nas_lightning.reports.groups import Comparison, comparisons, find_groups, keys_asked
+from nas_lightning.reports.groups import Comparison, check_over, comparisons, find_groups, keys_asked
 from nas_lightning.reports.page import write_page
 from nas_lightning.reports.replacements import replacement_tables
 from nas_lightning.reports.runs import Kind, Run, find_evaluations, find_runs, read_metrics
@@ -140,6 +137,7 @@ def _replaced(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     kind: Kind = "evaluation" if options.metric in ("test_accuracy", "params", "macs") else "search"
+    check_over(options.over)
     groups, left_out = find_groups(options.groups, options.runs, options.by, kind)
     found, notes = comparisons(groups, {*options.over, *keys_asked(options.groups, options.by)})
     made = []
@@ -241,7 +239,7 @@ def _figure(options: argparse.Namespace) -> None:
         return _paper_figure(options.name, output)
     if not options.runs:
         raise UserError(f"figure {options.name} needs RUNS; give the folder of a run or of a sweep.")
-    runs = [_with_readable_metrics(run) for run in _runs(options.runs)]
+    runs = [run.checked for run in _runs(options.runs)]
     if options.name in ("alpha", "beta", "cells"):
         return _draw_each(options.name, [run for run in runs if run.report], output)
     table = tables.summary(runs)
@@ -255,7 +253,7 @@ def _figure(options: argparse.Namespace) -> None:
 
 
 def _html(options: argparse.Namespace) -> None:
-    runs = [_with_readable_metrics(run) for run in _runs(options.runs)]
+    runs = [run.checked for run in _runs(options.runs)]
     write_page(runs, options.output, find_evaluations(*options.runs))
 
 
@@ -297,17 +295,6 @@ def _draw_each(name: str, runs: Sequence[Run], output: Path) -> None:
             plot_trajectories(columns, run.known_genotype or Genotype("", {}), name, path, run.folder.name)
 
 
-def _with_readable_metrics(run: Run) -> Run:
-    """A finished run whose metrics.csv cannot be read is in no line of a figure, so it must not count there either."""
-    if run.report is None:
-        return run
-    try:
-        _ = run.metrics
-    except UserError as error:
-        return replace(run, report=None, cause=str(error))
-    return run
-
-
 def _without_suffix(path: str) -> str:
     return path[:-4] if path.lower().endswith((".svg", ".png")) else path
 
@@ -328,8 +315,7 @@ def _print(form: Grid | None, csv_text: str, notes: Sequence[str], chosen: str) 
         console = grid.console()
         if form and form.rows:
             grid.show(form, console, "a wider terminal or --format csv shows them")
-        for note in notes:
-            console.print(Text(escapes.visible(note)), soft_wrap=True)
+        grid.say(notes, console)
         return
     if chosen == "markdown":
         listed = "".join(f"- {escapes.markdown(note)}\n" for note in notes)

@@ -9,9 +9,11 @@ from nas_lightning.reports import comparison as numbers
 from nas_lightning.reports.comparison import Correlation, Difference, Epochs, Interval, Metric, Summary
 from nas_lightning.reports.grid import Grid, csv_text, without_blanks
 from nas_lightning.reports.groups import Comparison, Group, value_of, varying
+from nas_lightning.reports.runs import Run
 from nas_lightning.reports.statistic import Statistic, count
 
 _FEW = 6
+_NAMED = 3
 _WIDTH = f"{100 * numbers.CONFIDENCE:.0f} %"
 
 
@@ -53,10 +55,20 @@ def _over_epochs(groups: Sequence[Group], metric: Metric, predictor: Metric) -> 
     if metric.is_accuracy:
         rows = [numbers.best_and_last(group.name, group.runs, metric) for group in (*groups, Group("all", everything))]
         if any(rows):
-            made.append(_epochs([row for row in rows if row], metric))
+            made.append(_epochs([row for row in rows if row], metric, _missing(everything, metric)))
     if predictor.name != metric.name and (found := numbers.correlations(groups, predictor, metric)):
-        made.append(_correlations(found, predictor, metric))
+        made.append(_correlations(found, predictor, metric, _missing(everything, metric, predictor)))
     return made
+
+
+def _missing(runs: Sequence[Run], *metrics: Metric) -> tuple[str, ...]:
+    """A note of the runs without these columns, where others have them."""
+    without = [str(run.folder) for run in runs if not all(metric.curve(run) for metric in metrics)]
+    if not without or len(without) == len(runs):
+        return ()
+    named = ", ".join(without[:_NAMED]) + (f" and {len(without) - _NAMED} more" if len(without) > _NAMED else "")
+    columns = " and ".join(metric.name for metric in metrics)
+    return (f"missing: {named} without {columns} over the epochs in metrics.csv: not in what is over epochs",)
 
 
 def anytime_csv(groups: Sequence[Group], metric: Metric, clock: str | None) -> str:
@@ -220,7 +232,7 @@ def _few_notes(groups: Sequence[Group], pairs: Sequence[Difference], metric: Met
     return notes
 
 
-def _epochs(rows: Sequence[Epochs], metric: Metric) -> Table:
+def _epochs(rows: Sequence[Epochs], metric: Metric, missing: tuple[str, ...]) -> Table:
     headings = ("group", "n", "best epoch", "last epoch", "best - last", "epoch of the best")
     cells = []
     lines: list[list[Any]] = []
@@ -241,14 +253,16 @@ def _epochs(rows: Sequence[Epochs], metric: Metric) -> Table:
         "best_epoch_median",
     ]
     notes = (
-        f"{metric.heading} of every epoch's architecture; the best is picked by it, as no search can; its epoch: median",
+        f"{metric.heading} of every epoch's architecture; the best is picked by it, as no search can; its epoch, counted from "
+        "0: median",
+        *missing,
     )
     return Table(
         "epochs", "best epoch against last", without_blanks(headings, cells, labels=1), csv_text(columns, lines), notes
     )
 
 
-def _correlations(rows: Sequence[Correlation], predictor: Metric, metric: Metric) -> Table:
+def _correlations(rows: Sequence[Correlation], predictor: Metric, metric: Metric, missing: tuple[str, ...]) -> Table:
     headings = ("over", "group", "n", "Kendall", "p", "Spearman", "p")
     cells = [
         (r.what, r.name, str(r.n), _rank(r.kendall), _p_text(r.kendall_p), _rank(r.spearman), _p_text(r.spearman_p))
@@ -272,6 +286,7 @@ def _correlations(rows: Sequence[Correlation], predictor: Metric, metric: Metric
     notes = (
         "within a run: mean ± sample standard deviation over the n runs; epochs of one run depend on each other, so no p",
         "p of single correlations, not corrected",
+        *missing,
     )
     title = f"rank correlation of {predictor.heading} with {metric.heading}"
     return Table("correlations", title, without_blanks(headings, cells, labels=2), csv_text(columns, lines), notes)

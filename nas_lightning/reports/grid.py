@@ -62,8 +62,13 @@ def show(grid: Grid, console: Console, elsewhere: str | None = None) -> None:
         return
     console.print(terminal(shown, console.width))
     if hidden:
-        left_out = f"not in {console.width} columns: {', '.join(hidden)}; {elsewhere}"
-        console.print(Text(escapes.visible(left_out)), soft_wrap=True)
+        say([f"not in {console.width} columns: {', '.join(hidden)}; {elsewhere}"], console)
+
+
+def say(notes: Iterable[str], console: Console) -> None:
+    """Lines below a table, broken between words where they are wider than the terminal; in a pipe or file each is one."""
+    for note in notes:
+        console.print(Text(escapes.visible(note)), soft_wrap=not console.is_terminal)
 
 
 def fitted(grid: Grid, width: int) -> tuple[Grid, tuple[str, ...]]:

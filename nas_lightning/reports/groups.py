@@ -48,6 +48,8 @@ def find_groups(
 ) -> tuple[list[Group], list[str]]:
     """The groups of the command line, and a note for every run that is left out: unfinished, failed or broken.
 
+    Broken is a finished search too whose metrics.csv cannot be had or lacks epochs.
+
     Each of `texts` is a folder, a pattern of folders, or conditions `KEY=VALUE,KEY=VALUE` on the runs in `folders`; none stands
     for all these runs. Folders are named without what all are in. With `by` the runs of all texts are one group a value of
     that key. UserError for fewer groups than `least`, an empty one, and a run in two of them.
@@ -55,6 +57,8 @@ def find_groups(
     selected = (
         [_selected(text, folders, kind) for text in texts] if texts else [Group("all", tuple(_found(folders, kind)))]
     )
+    if kind == "search":
+        selected = [Group(group.name, tuple(run.checked for run in group.runs)) for group in selected]
     notes = [
         note for group in selected for note in tables.notes(tables.summary([r for r in group.runs if not r.report]))
     ]
@@ -84,6 +88,13 @@ def keys_asked(texts: Sequence[str], by: str | None) -> set[str]:
     for key, value in conditions:
         values.setdefault(key, set()).add(value)
     return {key for key, found in values.items() if len(found) > 1} | ({by} if by else set())
+
+
+def check_over(keys: Sequence[str]) -> None:
+    """UserError for a key that is none of the protocol's, nor the beginning of one's."""
+    for key in keys:
+        if not any(each == key or each.startswith(f"{key}.") for each in PROTOCOL):
+            raise UserError(f"--over {key} is no key of the protocol; give one of {', '.join(PROTOCOL)}.")
 
 
 def comparisons(groups: Sequence[Group], over: set[str]) -> tuple[list[Comparison], list[str]]:

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from nas_lightning.records.received import (
     received_json,
     received_table,
 )
+from nas_lightning.reports.statistic import count
 
 SCHEMA = 1
 SCORE_NAMES = {
@@ -113,8 +114,29 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, list[float]]:
-        """`metrics.csv` by column, read on first use; UserError when it is missing or broken."""
-        return read_metrics(self.folder / "metrics.csv")
+        """`metrics.csv` by column, read on first use; UserError when it is missing or broken, or not of all epochs of a
+        finished search."""
+        path = self.folder / "metrics.csv"
+        columns = read_metrics(path)
+        report = self.report or {}
+        found, epochs = len(columns["epoch"]), report.get("epochs")
+        if epochs not in (None, found) and report.get("kind", "search") == "search":
+            raise UserError(
+                f"{path} has {count(found, 'epoch')} where the report beside it says {epochs}; restore it or delete the run's "
+                "folder."
+            )
+        return columns
+
+    @property
+    def checked(self) -> "Run":
+        """This run; a broken one where it is finished and its `metrics.csv` cannot be had: then it counts nowhere."""
+        if self.report is None:
+            return self
+        try:
+            _ = self.metrics
+        except UserError as error:
+            return replace(self, report=None, cause=str(error).replace(f"{self.folder}{os.sep}", ""))
+        return self
 
     @property
     def genotype(self) -> Genotype:

@@ -14,6 +14,7 @@ from nas_lightning.reports.runs import SCORE_NAMES, Run, are_tabulated, config_v
 from nas_lightning.reports.statistic import Statistic, finite
 
 _MOST_SETTINGS = 500
+_LONG = 10  # characters of a number
 _FIELDS = ("experiment", "method", "space", "dataset", "recipe")
 
 
@@ -65,7 +66,7 @@ def summary(runs: Sequence[Run]) -> Summary:
             "folders."
         )
     values = {key: [setting(report, key) for report in reports] for key in candidates}
-    settings = tuple(key for key, column in values.items() if len(set(column)) > 1)
+    settings = _without_named(tuple(key for key, column in values.items() if len(set(column)) > 1), values)
     measures = _measures(reports)
     groups: dict[tuple[str, ...], list[Run]] = {}
     for index, run in enumerate(finished):
@@ -79,6 +80,22 @@ def summary(runs: Sequence[Run]) -> Summary:
         failed=tuple(run for run in runs if run.failed),
         broken=tuple(run for run in runs if run.cause and not run.failed),
     )
+
+
+def _without_named(settings: tuple[str, ...], values: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Without the settings that the method's name tells wherever they are made: edd + penalty=beta_decay has both."""
+    if "method" not in settings:
+        return settings
+    named = {
+        key
+        for key in settings
+        if key != "method"
+        and all(
+            (f" + {key}={value}" in method) == bool(value)
+            for method, value in zip(values["method"], values[key], strict=True)
+        )
+    }
+    return tuple(key for key in settings if key not in named)
 
 
 def by_experiment(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -122,10 +139,29 @@ def grid(table: Summary) -> Grid:
     """Settings, n, and `mean ± std` of every measure that any run has."""
     known = [index for index in range(len(table.measures)) if any(row.statistics[index].n for row in table.rows)]
     headings = (*table.settings, "n", *(table.measures[index].heading for index in known))
+    shown = [_shorter([row.settings[index] for row in table.rows]) for index in range(len(table.settings))]
     rows = tuple(
-        (*row.settings, str(len(row.runs)), *(_cell(row, table, index) for index in known)) for row in table.rows
+        (
+            *(column[row.settings[index]] for index, column in enumerate(shown)),
+            str(len(row.runs)),
+            *(_cell(row, table, index) for index in known),
+        )
+        for row in table.rows
     )
     return Grid(headings, rows, labels=len(table.settings))
+
+
+def _shorter(values: Sequence[str]) -> dict[str, str]:
+    """Each value -> what a cell shows of it: long numbers with six digits, where those tell all values apart."""
+    shown = {value: _six_digits(value) for value in values}
+    return shown if len(set(shown.values())) == len(shown) else {value: value for value in values}
+
+
+def _six_digits(value: str) -> str:
+    try:
+        return value if len(value) <= _LONG or value.isdigit() else f"{float(value):.6g}"
+    except ValueError:
+        return value
 
 
 def as_csv(table: Summary) -> str:
