@@ -25,6 +25,10 @@ each() {
     search 'space.drop_path={start: 0, end: 0.2}' "$@"
     search relaxation=dirichlet "$@"
     search relaxation=gumbel_hard "$@"
+    # Added while it ran
+    search 'space.auxiliary_skip={start: 1, end: 1}' sched.lam=0.24 sched.e_a_value=0.000399 "$@"
+    search 'space.auxiliary_skip={start: 1, end: 1}' space.none=false sched.warmup=0.4 "$@"
+    for method in pcd darts; do search method=$method 'space.auxiliary_skip={start: 1, end: 1}' space.none=false "$@"; done
     # Beside other methods
     for method in pcd darts drnas gaea random; do search method=$method "$@"; done
     # Size
