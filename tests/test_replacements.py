@@ -26,7 +26,7 @@ TEMPERATURES = [1.0, 1.0, 0.1, 0.02]
 
 def searched(folder, seed, gradients=True):
     """A run whose architecture, temperature and gradients are known; the gradient of an entry is its number / 10 * epoch."""
-    write_run(folder, seed)
+    write_run(folder, seed, epochs=len(TEMPERATURES))
     rows = []
     for epoch, operations in enumerate(PATHS[seed]):
         row = {"epoch": epoch, "entropy": 1.5 - 0.1 * epoch, "temperature": TEMPERATURES[epoch], "skip_connects": 0}
@@ -123,7 +123,7 @@ def test_groups_are_apart_and_what_cannot_be_read_is_one_sentence(tmp_path, caps
     metrics.write_text(metrics.read_text().replace("|avg_pool_3x3~0|", "|avg_pol~0|"))
     assert main(["replaced", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
-    metrics.write_text("epoch\n0\n")
+    metrics.write_text("epoch\n0\n1\n2\n3\n")
     with pytest.raises(UserError, match=r"metrics.csv has no column `architecture`"):
         chosen(find_runs(tmp_path)[1])
     (tmp_path / "seed=1" / "report.json").write_text(json.dumps({}))
