@@ -211,7 +211,12 @@ def _holm_note(counts: Mapping[str, int], several: Collection[str]) -> str:
 
 def _kruskal_note(groups: Sequence[Group], metric: Metric) -> list[str]:
     p = numbers.kruskal(groups, metric)
-    return [] if p is None else [f"Kruskal-Wallis over the {len(groups)} groups: p = {_p_text(p)}"]
+    said = "" if p is None else _p_text(p)
+    return (
+        [f"Kruskal-Wallis over the {len(groups)} groups: p {said if said.startswith('<') else f'= {said}'}"]
+        if said
+        else []
+    )
 
 
 def _few_notes(groups: Sequence[Group], pairs: Sequence[Difference], metric: Metric) -> list[str]:
