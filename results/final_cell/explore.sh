@@ -29,6 +29,7 @@ each() {
     search 'space.auxiliary_skip={start: 1, end: 1}' sched.lam=0.24 sched.e_a_value=0.000399 "$@"
     search 'space.auxiliary_skip={start: 1, end: 1}' space.none=false sched.warmup=0.4 "$@"
     for method in pcd darts; do search method=$method 'space.auxiliary_skip={start: 1, end: 1}' space.none=false "$@"; done
+    search method=edd_skip sched.late_lambda_mult=1 "$@"
     # Beside other methods
     for method in pcd darts drnas gaea random; do search method=$method "$@"; done
     # Size
