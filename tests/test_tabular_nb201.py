@@ -516,6 +516,7 @@ def test_another_npz_file_is_refused(tmp_path: Path) -> None:
         ({"accuracy": good["accuracy"][:-1]}, "has accuracies [15624, 1] where [15625, 1]"),
         ({"accuracy": good["accuracy"].astype(np.float64)}, "numbers of float64 where its schema has float32"),
         ({"sources": np.array([object()])}, "cannot be read"),
+        ({"accuracy": np.zeros(1, [(f"{n:020}", "f4") for n in range(1000)])}, "safe to load securely); make it again"),
     ]
     for change, fault in changes:
         np.savez(path, **{**good, **change})

@@ -67,8 +67,7 @@ class BatchLoader:
         elif num_batches is not None:
             self._num_batches = num_batches
         else:
-            whole, rest = divmod(len(indices), batch_size * world_size)
-            self._num_batches = whole + (rest // world_size >= 2)
+            self._num_batches = self._in_a_pass
 
     def __len__(self) -> int:
         return (
@@ -107,9 +106,14 @@ class BatchLoader:
         return batches[: self._num_batches]
 
     def _pass(self, generator: torch.Generator, size: int) -> list[Tensor]:
-        """Once through the part; a rest that leaves a rank a single image is left out."""
-        *whole, last = self._shuffled(generator).split(size)
-        return [*whole, last] if not whole or len(last) // self._world_size >= min(2, self._batch_size) else whole
+        """Once through the part, which comes whole where it is too small for a batch."""
+        return list(self._shuffled(generator).split(size))[: max(1, self._in_a_pass)]
+
+    @property
+    def _in_a_pass(self) -> int:
+        """Batches of one pass; a rest that leaves a rank a single image is left out."""
+        whole, rest = divmod(len(self._indices), self._batch_size * self._world_size)
+        return whole + (rest // self._world_size >= 2)
 
     def _shuffled(self, generator: torch.Generator) -> Tensor:
         return self._indices[torch.randperm(len(self._indices), generator=generator)]

@@ -211,12 +211,10 @@ def _holm_note(counts: Mapping[str, int], several: Collection[str]) -> str:
 
 def _kruskal_note(groups: Sequence[Group], metric: Metric) -> list[str]:
     p = numbers.kruskal(groups, metric)
-    said = "" if p is None else _p_text(p)
-    return (
-        [f"Kruskal-Wallis over the {len(groups)} groups: p {said if said.startswith('<') else f'= {said}'}"]
-        if said
-        else []
-    )
+    if p is None:
+        return []
+    text = _p_text(p)
+    return [f"Kruskal-Wallis over the {len(groups)} groups: p {'' if text.startswith('<') else '= '}{text}"]
 
 
 def _few_notes(groups: Sequence[Group], pairs: Sequence[Difference], metric: Metric) -> list[str]:

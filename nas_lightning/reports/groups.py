@@ -93,7 +93,7 @@ def keys_asked(texts: Sequence[str], by: str | None) -> set[str]:
 def check_over(keys: Sequence[str]) -> None:
     """UserError for a key that is none of the protocol's, nor the beginning of one's."""
     for key in keys:
-        if not any(each == key or each.startswith(f"{key}.") for each in PROTOCOL):
+        if not any(_covers(key, each) for each in PROTOCOL):
             raise UserError(f"--over {key} is no key of the protocol; give one of {', '.join(PROTOCOL)}.")
 
 
@@ -103,7 +103,7 @@ def comparisons(groups: Sequence[Group], over: set[str]) -> tuple[list[Compariso
     over: keys that may differ, since the comparison is over them; a key of PROTOCOL or what is before its dot. UserError where
     no two groups share a protocol.
     """
-    keys = [key for key in PROTOCOL if not any(key == each or key.startswith(f"{each}.") for each in over)]
+    keys = [key for key in PROTOCOL if not any(_covers(each, key) for each in over)]
     flats = {run.folder: flat(run.report["config"]) for group in groups for run in group.runs if run.report}
     # Configs of other versions may lack a key: what they did by default is not known, so it tells nothing apart.
     keys = [key for key in keys if key in _FIELDS or all(key in config for config in flats.values())]
@@ -132,6 +132,11 @@ def comparisons(groups: Sequence[Group], over: set[str]) -> tuple[list[Compariso
         )
     notes = [f"split: {len(found)} comparisons, of runs of one protocol each"] if len(found) > 1 else []
     return found, [*notes, *(f"left out, no other group has its protocol: {each}" for each in alone)]
+
+
+def _covers(asked: str, key: str) -> bool:
+    """Whether `asked` names the dotted key, or a section that it is in."""
+    return key == asked or key.startswith(f"{asked}.")
 
 
 def varying(runs: Sequence[Run]) -> tuple[str, ...]:

@@ -130,13 +130,17 @@ class Run:
     @property
     def checked(self) -> "Run":
         """This run; a broken one where it is finished and its `metrics.csv` cannot be had: then it counts nowhere."""
-        if self.report is None:
-            return self
+        lost = self.lost_metrics if self.report else ""
+        return replace(self, report=None, cause=lost) if lost else self
+
+    @property
+    def lost_metrics(self) -> str:
+        """Why `metrics.csv` cannot be had, in one sentence; empty where it can."""
         try:
             _ = self.metrics
         except UserError as error:
-            return replace(self, report=None, cause=str(error).replace(f"{self.folder}{os.sep}", ""))
-        return self
+            return str(error).replace(f"{self.folder}{os.sep}", "")
+        return ""
 
     @property
     def genotype(self) -> Genotype:
@@ -282,10 +286,8 @@ def _finished(folder: Path) -> Iterator[Run]:
 
 def _unfinished(folder: Path) -> Run:
     run = Run(folder, None)
-    try:
-        return Run(folder, None, epochs=len(run.metrics["epoch"]))
-    except UserError as error:
-        return Run(folder, None, cause=str(error).replace(f"{folder}{os.sep}", ""))
+    cause = run.lost_metrics
+    return replace(run, cause=cause) if cause else replace(run, epochs=len(run.metrics["epoch"]))
 
 
 def _fault(report: Any, kind: Kind) -> str:

@@ -66,7 +66,9 @@ def summary(runs: Sequence[Run]) -> Summary:
             "folders."
         )
     values = {key: [setting(report, key) for report in reports] for key in candidates}
-    settings = _without_named(tuple(key for key, column in values.items() if len(set(column)) > 1), values)
+    settings = tuple(
+        key for key, column in values.items() if len(set(column)) > 1 and not _is_named(key, column, values["method"])
+    )
     measures = _measures(reports)
     groups: dict[tuple[str, ...], list[Run]] = {}
     for index, run in enumerate(finished):
@@ -82,20 +84,9 @@ def summary(runs: Sequence[Run]) -> Summary:
     )
 
 
-def _without_named(settings: tuple[str, ...], values: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Without the settings that the method's name tells wherever they are made: edd + penalty=beta_decay has both."""
-    if "method" not in settings:
-        return settings
-    named = {
-        key
-        for key in settings
-        if key != "method"
-        and all(
-            (f" + {key}={value}" in method) == bool(value)
-            for method, value in zip(values["method"], values[key], strict=True)
-        )
-    }
-    return tuple(key for key in settings if key not in named)
+def _is_named(key: str, column: Sequence[str], methods: Sequence[str]) -> bool:
+    """Whether the methods' names tell the setting wherever it is made: edd + penalty=beta_decay tells penalty."""
+    return all((f" + {key}={value}" in method) == bool(value) for value, method in zip(column, methods, strict=True))
 
 
 def by_experiment(runs: Sequence[Run]) -> dict[str, list[Run]]:

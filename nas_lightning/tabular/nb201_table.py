@@ -114,7 +114,8 @@ class NB201Table:
         # A plain .npy is no context manager (TypeError, AttributeError), an encrypted member a RuntimeError.
         except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, *_DAMAGED) as error:
             whole = not Path(path).is_file() or zipfile.is_zipfile(path)
-            reason = str(error) if whole else "it is no whole .npz file"
+            # numpy's second sentence advises to load what may be anybody's code.
+            reason = re.split(r"\.\s", str(error))[0] if whole else "it is no whole .npz file"
             raise UserError(
                 f"the NAS-Bench-201 table {path} cannot be read ({reason}); make it again with `{CONVERT}`."
             ) from error
