@@ -8,7 +8,10 @@ import torch.nn.functional as F
 from torch.distributions import Dirichlet as TorchDirichlet
 from torch.distributions import kl_divergence
 
+from nas_lightning.derive import Exact, Probabilities
+from nas_lightning.derive.base import derived
 from nas_lightning.errors import UserError
+from nas_lightning.genotypes.base import Choice
 from nas_lightning.penalties import DirichletKL
 from nas_lightning.relaxations import Dirichlet
 from nas_lightning.relaxations.dirichlet import concentration
@@ -79,6 +82,32 @@ def test_extreme_concentrations_give_finite_weights_and_gradients():
         assert torch.allclose(beta.sum(-1), torch.ones(6))
         (gradient,) = torch.autograd.grad((beta * torch.randn(6, 5)).sum(), alpha)
         assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("rule", [Exact(), Probabilities()])
+def test_edges_of_a_node_are_ranked_by_softmax_of_alpha_as_in_the_authors_program(rule):
+    """By the mean of the distribution another edge would be kept."""
+    space = DARTS(C=4, num_cells=3)
+    architecture = Architecture(space.cells, Dirichlet(), torch.Generator().manual_seed(0))
+    alpha = torch.full((14, 7), 0.0)
+    alpha[:, 3] = 1.0  # softmax .312, mean .25
+    alpha[2] = torch.tensor([-1.0] * 6 + [0.3])  # softmax .379, mean .371: first of its node by both
+    alpha[5] = torch.tensor([0.0] * 6 + [2.0])  # softmax .552, mean .333
+    alpha[6] = torch.tensor([-1.0] * 6 + [0.3])
+    alpha[7] = torch.tensor([-1.0] * 6 + [0.25])  # softmax .368, mean .362
+    with torch.no_grad():
+        for name in space.cells:
+            architecture.alpha[name].copy_(alpha)
+    expected = []
+    for node, edges in ((2, range(2)), (3, range(2, 5)), (4, range(5, 9)), (5, range(9, 14))):
+        p_EO = torch.softmax(alpha, -1)
+        kept = sorted(edges, key=lambda edge: -p_EO[edge].max())[:2]
+        expected += [Choice(space.cells["normal"].operations[int(p_EO[e].argmax())], e - edges[0], node) for e in kept]
+    found = derived("darts", rule, architecture.snapshot())
+    assert found.cells == {"normal": tuple(expected), "reduce": tuple(expected)}
+    assert [choice.source for choice in expected if choice.target == 4] == [0, 1]
+    mean_EO = concentration(alpha) / concentration(alpha).sum(-1, keepdim=True)
+    assert mean_EO[6].max() > mean_EO[7].max() > mean_EO[5].max()
 
 
 def test_the_regulariser_is_the_kl_to_the_uniform_distribution():

@@ -25,7 +25,7 @@ class DeriveRule(Protocol):
 
 def derived(space: str, rule: DeriveRule, view: View) -> Genotype:
     """The architecture of the space named `space` that `view`, on the CPU, stands for by `rule`."""
-    cells = {name: rule(cell.double()) for name, cell in view.items()}
+    cells = {name: rule(cell.of_derive().double()) for name, cell in view.items()}
     for kept in cells.values():
         if not (isinstance(kept, tuple) and all(isinstance(choice, Choice) for choice in kept)):
             raise UserError(

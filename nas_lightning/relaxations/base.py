@@ -56,6 +56,10 @@ class Relaxation(ABC):
         alpha's own step alone left out of its gradient."""
         return self
 
+    def of_derive(self) -> "Relaxation":
+        """Whose probabilities derive rules rank operations and edges by."""
+        return self
+
     def initial(self, mask_EO: Tensor, generator: torch.Generator) -> Tensor:
         """alpha_EO at the start of a search: 1e-3 * N(0, 1), as the code of arXiv 1806.09055."""
         return 1e-3 * torch.randn(mask_EO.shape, generator=generator)

@@ -43,14 +43,19 @@ class _Drawn(torch.autograd.Function):
 class Dirichlet(Relaxation):
     """beta ~ Dirichlet(elu(alpha) + 1) over an edge's candidates, drawn anew in each half step (DrNAS, arXiv 2006.10355).
 
-    One draw serves all cells of a type. The gradient is the pathwise one of the draw. Everything that looks at alpha sees the
-    mean of the distribution, concentration / sum. There is no temperature, and no weight is ever certain to be negligible.
+    One draw serves all cells of a type. The gradient is the pathwise one of the draw. Everything that looks at alpha, but for
+    derive rules, sees the mean of the distribution, concentration / sum. There is no temperature, and no weight is ever
+    certain to be negligible.
     """
 
     skips = "never"
 
     def of_edges(self) -> Relaxation:
         """Softmax: edges are not drawn."""
+        return Softmax()
+
+    def of_derive(self) -> Relaxation:
+        """Softmax, as DrNAS' programs: the same operations of each edge as by the mean, not always the same edges of a node."""
         return Softmax()
 
     def draw(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor, generator: torch.Generator) -> Tensor:

@@ -52,6 +52,10 @@ class CellView:
         """The same at another temperature."""
         return replace(self, temperature=torch.full_like(self.temperature, temperature))
 
+    def of_derive(self) -> "CellView":
+        """The same as derive rules see it."""
+        return replace(self, relaxation=self.relaxation.of_derive())
+
     def double(self) -> "CellView":
         edge_E = None if self.edge_E is None else self.edge_E.double()
         return replace(self, alpha_EO=self.alpha_EO.double(), temperature=self.temperature.double(), edge_E=edge_E)
