@@ -85,7 +85,7 @@ class OldBilevel(Bilevel):
 
 class Decision:
     answer = None
-    def __call__(self, epoch, view, probe, state, generator):
+    def __call__(self, epoch, epochs, view, probe, state, generator):
         return self.answer
 class Listed(Decision): answer = [], {}
 class Unheard(Decision): answer = {"nowhere": torch.ones(6, 5, dtype=torch.bool)}, {}

@@ -112,9 +112,9 @@ def test_sdarts_rs_pt_perturbs_as_sdarts_rs_and_then_by_three_tenths():
     ours = perturbed("sdarts_rs_pt", 131)
     assert ours[:50] == pytest.approx([0.03 + 0.27 * epoch / 50 for epoch in range(50)], rel=1e-3)
     assert ours[50:] == pytest.approx([0.3] * 81, abs=1e-12)
-    nb201 = perturbed("sdarts_rs_pt", 126, "space=nb201", "protocol=published")
+    nb201 = perturbed("sdarts_rs_pt", 125, "space=nb201", "protocol=published")
     assert nb201[:100] == pytest.approx([0.03 + 0.27 * epoch / 100 for epoch in range(100)], rel=1e-3)
-    assert nb201[100:] == pytest.approx([0.3] * 26, abs=1e-12)
+    assert nb201[100:] == pytest.approx([0.3] * 25, abs=1e-12)
 
 
 def test_a_decided_edge_is_not_perturbed():
@@ -157,4 +157,4 @@ def test_alpha_of_darts_pt_blank_is_never_moved_and_edges_are_decided_all_the_sa
     stages = Stages(4, {"search": Stage(1), "projection": Stage(3, decision=OperationDrop(interval=1))})
     fitted(module, 4, [Decisions(None, stages), steps])
     assert all(torch.equal(alpha, steps.seen[0]) for alpha in steps.seen)
-    assert (module.architecture.mask("cell").sum(-1) == 1).sum() == 3
+    assert (module.architecture.mask("cell").sum(-1) == 1).all()  # six in three epochs

@@ -38,7 +38,7 @@ class Decisions(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, SupernetModule)
-        stage, done = self._stage(trainer.current_epoch)
+        stage, done, epochs = self._stage(trainer)
         architecture = pl_module.architecture
         pl_module.alpha_rests = self.stages is not None and not self.stages.trains_alpha(trainer.current_epoch)
         if stage.weight_rate is not None:
@@ -58,7 +58,7 @@ class Decisions(pl.Callback):
         seed = stream_seed(pl_module.seed, trainer.current_epoch, "decision")
         generator = torch.Generator().manual_seed(seed)
         probe = _ValidationProbe(trainer, pl_module)
-        answer = decision(done, architecture.snapshot(), probe, self.state, generator)
+        answer = decision(done, epochs, architecture.snapshot(), probe, self.state, generator)
         masks, self.state = _checked(decision, answer)
         architecture.narrow(masks)
 
@@ -71,8 +71,13 @@ class Decisions(pl.Callback):
         left = sum(sum(map(sum, rows)) for rows in pl_module.architecture.candidates.values())
         pl_module.log("candidates", float(left), logger=False)
 
-    def _stage(self, epoch: int) -> tuple[Stage, int]:
-        return (Stage(1.0), epoch) if self.stages is None else self.stages.at(epoch)
+    def _stage(self, trainer: pl.Trainer) -> tuple[Stage, int, int]:
+        """The stage, how many of its epochs are done, and how many it has."""
+        epoch = trainer.current_epoch
+        if self.stages is None:
+            assert trainer.max_epochs is not None
+            return Stage(1.0), epoch, trainer.max_epochs
+        return *self.stages.at(epoch), self.stages.length(epoch)
 
 
 def _checked(decision: Decision, answer: object) -> tuple[Masks, State]:

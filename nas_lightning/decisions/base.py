@@ -30,12 +30,12 @@ class Decision(Protocol):
     """Asked at the start of every epoch but the run's first. Settings are frozen; what it remembers is `state`."""
 
     def __call__(
-        self, epoch: int, view: View, probe: Probe, state: State, generator: torch.Generator
+        self, epoch: int, epochs: int, view: View, probe: Probe, state: State, generator: torch.Generator
     ) -> tuple[Masks, State]:
         """New masks of the cell types that change, each within the old one, and the state for the next epoch.
 
-        epoch: of the stage, from 0 on; so many epochs are done. view: copies on the CPU. state: {} at first. generator: for
-        what is random, the same on every rank and in an interrupted run. A row of False drops the edge.
+        epoch: of the `epochs` of the stage, or of the run, from 0 on; so many are done. view: copies on the CPU. state: {} at
+        first. generator: for what is random, the same on every rank and in an interrupted run. A row of False drops the edge.
         """
         ...
 

@@ -59,7 +59,7 @@ class EdgeConfidence:
         return Recurrence("decision", self.start, self.interval, self.epochs)
 
     def __call__(
-        self, epoch: int, view: View, probe: Probe, state: State, generator: torch.Generator
+        self, epoch: int, epochs: int, view: View, probe: Probe, state: State, generator: torch.Generator
     ) -> tuple[Masks, State]:
         decides = self._recurrence.is_due(epoch)
         masks, remembered = {}, {}

@@ -3,8 +3,9 @@
 Letters: E edges, O operations.
 """
 
+import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,15 +18,16 @@ from nas_lightning.relaxations.view import CellView, View
 
 @dataclass(frozen=True)
 class OperationDrop:
-    """Every `interval` epochs one decision for each cell type (arXiv 2108.04392).
+    """Every `interval` epochs one decision for each cell type, from the stage's first on (arXiv 2108.04392).
 
+    All are made within the stage, which takes interval * (decisions - 1) + 1 epochs: in a shorter one they are closer, evenly.
     First edges in a random order: each of the edge's operations is left out in turn, the others not renormalised, and the
     one whose absence hurts most stays alone. Then, where an architecture keeps but some edges into a node, nodes in a random
     order: while a node has more, the edge whose absence leaves the best supernet goes. What would leave no architecture, `none`
     on too many edges, is not chosen.
 
     by: what is measured on the validation half, "accuracy" or "loss". none: whether `none` may be what stays of an edge, as in
-    the authors' program, which then derives the first operation that is not.
+    the authors' program, which then derives the first operation that is not; here such an edge is none that a node keeps.
     """
 
     interval: int = 5
@@ -39,19 +41,25 @@ class OperationDrop:
         check_flag("decision.none", self.none)
 
     def __call__(
-        self, epoch: int, view: View, probe: Probe, state: State, generator: torch.Generator
+        self, epoch: int, epochs: int, view: View, probe: Probe, state: State, generator: torch.Generator
     ) -> tuple[Masks, State]:
-        if epoch % self.interval:
-            return {}, state
+        made, of = state.get("made", 0), state.get("of", max(_decisions(cell) for cell in view.values()))
         betas = {name: cell.probabilities_EO for name, cell in view.items()}
         masks: dict[str, Tensor] = {}
-        for name, cell in view.items():
-            mask_EO = self._decided(cell, betas[name], worth_of(name, betas, probe, self.by), generator)
-            if mask_EO is not None:
-                masks[name] = mask_EO
-                # The cell types that follow are measured with this one as it is now.
-                betas[name] = within(betas[name], mask_EO)
-        return masks, state
+        while made < of and epoch >= self._due(made, of, epochs):
+            for name, cell in view.items():
+                now = replace(cell, mask_EO=masks.get(name, cell.mask_EO))
+                mask_EO = self._decided(now, betas[name], worth_of(name, betas, probe, self.by), generator)
+                if mask_EO is not None:
+                    masks[name] = mask_EO
+                    # The cell types that follow are measured with this one as it is now.
+                    betas[name] = within(betas[name], mask_EO)
+            made += 1
+        return masks, {"made": made, "of": of}
+
+    def _due(self, made: int, of: int, epochs: int) -> int:
+        """The stage's epoch at whose start the next of `of` decisions is."""
+        return self.interval * made if epochs > self.interval * (of - 1) else math.ceil(made * (epochs - 1) / (of - 1))
 
     def _decided(self, cell: CellView, beta_EO: Tensor, worth: Worth, generator: torch.Generator) -> Tensor | None:
         mask_EO = cell.mask_EO
@@ -76,6 +84,12 @@ class OperationDrop:
 
     def _may_stay(self, cell: CellView, operation: int) -> bool:
         return self.none or cell.spec.operations[operation] != "none"
+
+
+def _decisions(cell: CellView) -> int:
+    """How many it takes until an architecture is left: one an edge, then one a node with more inputs than it keeps."""
+    inputs, into = cell.spec.inputs_a_node, _edges_into(cell).values()
+    return len(undecided(cell.mask_EO)) + sum(inputs is not None and len(edges) > inputs for edges in into)
 
 
 def _edges_into(cell: CellView) -> dict[int, list[int]]:

@@ -85,10 +85,14 @@ class Stages:
         name, done = self._place(epoch)
         return self.stages[name], done
 
+    def length(self, epoch: int) -> int:
+        """How many epochs the stage of `epoch` has."""
+        return self._lengths()[self._place(epoch)[0]]
+
     def trains_alpha(self, epoch: int) -> bool:
         """Whether alpha takes steps in `epoch`."""
         name, done = self._place(epoch)
-        return done >= whole_epochs(self.stages[name].arch_start, self._lengths()[name])
+        return done >= whole_epochs(self.stages[name].arch_start, self.length(epoch))
 
     def _place(self, epoch: int) -> tuple[str, int]:
         first = 0
