@@ -45,7 +45,8 @@ class Numbered:
         parts = []
         for first, count in ((0, self.train), (1000, self.test)):
             labels = torch.arange(first, first + count)
-            parts.append(Images(torch.zeros(count, 3, 8, 8, dtype=torch.uint8), labels, tuple(map(str, range(2000)))))
+            classes = tuple(map(str, range(self.num_classes)))
+            parts.append(Images(torch.zeros(count, 3, 8, 8, dtype=torch.uint8), labels, classes))
         return Splits(*parts, MEAN, STD)
 
 
@@ -102,6 +103,64 @@ def test_a_file_names_the_images_of_both_parts_as_autodl_projects_writes_it_or_p
     record = data.split_record()
     assert (record["mode"], record["split_file"], record["split_seed"]) == ("file", file, None)
     assert record["train_fraction"] is None
+
+
+@dataclass(frozen=True)
+class Published(Numbered):
+    """As many images as a benchmark has, in its order."""
+
+    name: str = "cifar10"
+    num_classes: ClassVar = 60_000
+    published_order: ClassVar = True
+
+
+SHA256 = {  # of AutoDL-Projects' lists, f46486e21b71
+    ("cifar10", 50_000, 20, "held_out"): ("804c60edb02b", [0, 5, 7, 11, 13], [1, 2, 3, 4, 6]),
+    ("cifar100", 40, 10_000, "test_half"): ("5f6245f8741c", [0, 1, 2, 3, 4], [1, 3, 4, 5, 8]),
+    ("imagenet16_120", 40, 6_000, "test_half"): ("78fe1fb23cb0", [0, 1, 2, 3, 4], [1, 2, 3, 6, 7]),
+}
+
+
+@pytest.mark.parametrize("chosen", SHA256, ids=lambda chosen: chosen[0])
+def test_nas_bench_201s_lists_are_those_of_its_authors(chosen):
+    name, train_images, test_images, alpha_images = chosen
+    sha256, train, valid = SHA256[chosen]
+    images = Published(train_images, test_images, name=name)
+    data = SearchData(images, split="nas_bench_201", alpha_images=alpha_images)
+    assert [part[:5].tolist() for part in data.parts] == [train, valid]
+    record = data.split_record()
+    assert (record["mode"], record["split_seed"], record["train_fraction"]) == ("nas_bench_201", None, None)
+    assert record["train_sha256" if alpha_images == "held_out" else "valid_sha256"].startswith(sha256)
+    whole = train_images if alpha_images == "held_out" else test_images
+    assert len(data.parts[1]) == whole // 2
+    if alpha_images == "held_out":
+        assert sorted(torch.cat(data.parts).tolist()) == list(range(whole))
+    single = SearchData(images, split="nas_bench_201", alpha_images="train_all")
+    assert [part.tolist() for part in single.parts] == [list(range(train_images))] * 2  # nothing is halved
+
+
+def test_images_that_nas_bench_201_has_no_list_of_are_one_sentence():
+    bare = "data.split=nas_bench_201"
+    for dataset, settings, message in (
+        (Published(40), {}, f"{bare} has no list for the 40 training images of dataset cifar10"),
+        (
+            Published(50_000, name="cifar100"),
+            {},
+            f"{bare} has no list for the 50,000 training images of dataset cifar100",
+        ),
+        (
+            Published(40, 20),
+            {"alpha_images": "test_half"},
+            f"{bare} has no list for the 20 test images of dataset cifar10",
+        ),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            SearchData(dataset, split="nas_bench_201", **settings).setup("fit")
+        assert str(error.value).endswith("set data.split=seed.")
+    with pytest.raises(
+        UserError, match="by their place in the published files, which dataset numbered is not read from"
+    ):
+        SearchData(Numbered(), split="nas_bench_201")
 
 
 BAD_FILES = {
@@ -207,7 +266,7 @@ def test_a_set_that_is_sorted_by_class_is_not_halved_by_index():
     [
         ({"alpha_images": "test"}, "data.alpha_images='test' is unknown; give held_out, train_all or test_half."),
         ({"alpha_images": ["held_out"]}, "data.alpha_images="),
-        ({"split": "half"}, "data.split='half' is unknown; give seed, index or file."),
+        ({"split": "half"}, "data.split='half' is unknown; give seed, index, file or nas_bench_201."),
         ({"valid_batch": "cycle"}, "data.valid_batch='cycle' is unknown; give replacement, shuffled or in_turn."),
         ({"valid_batch": True}, "data.valid_batch=True"),
         ({"split": "file"}, "data.split=file and data.split_file=None do not go together"),
@@ -215,6 +274,8 @@ def test_a_set_that_is_sorted_by_class_is_not_halved_by_index():
         ({"split": "file", "split_file": 3}, "data.split_file=3 is no file"),
         ({"split": "file", "split_file": "x", "alpha_images": "train_all"}, "nothing to split"),
         ({"split": "file", "split_file": "x", "train_fraction": 0.4}, "data.train_fraction=0.4 has no effect"),
+        ({"split": "nas_bench_201", "train_fraction": 0.4}, "data.train_fraction=0.4 has no effect"),
+        ({"split": "index", "split_seed": 3}, "data.split_seed=3 has no effect with data.split=index"),
         ({"alpha_images": "test_half", "train_fraction": 0.4}, "data.train_fraction=0.4 has no effect"),
         ({"cutout": 3}, "data.cutout=3 is no side"),
         ({"cutout": -2}, "data.cutout=-2"),

@@ -56,12 +56,19 @@ class ImageNet16_120:
     def side(self) -> int:
         return self.image_size or _NATIVE_SIDE
 
+    @property
+    def published_order(self) -> bool:
+        """Whether `root` is read as the published files, and not as folders of images."""
+        return not any(name.lower() in TRAIN_NAMES for name in folder_names(Path(self.root)))
+
     def load(self, progress: bool) -> Splits:
         folder = Path(self.root)
-        if any(name.lower() in TRAIN_NAMES for name in folder_names(folder)):
-            train, test = self._of_folder(progress)
-        else:
+        train: ImageSet
+        test: ImageSet
+        if self.published_order:
             train, test = (self._of_files(folder, names) for names in (_TRAIN_FILES, _TEST_FILES))
+        else:
+            train, test = self._of_folder(progress)
         if (len(train), len(test)) != _COUNTS:
             _log.warning(
                 "%s holds %d training and %d test images of 120 classes, where ImageNet16-120 has %d and %d.",

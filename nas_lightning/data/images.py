@@ -100,7 +100,8 @@ class Dataset(Protocol):
 
     name: for the report. padding: width of the random crop's black border in pixels. flip: whether a mirrored image
     is still of its class. side: of the loaded images; `num_classes` and `side` are known without loading them.
-    `official_test = True` beside those says that the test images are the published ones, on which results are compared.
+    `official_test = True` beside those says that the test images are the published ones, on which results are compared;
+    `published_order = True` that all images are in the order of the published files, as lists of them count.
     """
 
     @property

@@ -18,6 +18,7 @@ from nas_lightning.data.split import (
     fingerprint,
     hold_out_fingerprint,
     image_order,
+    nas_bench_201_halves,
     read_split,
     split_indices,
     take,
@@ -28,6 +29,7 @@ AlphaImages = Literal["held_out", "train_all", "test_half"]
 ValidBatch = Literal["replacement", "shuffled", "in_turn"]
 
 _HALF = 0.5
+_LISTS = ("file", "nas_bench_201")
 _RELOAD = "reload_dataloaders_every_n_epochs"
 _ORDERS: dict[ValidBatch, Order] = {"replacement": "replacement", "shuffled": "first_shuffled", "in_turn": "in_turn"}
 _MEASURED_ON = {
@@ -53,7 +55,8 @@ class SearchData(LoadedDataModule):
             while the training part is all training images (NAS-Bench-201's programs on CIFAR-100 and ImageNet16-120).
         split: how the images that are halved are: `seed` cuts a permutation drawn from `split_seed`; `index` cuts the data
             set's own order; `file` reads `split_file`, a JSON file with the lists "train" and "valid" of indices into the
-            training images, or with "xvalid" (alpha's) and "xtest" of indices into the test images.
+            training images, or with "xvalid" (alpha's) and "xtest" of indices into the test images; `nas_bench_201` takes
+            that benchmark's own lists, see `nas_bench_201_halves`.
         train_fraction: share of the training part, in (0, 1).
         train_images, valid_images: keep only the first so many of each part's order; None keeps all.
         valid_batch: `replacement` draws each image of a batch independently (AutoDL-Projects); `shuffled` takes the first
@@ -131,10 +134,20 @@ class SearchData(LoadedDataModule):
             )
         if self.split == "file" and not halved:
             raise UserError(f"data.split=file has nothing to split with data.alpha_images={name}; drop one of the two.")
-        if self.train_fraction != _HALF and (self.split == "file" or name != "held_out"):
+        if self.train_fraction != _HALF and (self.split in _LISTS or name != "held_out"):
             raise UserError(
                 f"data.train_fraction={self.train_fraction} has no effect with data.split={self.split} and "
-                f"data.alpha_images={name}; drop it."
+                f"data.alpha_images={name}; drop it, or set data.split=seed and data.alpha_images=held_out."
+            )
+        if self.split_seed != 0 and self.split != "seed":
+            raise UserError(
+                f"data.split_seed={self.split_seed} has no effect with data.split={self.split}; drop it, or set "
+                "data.split=seed."
+            )
+        if self.split == "nas_bench_201" and halved and not getattr(self.dataset, "published_order", False):
+            raise UserError(
+                f"data.split=nas_bench_201 names images by their place in the published files, which dataset "
+                f"{self.dataset.name} is not read from here; set data.split=seed."
             )
 
     @cached_property
@@ -162,6 +175,8 @@ class SearchData(LoadedDataModule):
     def _halves(self, images: ImageSet, fraction: float, names: tuple[str, str]) -> tuple[torch.Tensor, torch.Tensor]:
         if self.split_file is not None:
             return read_split(self.split_file, names, len(images))
+        if self.split == "nas_bench_201":
+            return nas_bench_201_halves(self.dataset.name, names, len(images))
         halves = split_indices(len(images), fraction, self.split, self.split_seed)
         if self.split == "index":
             check_mixed(images.labels, halves)
@@ -179,7 +194,9 @@ class SearchData(LoadedDataModule):
             "mode": self.split,
             "split_seed": self.split_seed if self.split == "seed" else None,
             "split_file": self.split_file,
-            "train_fraction": self.train_fraction if self.alpha_images == "held_out" and self.split != "file" else None,
+            "train_fraction": self.train_fraction
+            if self.alpha_images == "held_out" and self.split not in _LISTS
+            else None,
             "alpha_images": self.alpha_images,
             "train_images": len(train),
             "valid_images": len(valid),

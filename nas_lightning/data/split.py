@@ -2,16 +2,18 @@
 
 import hashlib
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nas_lightning.data.images import ImageSet, Splits
 from nas_lightning.errors import UserError, is_number, is_whole
 
-SplitMode = Literal["seed", "index", "file"]
+SplitMode = Literal["seed", "index", "file", "nas_bench_201"]
 
 # Of so few images a class can be missing in one part by chance.
 _EXPECTED_IMAGES = 2
@@ -66,6 +68,26 @@ def read_split(path: str, names: tuple[str, str], count: int) -> tuple[Tensor, T
     if len({*parts[0], *parts[1]}) < len(parts[0]) + len(parts[1]):
         raise UserError(f"data.split_file={path} names an image twice; each may be in one of the two lists, once.")
     return torch.tensor(parts[0], dtype=torch.int64), torch.tensor(parts[1], dtype=torch.int64)
+
+
+def nas_bench_201_halves(dataset: str, names: tuple[str, str], count: int) -> tuple[Tensor, Tensor]:
+    """The two halves of indices 0..count-1, each in order, into which NAS-Bench-201's programs cut these images of `dataset`.
+
+    AutoDL-Projects' lists (MIT): CIFAR-10's training images ("train", "valid"), and the test images of CIFAR-100 and
+    ImageNet16-120 ("xvalid", "xtest"). UserError for other images.
+    """
+    text = resources.files("nas_lightning.data").joinpath("nas_bench_201_splits.json").read_text(encoding="utf-8")
+    lists = json.loads(text)["lists"]
+    own = lists.get(dataset, {"parts": None, "images": None})
+    if (own["parts"], own["images"]) != ([*names], count):
+        raise UserError(
+            f"data.split=nas_bench_201 has no list for the {count:,} {'test' if 'xtest' in names else 'training'} images of "
+            f"dataset {dataset}, but for the 50,000 training images of cifar10 and for the test images of cifar100 and "
+            "imagenet16_120; set data.split=seed."
+        )
+    bits = np.unpackbits(np.frombuffer(bytes.fromhex(own["first"]), dtype=np.uint8), count=count)
+    is_first = torch.from_numpy(bits.astype(bool))
+    return is_first.nonzero().flatten(), (~is_first).nonzero().flatten()
 
 
 def _plain(values: Any) -> list[Any] | None:

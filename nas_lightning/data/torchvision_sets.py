@@ -43,6 +43,7 @@ class _Cifar:
     name: ClassVar[str]
     num_classes: ClassVar[int]
     official_test: ClassVar[bool] = True
+    published_order: ClassVar[bool] = True
     torchvision_class: ClassVar[type[CIFAR10]]
     statistics: ClassVar[dict[Normalisation, tuple[Colour, Colour]]]
 
