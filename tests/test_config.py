@@ -85,26 +85,55 @@ def test_published_recipes_are_the_published_ones():
     assert (gaea_pc.data.batch_size, gaea_pc.model.weight_optimizer.lr, gaea_pc.lr.eta_min) == (256, 0.1, 0)
     assert (gaea_pc.model.arch_start, gaea_pc.arch_optimizer.edge_lr) == (0, 0.1)
     fair_darts = (128, 0.005, 1e-3, 3e-3, 1e-3, 0, 3e-4, "arch_first")
-    assert values(published("fair_darts", "darts")) == fair_darts
+    assert values(published("fair_darts", "darts")) == values(published("fair_darts", "s2")) == fair_darts
+    assert values(published("fair_darts", "nb201")) == (*fair_darts[:6], 5e-4, "weights_first")
+    for method in ("darts_v2", "sdarts_rs", "sdarts_adv", "beta_darts"):
+        assert values(published(method, "darts")) == values(published(method, "s3")) == darts
+    assert values(published("edd_pc", "darts")) == values(published("pc_darts", "darts"))
+    assert published("edd_pc", "darts").sched.warmup == 0.4
+    surgenas = (160, 0.025, 3e-4, 3e-4, 0, 0, 3e-4, "arch_first")
+    assert values(published("surgenas_lhd", "darts")) == values(published("surgenas_ods", "darts")) == surgenas
+    assert [published("gaea_erm", space).bilevel.batch for space in ("nb201", "darts")] == ["valid", "train"]
     drnas = (64, 0.025, 1e-3, 3e-4, 0, 0, 3e-4, "arch_first")
     assert values(published("drnas", "nb201")) == drnas
     assert values(published("drnas_l2", "nb201")) == (*drnas[:4], 1e-3, *drnas[5:])
-    assert values(published("gdas", "nb201")) == values(published("darts", "nb201"))
-    assert published("gdas", "nb201").trainer.max_epochs == 250
+    for method, epochs in (("gdas", 250), ("ets_gdas", 250), ("darts", 50), ("darts_v2", 50)):  # AutoDL-Projects
+        benchmarks = published(method, "nb201")
+        order = "arch_first" if method == "darts_v2" else "weights_first"
+        assert values(benchmarks) == (*darts[:6], 5e-4, order)
+        assert benchmarks.trainer.max_epochs == benchmarks.lr.T_max == epochs
+        assert benchmarks.model.weight_clip_includes_arch
+        assert benchmarks.space.conv_bias
+        assert benchmarks.model.weight_optimizer.nesterov
+    smooth = published("sdarts_rs", "nb201")  # SmoothDARTS nasbench201, and what was made from it
+    assert (smooth.trainer.max_epochs, smooth.lr.T_max, smooth.model.weight_optimizer.nesterov) == (100, 100, False)
+    for method in ("sdarts_rs", "sdarts_adv", "beta_darts", "darts_minus"):
+        own = published(method, "nb201")
+        assert values(own) == darts
+        assert (own.trainer, own.lr, own.model, own.data) == (smooth.trainer, smooth.lr, smooth.model, smooth.data)
+    drnas_nb201, progressive = published("drnas", "nb201"), published("drnas_progressive", "darts")
+    assert (drnas_nb201.trainer.max_epochs, drnas_nb201.model.weight_optimizer.nesterov) == (100, False)
+    assert values(progressive) == (64, 0.1, 0, 6e-4, 1e-3, 0, 3e-4, "arch_first")
+    assert (progressive.space.num_cells, progressive.stages.stages.wide.partial) == (20, 4)
     assert values(published("darts_minus", "darts")) == values(published("darts_minus", "s4")) == darts
     assert {published("darts_minus", space).data.valid_batch for space in ("darts", "s4")} == {"in_turn"}
     assert published("darts", "darts").data.valid_batch == "shuffled"
     assert values(published("r_darts_dp", "s1")) == darts
+    assert [published(f"r_darts_{form}", "s1").data.cutout for form in ("dp", "l2")] == [16, 0]
+    assert {
+        published(method, "s1").bilevel._target_ for method in ("darts_v2", "darts_es", "r_darts_dp", "r_darts_l2")
+    } == {"nas_lightning.bilevel.SecondOrder"}
     assert values(published("r_darts_l2", "s1")) == (*darts[:6], 81e-4, "arch_first")
     for method in ("darts_es", "darts_plus", "darts_pt", "sdarts_rs_pt", "sgas", "sgas_2", "sgas_pt"):
         assert values(published(method, "darts"))[:-1] == darts[:-1]
         assert published(method, "darts").space.none == method.startswith("sgas")
     for method in ("darts_pt", "darts_pt_blank", "sdarts_rs_pt"):
-        for space, search, projection in (("nb201", 100, 26), ("darts", 50, 81), ("s2", 50, 81)):
+        for space, search, projection in (("nb201", 100, 25), ("darts", 50, 81), ("s2", 50, 81)):
             config = published(method, space)
             parts = build_epoch_axes(config)["stages"]
             assert [parts.at(epoch)[1] for epoch in (search - 1, search)] == [search - 1, 0]
             assert (config.trainer.max_epochs, config.lr.T_max) == (search + projection, search)
+            assert config.data.discrete_images == 50_000
     assert values(published("sgas", "darts")) == darts
     supernets = {  # C, none, partial, edge weights
         ("gaea", "nb201"): (24, False, 1, False),
@@ -126,12 +155,18 @@ def test_published_recipes_are_the_published_ones():
 
 IMAGES = {
     # space, data set, method, protocol -> data.alpha_images, split, valid_batch
-    ("nb201", "cifar10", "edd", "own"): ("held_out", "seed", "replacement"),
+    ("nb201", "cifar10", "edd", "own"): ("held_out", "nas_bench_201", "replacement"),
+    ("nb201", "cifar10", "gdas", "published"): ("held_out", "nas_bench_201", "replacement"),
+    ("nb201", "cifar10", "sdarts_adv", "published"): ("held_out", "index", "shuffled"),
+    ("nb201", "cifar100", "darts_pt", "published"): ("held_out", "index", "shuffled"),
+    ("nb201", "imagenet16_120", "beta_darts", "published"): ("held_out", "index", "shuffled"),
+    ("nb201", "cifar100", "surgenas_ods", "published"): ("train_all", "nas_bench_201", "replacement"),
+    ("darts", "cifar10", "surgenas_lhd", "published"): ("train_all", "index", "shuffled"),
     ("nb201", "folder", "edd", "own"): ("held_out", "seed", "replacement"),
-    ("nb201", "cifar100", "edd", "own"): ("test_half", "seed", "replacement"),
-    ("nb201", "imagenet16_120", "gdas", "published"): ("test_half", "seed", "replacement"),
-    ("nb201", "cifar100", "gaea", "published"): ("test_half", "seed", "replacement"),
-    ("nb201", "cifar100", "gaea_erm", "published"): ("train_all", "seed", "shuffled"),
+    ("nb201", "cifar100", "edd", "own"): ("test_half", "nas_bench_201", "replacement"),
+    ("nb201", "imagenet16_120", "gdas", "published"): ("test_half", "nas_bench_201", "replacement"),
+    ("nb201", "cifar100", "gaea", "published"): ("test_half", "nas_bench_201", "replacement"),
+    ("nb201", "cifar100", "gaea_erm", "published"): ("train_all", "nas_bench_201", "shuffled"),
     ("nb201", "cifar100", "drnas_l2", "published"): ("held_out", "index", "shuffled"),
     ("darts", "cifar10", "edd", "own"): ("held_out", "index", "shuffled"),
     ("darts", "cifar100", "pc_darts", "published"): ("held_out", "index", "shuffled"),
@@ -161,6 +196,7 @@ def test_a_searchs_images_are_those_of_the_programs(chosen):
         == composed(
             f"dataset={dataset}",
             f"data.batch_size={config.data.batch_size}",
+            f"data.discrete_images={config.data.discrete_images}",
             f"space={space}",
             "data.alpha_images=held_out",
             "data.split=seed",

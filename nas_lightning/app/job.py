@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -135,6 +135,12 @@ def choices_of(settings: HydraConf) -> dict[str, str | None]:
         group: option if option is None or is_there(group.partition("@")[0], option) else None
         for group, option in settings.runtime.choices.items()
     }
+
+
+def lacks_recipe(choices: Mapping[str, str | None]) -> bool:
+    """Whether the protocol looks for the method's published recipe, and there is none."""
+    found = [option for group, option in choices.items() if group.partition("@")[0] in ("published", "edd_paper")]
+    return bool(found) and not any(found)
 
 
 def _folders(settings: HydraConf) -> tuple[Path, ...]:
