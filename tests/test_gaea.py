@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from nas_lightning.app.axes import build_module
 from nas_lightning.bilevel import FirstOrder
 from nas_lightning.errors import UserError
 from nas_lightning.optimizers import ExponentiatedGradient
@@ -15,7 +16,10 @@ from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.supernet.architecture import Architecture
 from nas_lightning.supernet.module import SupernetModule
 from speed.reference import ReferenceSupernet
+from speed.reference_darts import ReferenceDartsSupernet
+from tests.conftest import composed
 from tests.test_module import Batches, fitted
+from tests.test_nb201_supernet import relative_error
 
 FLOOR, RATE = 1e-5, 0.1
 
@@ -137,6 +141,99 @@ def test_a_search_equals_the_authors_loop(batch):
     fitted(module)
     assert torch.allclose(module.architecture.alpha["cell"], theta, rtol=1e-9)
     assert torch.allclose(module.supernet.classifier.weight, reference.classifier.weight, rtol=1e-9)
+
+
+# GAEA + PC-DARTS --------------------------------------------------------------------------------------------------------
+
+
+def pc_darts(network, x, theta, share):
+    """The DARTS space with K = 4, operation by operation; theta[cell type][edge, operation], share[cell type][edge]."""
+    older = newer = network.stem(x)
+    for kind, cell in zip(network.cell_types, network.cells, strict=True):
+        nodes, edge = [cell.preprocess[0](older), cell.preprocess[1](newer)], 0
+        for _ in range(4):
+            total = 0
+            for source, h in enumerate(nodes):
+                quarter, mixed = h.shape[1] // 4, 0
+                for o, operation in zip(cell.edges[edge].columns, cell.edges[edge].operations.values(), strict=True):
+                    mixed = mixed + theta[kind][edge, o] * operation(h[:, :quarter])
+                passed = h[:, quarter:]
+                if kind == "reduce" and source < 2:
+                    passed = F.max_pool2d(passed, 2)
+                both = torch.cat([mixed, passed], 1)
+                images, channels, *sides = both.shape
+                shuffled = both.view(images, 4, channels // 4, *sides).transpose(1, 2).reshape(both.shape)
+                total = total + share[kind][edge] * shuffled
+                edge += 1
+            nodes.append(total)
+        older, newer = newer, torch.cat(nodes[2:], 1)
+    return network.classifier(newer.mean((2, 3)))
+
+
+def off_centre(architecture):
+    """Any point of the simplex, with an operation and an edge of next to no weight."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, theta in architecture.alpha.items():
+            rows = torch.rand(theta.shape, generator=generator, dtype=torch.float64)
+            rows[3, 5] = 1e-6
+            theta.copy_(rows / rows.sum(-1, keepdim=True))
+            edges = torch.rand(14, generator=generator, dtype=torch.float64)
+            edges[3] = 1e-6
+            architecture.edge_alpha[name].copy_(torch.cat([part / part.sum() for part in edges.split([2, 3, 4, 5])]))
+
+
+def test_a_bilevel_step_on_partial_channels_with_edge_weights_is_the_authors(monkeypatch):
+    """method_eedarts_space_pcdarts.yaml: theta and edge weights from one backward pass, then SGD at both as they are then."""
+    monkeypatch.setattr("tests.test_module.STEPS", 1)
+    torch.manual_seed(0)
+    sizes = ("space.C=4", "space.num_cells=3")
+    module = build_module(
+        composed("method=gaea_pc", "space=darts", "protocol=published", *sizes, "run_dir=x"), 4
+    ).double()
+    architecture, copied = module.architecture, copy.deepcopy(module.supernet)
+    off_centre(architecture)
+    network = ReferenceDartsSupernet(copied, module.space.cells)
+    theta = {name: p.detach().clone().requires_grad_() for name, p in architecture.alpha.items()}
+    share = {name: p.detach().clone().requires_grad_() for name, p in architecture.edge_alpha.items()}
+    (batch,) = Batches().batches
+
+    x, y = batch["valid"]
+    logits = pc_darts(network, x, theta, share)
+    gradients = torch.autograd.grad(F.cross_entropy(logits, y), [*theta.values(), *share.values()])
+    _, ours, *our_gradients = module.bilevel.alpha_gradients(module.halves, batch, {}, None)
+    assert relative_error(ours, logits.detach()) < 1e-10
+    for gradient, wanted in zip(our_gradients, gradients, strict=True):
+        assert wanted.norm() > 1e-3
+        assert relative_error(gradient, wanted) < 1e-9
+
+    with torch.no_grad():
+        for name, g in zip(theta, gradients[:2], strict=True):
+            moved_EO = (theta[name] * torch.exp(-RATE * g)).clamp(min=FLOOR)
+            theta[name] = moved_EO / moved_EO.sum(-1, keepdim=True)
+        for name, g in zip(share, gradients[2:], strict=True):
+            moved_E = share[name] * torch.exp(-RATE * g)  # without a floor
+            share[name] = torch.cat([part / part.sum() for part in moved_E.split([2, 3, 4, 5])])
+
+    x, y = batch["train"]
+    weights = list(network.parameters())
+    gradients = torch.autograd.grad(F.cross_entropy(pc_darts(network, x, theta, share), y), weights)
+    scale = min(1.0, 5.0 / (sum(g.square().sum() for g in gradients).sqrt().item() + 1e-6))
+    with torch.no_grad():
+        for weight, g in zip(weights, gradients, strict=True):
+            weight -= 0.1 * (scale * g + 3e-4 * weight)  # momentum has nothing to go on in a first step
+
+    fitted(module)
+    for name in ("normal", "reduce"):
+        assert torch.allclose(architecture.alpha[name], theta[name], rtol=1e-9)
+        assert torch.allclose(architecture.edge_alpha[name], share[name], rtol=1e-9)
+        assert architecture.alpha[name].min() > 0.9 * FLOOR
+        assert architecture.edge_alpha[name].min() < 0.5 * FLOOR
+    for kernels, stacked in network.stacked_pairs(module.supernet):
+        assert torch.allclose(stacked, torch.cat(list(kernels)), rtol=1e-9, atol=1e-12)
+    for name, parameter in module.supernet.named_parameters():
+        if not name.startswith("layers"):
+            assert torch.allclose(parameter, copied.get_parameter(name), rtol=1e-9, atol=1e-12), name
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""SurgeNAS' ordered differentiable sampling: a half step of single paths that train every operation once."""
+"""SurgeNAS: LHD's step on one level, and a half step of single paths that train every operation once."""
 
+import copy
 from collections import Counter
 from itertools import permutations
 
@@ -7,15 +8,22 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.plugins.precision import Precision
+from torch import nn
 
+from nas_lightning.app.axes import build_module
 from nas_lightning.app.estimate import estimate_search
 from nas_lightning.bilevel import FirstOrder, SecondOrder
 from nas_lightning.meters import Means
+from nas_lightning.optimizers.clip import ArchClip
 from nas_lightning.relaxations import GumbelOrdered
 from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.supernet.skipping import Skipping
+from speed.reference import ReferenceSupernet
+from tests.conftest import composed
 from tests.test_extras import module_of
 from tests.test_gdas import T, darts_reference, nb201_reference, search
+from tests.test_module import Batches, TextbookSearch, fitted
+from tests.test_nb201_supernet import relative_error
 
 SPACES = pytest.mark.parametrize("space", [NB201(C=4, N=1), DARTS(C=4, num_cells=3)], ids=["nb201", "darts"])
 
@@ -151,3 +159,97 @@ def test_accuracy_is_the_mean_of_the_paths():
     logits = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]], [[0.0, 1.0], [0.0, 1.0]]])
     means.update(torch.tensor(0.5), logits, torch.tensor([0, 0]))
     assert means.accuracy.compute().item() == pytest.approx(0.5)
+
+
+# SurgeNAS as re-implemented for LHD -------------------------------------------------------------------------------------
+
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+
+
+def lhd(network, x, w_EO, gamma):
+    """NAS-Bench-201's supernet with LHD's edges: sum_o w_o (o(x) + gamma x)."""
+    x = network.stem(x)
+    for index, stage in enumerate(network.stages):
+        x = network.reductions[index - 1](x) if index else x
+        for cell in stage:
+            nodes, edge = [x], 0
+            for _ in range(3):
+                total = 0
+                for h in nodes:
+                    for o, name in enumerate(OPERATIONS):
+                        total = total + w_EO[edge, o] * (cell.edges[edge].operations[name](h) + gamma * h)
+                    edge += 1
+                nodes.append(total)
+            x = nodes[3]
+    return network.classifier(network.head(x).mean((2, 3)))
+
+
+def of_lhd():
+    """(module in float64 with any alpha, its config)"""
+    config = composed("method=surgenas_lhd", "space=nb201", "protocol=published", "space.C=4", "space.N=1", "run_dir=x")
+    torch.manual_seed(0)
+    module = build_module(config, 4).double()
+    module.architecture.alpha["cell"].data = torch.randn(6, 5, dtype=torch.float64)
+    return module, config
+
+
+@pytest.mark.parametrize("epoch", [0, 10, 49])
+def test_both_gradients_of_lhds_step_are_those_of_one_backward_pass_on_the_training_batch(epoch):
+    module, config = of_lhd()
+    module.architecture.set_progress(epoch / config.trainer.max_epochs)
+    copied = copy.deepcopy(module.supernet)
+    network = ReferenceSupernet(copied)
+    alpha = module.architecture.alpha["cell"].detach().clone().requires_grad_()
+    batch = Batches().batches[0]  # with a validation batch that nothing may come from
+    x, y = batch["train"]
+    logits = lhd(network, x, torch.softmax(alpha, -1), (50 - epoch) / 50)
+    F.cross_entropy(logits, y).backward()
+
+    _, ours, gradient = module.bilevel.alpha_gradients(module.halves, batch, {}, None)
+    assert relative_error(ours, logits.detach()) < 1e-9
+    assert alpha.grad.norm() > 1e-3
+    assert relative_error(gradient, alpha.grad) < 1e-9
+    assert relative_error(ours, lhd(network, x, torch.softmax(alpha, -1), 0.0).detach()) > 1e-3  # gamma shows
+
+    _, _, *gradients = module.halves.weight_gradients((x, y), {})
+    found = dict(zip((id(weight) for weight in module.supernet.parameters()), gradients, strict=True))
+    scale = max(parameter.grad.norm() for parameter in network.parameters())
+    for kernels, stacked in network.stacked_pairs(module.supernet):
+        wanted = torch.cat([kernel.grad for kernel in kernels])
+        assert (found.pop(id(stacked)) - wanted).norm() <= 1e-9 * max(wanted.norm(), 1e-3 * scale)
+    for name, parameter in module.supernet.named_parameters():
+        if "banks" not in name:
+            assert (found.pop(id(parameter)) - copied.get_parameter(name).grad).norm() <= 1e-9 * scale, name
+    assert not found
+
+
+class Fading(nn.Module):
+    """`lhd` at one gamma."""
+
+    def __init__(self, supernet):
+        super().__init__()
+        self.network, self.gamma = ReferenceSupernet(supernet), None
+
+    def forward(self, x, w_EO):
+        return lhd(self.network, x, w_EO, self.gamma)
+
+
+def test_a_search_of_lhds_follows_the_textbook_on_training_batches_alone_while_gamma_fades(monkeypatch):
+    """Weights, then alpha at the weights as they are then: a departure from LHD, whose card says so."""
+    monkeypatch.setattr("tests.test_module.TEMPERATURE", 1.0)
+    module, config = of_lhd()
+    assert config.data.alpha_images == "train_all"
+    own = copy.deepcopy(module)
+    textbook = TextbookSearch(
+        own, "weights_first", sn=False, weight_clip=5.0, includes_arch=False, arch_clip=ArchClip()
+    )
+    textbook.reference = Fading(own.supernet)
+    for gamma in (1.0, 0.5):
+        textbook.reference.gamma = gamma
+        for batch in Batches().batches:
+            textbook.step({"train": batch["train"], "valid": batch["train"]})
+    fitted(module, epochs=2)
+    assert torch.allclose(module.architecture.alpha["cell"], textbook.alpha, rtol=1e-9, atol=1e-12)
+    for kernels, stacked in textbook.reference.network.stacked_pairs(module.supernet):
+        assert torch.allclose(stacked, torch.cat(list(kernels)), rtol=1e-8, atol=1e-11)
+    assert torch.allclose(module.supernet.classifier.weight, own.supernet.classifier.weight, rtol=1e-8, atol=1e-11)
