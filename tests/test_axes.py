@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from nas_lightning.app.axes import EPOCH_AXES, MODULE_AXES, build_epoch_axes, build_module
-from nas_lightning.build import build_axis
+from nas_lightning.build import build, build_axis
 from nas_lightning.errors import UserError
 from nas_lightning.penalties import Penalty
+from nas_lightning.supernet.compatible import check_ends
 from tests.axes import options, toy_choice
 from tests.conftest import TOY, composed
 from tests.test_search import interrupt, rows, weights
@@ -130,6 +131,24 @@ def test_the_report_records_every_groups_choice(tmp_path):
         (("stop=stable_ranking", "stop.patience=1"), "stop.patience must be"),
         (("selection=stable_ranking", "selection.without=none"), "selection.without must be a list, each text"),
         (("stop=first_epoch", "stop.epochs=0"), "stop.epochs must be"),
+        (
+            ("method=darts_plus", "space=s4"),
+            r"stop waits for 2 skip connections in the cell normal, which has 0 at most in this space \(of noise, "
+            r"sep_conv_3x3\), so that it would never stop; set another space= or method=, or stop=null\.",
+        ),
+        (
+            ("stop=two_skips", "stop.limit=9", "space=darts"),
+            "which has 8 at most .* set stop.limit=8 or less, or stop=null",
+        ),
+        (("stop=two_skips", "stop.limit=7"), "which has 6 at most .* set stop.limit=6 or less"),
+        (
+            ("stop=stable_ranking", "space=s2"),
+            r"stop finds no edge with two operations to rank in this space .*; set stop.without=\[\] to rank all",
+        ),
+        (
+            ("selection=stable_ranking", "space=s3"),
+            r"selection finds no edge .*; set selection.without=\[\] to rank all, or",
+        ),
         (("decision=edge_confidence", "decision.start=1.5"), "decision.start must be a number of epochs"),
         (("decision=edge_confidence", "decision.by=chance"), "decision.by must be one of probability, accuracy, loss"),
         (("stages=darts_pt", "stages.stages.projection.decision.none=no"), "decision.none must be true or false"),
@@ -162,6 +181,27 @@ def test_what_cannot_be_is_one_sentence_and_writes_nothing(overrides, sentence, 
         toy("run", *sorted(overrides, key=lambda override: "_target_" in override or override.startswith("~")))
     assert "\n" not in str(error.value)
     assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+# What waits for something -> the spaces that have nothing of it.
+WITHOUT = {
+    "stop=two_skips": {"s4"},
+    "stop=stable_ranking": {"s2", "s3", "s4"},
+    "selection=stable_ranking": {"s2", "s3", "s4"},
+    "stop.without=[] stop=stable_ranking": set(),
+}
+
+
+@pytest.mark.parametrize("choice", WITHOUT)
+def test_what_waits_for_something_is_refused_in_the_spaces_that_never_have_it(choice):
+    refused = set()
+    for space in options("space"):
+        config = composed(f"space={space}", *choice.split(), "run_dir=x")
+        try:
+            check_ends(build(config.space), build(config.stop), build(config.selection))
+        except UserError:
+            refused.add(space)
+    assert refused == WITHOUT[choice]
 
 
 def test_a_selection_by_an_unknown_column_is_one_sentence(toy):

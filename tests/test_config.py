@@ -67,74 +67,86 @@ def values(config):
     return (config.data.batch_size, *rates, model.arch_start, model.weight_optimizer.weight_decay, config.bilevel.order)
 
 
-def test_published_recipes_are_the_published_ones():
-    darts = (64, 0.025, 1e-3, 3e-4, 1e-3, 0, 3e-4, "arch_first")
-    assert values(published("darts", "nb201")) == (*darts[:6], 5e-4, "weights_first")
-    assert values(published("darts", "darts")) == values(published("darts", "s3")) == darts
-    assert values(published("pc_darts", "darts")) == (256, 0.1, 0, 6e-4, 1e-3, 0.3, 3e-4, "arch_first")
-    assert values(published("pc_darts", "s1")) == darts
-    gaea = published("gaea", "nb201")
-    assert (gaea.data.batch_size, gaea.trainer.max_epochs, gaea.lr.T_max, gaea.bilevel.order) == (
-        64,
-        25,
-        50,
-        "arch_first",
-    )
-    assert (gaea.arch_optimizer.lr, gaea.model.weight_optimizer.nesterov) == (0.1, False)
+DARTS = (64, 0.025, 1e-3, 3e-4, 1e-3, 0, 3e-4, "arch_first")
+
+
+def test_published_recipes_of_the_darts_family_are_that_of_darts():
+    assert values(published("darts", "darts")) == values(published("darts", "s3")) == DARTS
+    assert published("darts", "darts").data.valid_batch == "shuffled"
+    for method in ("darts_v2", "sdarts_rs", "sdarts_adv", "beta_darts"):
+        assert values(published(method, "darts")) == values(published(method, "s3")) == DARTS
+    assert values(published("darts_minus", "darts")) == values(published("darts_minus", "s4")) == DARTS
+    assert {published("darts_minus", space).data.valid_batch for space in ("darts", "s4")} == {"in_turn"}
+    assert values(published("r_darts_dp", "s1")) == DARTS
+    assert values(published("r_darts_l2", "s1")) == (*DARTS[:6], 81e-4, "arch_first")
+    assert [published(f"r_darts_{form}", "s1").data.cutout for form in ("dp", "l2")] == [16, 0]
+    second_order = ("darts_v2", "darts_es", "r_darts_dp", "r_darts_l2")
+    steps = {published(method, "s1").bilevel._target_ for method in second_order}
+    assert steps == {"nas_lightning.bilevel.SecondOrder"}
+    for method in ("darts_es", "darts_plus", "darts_pt", "sdarts_rs_pt", "sgas", "sgas_2", "sgas_pt"):
+        assert values(published(method, "darts"))[:-1] == DARTS[:-1]
+        assert published(method, "darts").space.none == method.startswith("sgas")
+    assert values(published("sgas", "darts")) == DARTS
+
+
+def test_published_recipes_of_pc_darts_and_of_what_stands_on_its_supernet():
+    pc_darts = published("pc_darts", "darts")
+    assert values(pc_darts) == (256, 0.1, 0, 6e-4, 1e-3, 0.3, 3e-4, "arch_first")
+    assert values(published("pc_darts", "s1")) == DARTS
+    assert values(published("edd_pc", "darts")) == values(pc_darts)
+    assert published("edd_pc", "darts").sched.warmup == 0.4
     gaea_pc = published("gaea_pc", "darts")
     assert (gaea_pc.data.batch_size, gaea_pc.model.weight_optimizer.lr, gaea_pc.lr.eta_min) == (256, 0.1, 0)
     assert (gaea_pc.model.arch_start, gaea_pc.arch_optimizer.edge_lr) == (0, 0.1)
-    fair_darts = (128, 0.005, 1e-3, 3e-3, 1e-3, 0, 3e-4, "arch_first")
-    assert values(published("fair_darts", "darts")) == values(published("fair_darts", "s2")) == fair_darts
-    assert values(published("fair_darts", "nb201")) == (*fair_darts[:6], 5e-4, "weights_first")
-    for method in ("darts_v2", "sdarts_rs", "sdarts_adv", "beta_darts"):
-        assert values(published(method, "darts")) == values(published(method, "s3")) == darts
-    assert values(published("edd_pc", "darts")) == values(published("pc_darts", "darts"))
-    assert published("edd_pc", "darts").sched.warmup == 0.4
-    surgenas = (160, 0.025, 3e-4, 3e-4, 0, 0, 3e-4, "arch_first")
-    assert values(published("surgenas_lhd", "darts")) == values(published("surgenas_ods", "darts")) == surgenas
-    assert [published("gaea_erm", space).bilevel.batch for space in ("nb201", "darts")] == ["valid", "train"]
-    drnas = (64, 0.025, 1e-3, 3e-4, 0, 0, 3e-4, "arch_first")
-    assert values(published("drnas", "nb201")) == drnas
-    assert values(published("drnas_l2", "nb201")) == (*drnas[:4], 1e-3, *drnas[5:])
+
+
+def test_published_recipes_of_the_programs_for_nas_bench_201():
     for method, epochs in (("gdas", 250), ("ets_gdas", 250), ("darts", 50), ("darts_v2", 50)):  # AutoDL-Projects
-        benchmarks = published(method, "nb201")
+        own = published(method, "nb201")
         order = "arch_first" if method == "darts_v2" else "weights_first"
-        assert values(benchmarks) == (*darts[:6], 5e-4, order)
-        assert benchmarks.trainer.max_epochs == benchmarks.lr.T_max == epochs
-        assert benchmarks.model.weight_clip_includes_arch
-        assert benchmarks.space.conv_bias
-        assert benchmarks.model.weight_optimizer.nesterov
+        assert values(own) == (*DARTS[:6], 5e-4, order)
+        assert own.trainer.max_epochs == own.lr.T_max == epochs
+        assert (own.model.weight_clip_includes_arch, own.space.conv_bias) == (True, True)
+        assert own.model.weight_optimizer.nesterov
     smooth = published("sdarts_rs", "nb201")  # SmoothDARTS nasbench201, and what was made from it
     assert (smooth.trainer.max_epochs, smooth.lr.T_max, smooth.model.weight_optimizer.nesterov) == (100, 100, False)
     for method in ("sdarts_rs", "sdarts_adv", "beta_darts", "darts_minus"):
         own = published(method, "nb201")
-        assert values(own) == darts
+        assert values(own) == DARTS
         assert (own.trainer, own.lr, own.model, own.data) == (smooth.trainer, smooth.lr, smooth.model, smooth.data)
-    drnas_nb201, progressive = published("drnas", "nb201"), published("drnas_progressive", "darts")
-    assert (drnas_nb201.trainer.max_epochs, drnas_nb201.model.weight_optimizer.nesterov) == (100, False)
+    gaea = published("gaea", "nb201")
+    assert (gaea.data.batch_size, gaea.trainer.max_epochs, gaea.lr.T_max) == (64, 25, 50)
+    assert (gaea.bilevel.order, gaea.arch_optimizer.lr) == ("arch_first", 0.1)
+    assert gaea.model.weight_optimizer.nesterov is False
+    assert [published("gaea_erm", space).bilevel.batch for space in ("nb201", "darts")] == ["valid", "train"]
+
+
+def test_published_recipes_of_drnas_fair_darts_and_surgenas():
+    drnas, kl = published("drnas", "nb201"), (64, 0.025, 1e-3, 3e-4, 0, 0, 3e-4, "arch_first")
+    assert values(drnas) == kl
+    assert (drnas.trainer.max_epochs, drnas.model.weight_optimizer.nesterov) == (100, False)
+    assert values(published("drnas_l2", "nb201")) == (*kl[:4], 1e-3, *kl[5:])
+    progressive = published("drnas_progressive", "darts")
     assert values(progressive) == (64, 0.1, 0, 6e-4, 1e-3, 0, 3e-4, "arch_first")
     assert (progressive.space.num_cells, progressive.stages.stages.wide.partial) == (20, 4)
-    assert values(published("darts_minus", "darts")) == values(published("darts_minus", "s4")) == darts
-    assert {published("darts_minus", space).data.valid_batch for space in ("darts", "s4")} == {"in_turn"}
-    assert published("darts", "darts").data.valid_batch == "shuffled"
-    assert values(published("r_darts_dp", "s1")) == darts
-    assert [published(f"r_darts_{form}", "s1").data.cutout for form in ("dp", "l2")] == [16, 0]
-    assert {
-        published(method, "s1").bilevel._target_ for method in ("darts_v2", "darts_es", "r_darts_dp", "r_darts_l2")
-    } == {"nas_lightning.bilevel.SecondOrder"}
-    assert values(published("r_darts_l2", "s1")) == (*darts[:6], 81e-4, "arch_first")
-    for method in ("darts_es", "darts_plus", "darts_pt", "sdarts_rs_pt", "sgas", "sgas_2", "sgas_pt"):
-        assert values(published(method, "darts"))[:-1] == darts[:-1]
-        assert published(method, "darts").space.none == method.startswith("sgas")
-    for method in ("darts_pt", "darts_pt_blank", "sdarts_rs_pt"):
-        for space, search, projection in (("nb201", 100, 25), ("darts", 50, 81), ("s2", 50, 81)):
-            config = published(method, space)
-            parts = build_epoch_axes(config)["stages"]
-            assert [parts.at(epoch)[1] for epoch in (search - 1, search)] == [search - 1, 0]
-            assert (config.trainer.max_epochs, config.lr.T_max) == (search + projection, search)
-            assert config.data.discrete_images == 50_000
-    assert values(published("sgas", "darts")) == darts
+    fair_darts = (128, 0.005, 1e-3, 3e-3, 1e-3, 0, 3e-4, "arch_first")
+    assert values(published("fair_darts", "darts")) == values(published("fair_darts", "s2")) == fair_darts
+    assert values(published("fair_darts", "nb201")) == (*fair_darts[:6], 5e-4, "weights_first")
+    surgenas = (160, 0.025, 3e-4, 3e-4, 0, 0, 3e-4, "arch_first")
+    assert values(published("surgenas_lhd", "darts")) == values(published("surgenas_ods", "darts")) == surgenas
+
+
+@pytest.mark.parametrize("method", ["darts_pt", "darts_pt_blank", "sdarts_rs_pt"])
+@pytest.mark.parametrize(("space", "search", "projection"), [("nb201", 100, 25), ("darts", 50, 81), ("s2", 50, 81)])
+def test_published_recipes_of_darts_pt_have_its_programs_two_stages(method, space, search, projection):
+    config = published(method, space)
+    parts = build_epoch_axes(config)["stages"]
+    assert [parts.at(epoch)[1] for epoch in (search - 1, search)] == [search - 1, 0]
+    assert (config.trainer.max_epochs, config.lr.T_max) == (search + projection, search)
+    assert config.data.discrete_images == 50_000
+
+
+def test_published_supernets():
     supernets = {  # C, none, partial, edge weights
         ("gaea", "nb201"): (24, False, 1, False),
         ("pc_darts", "darts"): (16, True, 4, True),
@@ -151,6 +163,15 @@ def test_published_recipes_are_the_published_ones():
     assert published("gaea", "nb201", "space.C=8", "space.none=true").space.C == 8
     for method, space in (("edd", "nb201"), ("edd", "s2"), ("pc_darts", "nb201")):  # the space's own
         assert published(method, space).data == composed(f"space={space}", "run_dir=x").data
+
+
+def test_pcds_decay_is_the_programs_with_the_released_protocol():
+    def decay(space, *overrides):
+        return composed("method=pcd", f"space={space}", *overrides, "run_dir=x").sched.decay
+
+    assert [decay(space, "protocol=released") for space in ("nb201", "darts", "s1", "s4")] == [0.11, 0.11, 0.1, 0.1]
+    assert [decay(space) for space in ("nb201", "s1")] == [0.11, 0.11]
+    assert decay("s1", "protocol=released", "sched.decay=0.2") == 0.2
 
 
 IMAGES = {

@@ -103,6 +103,60 @@ def test_no_condition_asks_for_a_space_or_a_method_by_its_name():
     assert asked == set()
 
 
+def texts_compared_with(tree):
+    """Every text that stands on a side of a comparison, wherever it is; a constant of the module stands for its texts."""
+    constants = {}
+    for node in tree.body:
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        if isinstance(getattr(node, "value", None), ast.Constant | ast.Tuple | ast.List | ast.Set):
+            constants |= {target.id: node.value for target in targets if isinstance(target, ast.Name)}
+    for node in ast.walk(tree):
+        sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+        if isinstance(node, ast.MatchValue):
+            sides = [node.value]
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("startswith", "endswith"):
+            sides = node.args
+        named = [
+            constants[part.id] for side in sides for part in ast.walk(side) if getattr(part, "id", "") in constants
+        ]
+        for side in (*sides, *named):
+            yield from (part.value for part in ast.walk(side) if isinstance(part, ast.Constant))
+
+
+# (module, text) that is a method's name and means something else there
+OTHER_MEANINGS = {("spaces/darts/space.py", "darts")}  # the set of candidates that `none` may be added to
+
+
+def test_nothing_is_compared_with_the_name_of_a_method():
+    methods = {path.stem for path in (PACKAGE.parent / "conf" / "method").glob("*.yaml")}
+    assert len(methods) > 30
+    found = {
+        (path.relative_to(PACKAGE).as_posix(), text)
+        for path in PACKAGE.rglob("*.py")
+        for text in texts_compared_with(ast.parse(path.read_text()))
+        if text in methods
+    }
+    assert found == OTHER_MEANINGS
+
+
+@pytest.mark.parametrize(
+    ("program", "is_seen"),
+    [
+        ("same = name == 'edd'", True),
+        ("wrong = 'edd' != name", True),
+        ("known = [x for x in y if x in ('darts', 'edd')]", True),
+        ("OURS = {'edd'}\ndef known(name):\n    return name not in OURS", True),
+        ("OURS: str = 'edd'\nknown = lambda name: name == OURS", True),
+        ("match name:\n    case 'darts' | 'edd':\n        pass", True),
+        ("known = name.startswith('edd')", True),
+        ("made = {'edd': 1}[name]", False),
+        ("name = 'edd'\nprint('edd')", False),
+    ],
+)
+def test_a_comparison_is_seen_wherever_it_stands(program, is_seen):
+    assert ("edd" in {*texts_compared_with(ast.parse(program))}) == is_seen
+
+
 def test_every_module_can_be_imported_first():
     """Each in a process of its own, forked after the heavy libraries, so that no order of imports hides a circle."""
     program = """

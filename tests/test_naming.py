@@ -79,6 +79,81 @@ def test_what_is_another_method_has_that_ones_name(overrides, name):
     assert named(*overrides) == name
 
 
+FOLLOWING = [method for method in METHODS if "${" in (CONFIGS / "method" / f"{method}.yaml").read_text()]
+
+
+@pytest.mark.parametrize("protocol", ["published", "edd_paper", "released"])
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("method", FOLLOWING)
+def test_a_value_that_follows_another_setting_follows_it_under_every_protocol(method, space, protocol):
+    assert named(f"method={method}", f"space={space}", f"protocol={protocol}") == method
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (("method=pc_darts", "space=s3"), "space.edge_weights"),
+        (("method=drnas_progressive", "space=darts"), "space.partial"),
+        (("method=sdarts_rs_pt", "space=nb201"), "perturbation.radius.until"),
+    ],
+)
+def test_a_published_recipe_may_have_another_value_and_has_the_methods_name(overrides, key):
+    own, published = (composed_with_choices(*overrides, *more)[0] for more in ((), ("protocol=published",)))
+    assert OmegaConf.select(own, key) != OmegaConf.select(published, key)
+    assert f"method={named(*overrides, 'protocol=published')}" == overrides[0]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (("method=darts", "space.partial=4"), "darts with space.partial=4"),
+        (("method=pc_darts", "space.edge_weights=false"), "pc_darts with space.edge_weights=false"),
+        (
+            ("method=pc_darts", "space=s3", "protocol=published", "space.edge_weights=true"),
+            "pc_darts with space.edge_weights=true",
+        ),
+        (("method=darts_pt", "perturbation=random_ball"), "darts_pt + perturbation=random_ball"),
+        (("method=sdarts_rs_pt", "perturbation.radius.until=0.9"), "sdarts_rs_pt with perturbation.radius.until=0.9"),
+        (("method=sdarts_rs_pt", "stages.stages.search.epochs=0.5", "stages.stages.projection.epochs=0.5"), "sdarts_rs_pt"),
+        (("method=drnas_progressive", "space.partial=8"), "drnas_progressive with space.partial=8"),
+        (("method=drnas_progressive", "+protocol.space.partial=8"), "drnas_progressive"),
+        (("method=r_darts_dp", "trainer.max_epochs=7"), "r_darts_dp"),
+        (("method=r_darts_dp", "space.drop_path.epochs=7"), "r_darts_dp with space.drop_path.epochs=7"),
+    ],
+)  # fmt: skip
+def test_a_value_that_follows_another_setting_is_compared_where_it_leads(overrides, name):
+    assert named(*overrides) == name
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (("method=darts", "bilevel.batch=train"), "darts with bilevel.batch=train"),
+        (("method=darts_minus", "space.auxiliary_skip=null"), "darts"),
+        (("method=surgenas_lhd", "space.auxiliary_skip=null"), "surgenas_lhd with space.auxiliary_skip=null"),
+        (("method=sdarts_rs_pt", "~perturbation.radius.until"), "sdarts_rs_pt with ~perturbation.radius.until"),
+    ],
+)
+def test_a_search_without_what_a_method_sets_is_not_that_method(overrides, name):
+    """Such as DARTS-' skip connection."""
+    assert named(*overrides) == name
+
+
+@pytest.mark.parametrize("text", ["a ${ b", "${nowhere}", "\\${x}"])
+def test_a_name_of_a_folder_is_no_reference(text):
+    choices, config = asked_for("method=pc_darts")
+    config["dataset"]["root"] = text
+    assert method_name(choices, config, (CONFIGS,)) == "pc_darts"
+
+
+def test_a_value_that_leads_nowhere_is_none_of_the_search(tmp_path):
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_text('defaults: [darts]\nseed: "${nowhere}"\n')
+    assert method_name(*asked_for("method=darts"), (CONFIGS, tmp_path)) == "darts"
+    choices, config = asked_for("method=darts")
+    assert method_name(choices | {"method": "mine"}, config, (CONFIGS, tmp_path)) == "darts"
+
+
 def test_a_value_above_which_a_space_has_nothing_is_something_added(tmp_path):
     """A setting that is null in the space, and a mapping in a method."""
     for file, text in {

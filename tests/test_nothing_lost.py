@@ -264,7 +264,7 @@ def test_what_changes_no_number_may_change(stopped, go_on):
     [
         (("trainer.max_epochs=6",), "trainer.max_epochs=4, now it is 6"),
         (("data.batch_size=4", "trainer.max_epochs=4"), "data.batch_size=8, now it is 4"),
-        (("sched=linear",), "sched._target_="),
+        (("sched=linear",), "sched=edd, now it is linear"),
     ],
 )
 def test_a_refusal_names_what_the_user_has_set(overrides, named, stopped, go_on):

@@ -296,6 +296,42 @@ def test_interrupted_run_does_not_go_on_with_another_configuration(toy, monkeypa
     assert toy("run")["epochs"] == 4
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ((), ("method=darts",), "method=edd, now it is darts"),
+        (("method=pcd",), (), "method=pcd, now it is edd"),
+        (("method=darts",), ("method=pc_darts", "trainer.max_epochs=3"), "method=darts, now it is pc_darts"),
+        (("method=darts",), ("method=darts", "penalty=beta_decay"), "penalty=null, now it is beta_decay"),
+        ((), ("sched=linear", "sched.t0=0.5"), "sched=edd, now it is linear"),
+        ((), ("stop=two_skips",), "stop=null, now it is two_skips"),
+        ((), ("derive=every_edge",), "derive=null, now it is every_edge"),
+    ],
+)
+def test_an_interrupted_run_names_what_was_chosen_and_goes_on_with_that_alone(before, now, said, toy, monkeypatch):
+    few = ("trainer.max_epochs=2", "data.train_images=16", "data.valid_images=16")
+    interrupt(monkeypatch, epoch=1)
+    with pytest.raises(SystemExit):
+        toy("run", *few, *before)
+    with pytest.raises(UserError) as raised:
+        toy("run", *few, *now)
+    assert f"run holds an interrupted run with {said}" in str(raised.value)
+    assert "; set it back to go on, delete the folder to start anew, or give another name= or run_dir=." in str(
+        raised.value
+    )
+    assert "nas_lightning." not in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert toy("run", *few, *before)["epochs"] == 2
+
+
+def test_an_interrupted_run_goes_on_with_the_same_search_in_other_words(toy, monkeypatch):
+    interrupt(monkeypatch, epoch=2)
+    with pytest.raises(SystemExit):
+        toy("run", "method=edd")
+    report = toy("run", "method=lts", "sched=edd", "logger=tensorboard")
+    assert (report["epochs"], report["method"]) == (4, "edd")
+
+
 def test_a_file_where_the_folder_should_be_is_one_sentence(toy, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):

@@ -25,7 +25,7 @@ from nas_lightning.app.misspelt import in_one_sentence
 from nas_lightning.app.quiet import quiet_libraries
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.records.folder import RunFolder, flat
+from nas_lightning.records.folder import RunFolder, flat, options_among_settings
 from nas_lightning.records.overrides import quote_values, quoted
 from nas_lightning.records.received import received_json, received_yaml
 from nas_lightning.reports.runs import read_metrics
@@ -116,13 +116,13 @@ def _finished(program: str, overrides: Sequence[str], choices: Mapping[str, Choi
     """The folder of the run that `program` makes of these, once it is finished."""
     asked = [*quote_values(overrides), *as_overrides(_with_images(choices))]
     config, job = composed(program, asked)
-    folder = RunFolder.of(config, asked)
+    folder = RunFolder.of(config, asked, job.choices)
     if folder.is_finished:
         before, now = flat(received_yaml(folder.path / "config.yaml")), flat(folder.config)
         if program == "evaluate":  # it has written the search's data set instead of the composed one
             before = {key: value for key, value in before.items() if not _is_of_images(key)}
             before |= {key: value for key, value in now.items() if _is_of_images(key)}
-        folder.check_same(before)
+        folder.check_same(before | options_among_settings(received_json(folder.report).get("choices", {})))
         if not _lacks_export(config, folder.path):
             return folder.path
     folder.path.mkdir(parents=True, exist_ok=True)

@@ -1,16 +1,19 @@
 """What a search is called: a method's name where the search is that method, else what it was made of.
 
 A method is a yaml of `conf/method`: choices of options on the axes, and a few values such as `space.partial: 4`. They are read
-as data, so that nothing here knows a method. What belongs to a protocol, such as rates and batch size, or to the size of a
-space is no part of a name; nor are an option's own numbers, such as `sched.lam`: reports have them in columns of their own.
+as data, so that nothing here knows a method; `${...}` in a value is what it leads to in the search. What belongs to a protocol,
+such as rates and batch size, or to the size of a space is no part of a name; nor are an option's own numbers, such as
+`sched.lam`: reports have them in columns of their own.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app.axes import EPOCH_AXES, MODULE_AXES
 from nas_lightning.records.folder import flat
@@ -64,33 +67,78 @@ def _differences(
     method: _Method, keys: Sequence[str], choices: Choices, config: Mapping[str, Any], yamls: "_Yamls"
 ) -> Iterator[tuple[str, Any, Any]]:
     """(axis or key, what the method has there, what the search has), axes first."""
-    for axis in _AXES:
-        if axis in choices and choices[axis] != method.options[axis]:
-            yield axis, method.options[axis], choices[axis]
+    others = [axis for axis in _AXES if axis in choices and choices[axis] != method.options[axis]]
+    for axis in others:
+        yield axis, method.options[axis], choices[axis]
     seen = set()
     for wanted in keys:
-        key, before = (wanted, method.values[wanted]) if wanted in method.values else yamls.default(wanted, choices)
-        before = _UNKNOWN if isinstance(before, str) and "${" in before else before
-        now = _at(config, key)
-        # Another option may have no such setting: then the option says so.
-        if _UNKNOWN not in (before, now) and before != now and key not in seen:
+        if wanted in method.values:
+            key, now = _nearest(config, wanted)
+            if wanted.partition(".")[0] in others and (key != wanted or now is _UNKNOWN):
+                continue  # Another option may have no such setting: then the option says so.
+            before = _resolved(method.values[wanted], wanted, config)
+        else:
+            key, before = yamls.default(wanted, choices)
+            now = _at(config, key)
+            if _UNKNOWN in (before, now) or _follows_another(before):  # by default a protocol's: no part of a name
+                continue
+        if before != now and key not in seen:
             seen.add(key)
             yield key, before, now
 
 
-def _at(config: Mapping[str, Any], key: str) -> Any:
+def _nearest(config: Mapping[str, Any], key: str) -> tuple[str, Any]:
+    """`key` and its value, _UNKNOWN where a mapping lacks it; or the key above it that ends there, and its value."""
     node: Any = config
-    for part in key.split("."):
-        node = node.get(part, _UNKNOWN) if isinstance(node, Mapping) else _UNKNOWN
-    return node
+    parts = key.split(".")
+    for depth, part in enumerate(parts):
+        if not isinstance(node, Mapping):
+            return ".".join(parts[:depth]), node
+        node = node.get(part, _UNKNOWN)
+    return key, node
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    found, value = _nearest(config, key)
+    return value if found == key else _UNKNOWN
+
+
+def _follows_another(value: Any) -> bool:
+    return "${" in str(value)
+
+
+def _resolved(value: Any, key: str, config: Mapping[str, Any]) -> Any:
+    """`value`, a method's at `key`, with what `${...}` in it stands for in this search; _UNKNOWN where it leads nowhere."""
+    if not _follows_another(value):
+        return value
+    tree = OmegaConf.create(_as_text(config))
+    try:
+        OmegaConf.update(tree, key, value, merge=False, force_add=True)
+        found = OmegaConf.select(tree, key)
+    except OmegaConfBaseException:
+        return _UNKNOWN
+    return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
+
+
+def _as_text(value: Any) -> Any:
+    """A resolved config as OmegaConf takes it for itself: a `${` that is left, as in the name of a folder, is text."""
+    if isinstance(value, Mapping):
+        return {key: _as_text(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_as_text(each) for each in value]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
 
 
 def _assigned(key: str, value: Any) -> str:
-    """As on the command line; of several settings under one key the key alone."""
+    """As on the command line."""
+    return f"~{key}" if value is _UNKNOWN else f"{key}={_written(value)}"
+
+
+def _written(value: Any) -> str:
     if isinstance(value, Mapping):
-        return key
+        return "{" + ", ".join(f"{name}: {_written(each)}" for name, each in value.items()) + "}"
     words = {None: "null", True: "true", False: "false"}
-    return f"{key}={words[value] if value is None or isinstance(value, bool) else value}"
+    return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
 class _Yamls:

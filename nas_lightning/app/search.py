@@ -21,7 +21,7 @@ from nas_lightning.app.budget import budget_of_search, budget_record, named
 from nas_lightning.app.checkpoints import Checkpoints
 from nas_lightning.app.estimate import check_resources
 from nas_lightning.app.fit import check_optimizers, fit, make_trainer
-from nas_lightning.app.job import Job, is_skipped
+from nas_lightning.app.job import Job, is_skipped, lacks_recipe
 from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.naming import method_name
 from nas_lightning.app.provenance import provenance
@@ -47,7 +47,7 @@ from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import print_found, titled
 from nas_lightning.reports.runs import read_metrics
 from nas_lightning.selection import Best, Last, selected
-from nas_lightning.supernet.compatible import check_arch_start, check_batches, check_side, check_widening
+from nas_lightning.supernet.compatible import check_arch_start, check_batches, check_ends, check_side, check_widening
 from nas_lightning.supernet.module import SupernetModule
 from nas_lightning.tabular import Benchmark, look_up, sources_of
 
@@ -61,7 +61,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     """
     if is_skipped(config, job):
         return None
-    folder = RunFolder.of(config, job.overrides)
+    folder = RunFolder.of(config, job.overrides, job.choices)
     folder.check()
     check_settings(config, job.overrides)
     check_search_settings(config)
@@ -89,7 +89,7 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     images = _images_of(data, trainer)
     check_resources(trainer, module, data)
     if last is None:
-        log.info("Searching in %s", folder.path)
+        _announce(folder, job, method)
     folder.write_config()
     rows = fit(trainer, folder.path, last, module, data)
     records = epoch_records(rows, read_rows(folder.path / "architecture.csv"))
@@ -115,12 +115,20 @@ def search(config: DictConfig, job: Job) -> dict[str, Any] | None:
     return report
 
 
+def _announce(folder: RunFolder, job: Job, method: str | None) -> None:
+    log.info("Searching in %s", folder.path)
+    if lacks_recipe(job.choices):
+        protocol = job.choices["protocol"]
+        log.info("protocol=%s has no recipe of %s in this space: the space's own is used.", protocol, method)
+
+
 def _check_together(config: DictConfig, data: SearchData, axes: dict[str, Any], module: SupernetModule) -> None:
     """UserError for the first choices that cannot be had together; reads no images but the size of one."""
     check_side(module.space, data.image_size)
     check_arch_start(module.arch_start, config.trainer.max_epochs, module.bilevel)
     check_widening(module.supernet, axes["stages"])
     check_batches(config.trainer.graphs, data.batch_growth is not None)
+    check_ends(module.space, axes["stop"], axes["selection"])
 
 
 def _images_of(data: SearchData, trainer: pl.Trainer) -> dict[str, Any]:

@@ -29,6 +29,9 @@ _FREE_KEYS = (
     "data.num_workers",
 )  # fmt: skip
 _AUGMENTING_WORKERS = "nas_lightning.data.ImageNetData"  # each of its workers has random numbers of its own
+_OPTION = (
+    "option/"  # before a config group among a run's settings: its option, which a refusal names; values are compared
+)
 
 
 def folder_name(override_dirname: str) -> str:
@@ -58,24 +61,30 @@ class RunFolder:
 
     A folder without report.json is an unfinished run: the same command goes on with it.
 
-    asked: dotted keys that the user has set. derived: those whose values follow from others. Both only for naming in a refusal
-    what the user knows.
+    asked: dotted keys and groups that the user has set. derived: those whose values follow from others. choices: the option of
+    every config group. All only for naming in a refusal what the user knows.
     """
 
     def __init__(
-        self, path: Path, config: Mapping[str, Any], asked: Sequence[str] = (), derived: Sequence[str] = ()
+        self,
+        path: Path,
+        config: Mapping[str, Any],
+        asked: Sequence[str] = (),
+        derived: Sequence[str] = (),
+        choices: Mapping[str, str | None] | None = None,
     ) -> None:
         self.path = path
         self.config = dict(config)
         self._asked, self._derived = tuple(asked), tuple(derived)
+        self._options = options_among_settings(choices or {})
 
     @classmethod
-    def of(cls, config: DictConfig, overrides: Sequence[str]) -> Self:
-        """The folder of a composed config, of the command line's overrides."""
+    def of(cls, config: DictConfig, overrides: Sequence[str], choices: Mapping[str, str | None] | None = None) -> Self:
+        """The folder of a composed config, of the command line's overrides and what is chosen of each group."""
         plain: Any = OmegaConf.to_container(config, resolve=True)
         values = flat(OmegaConf.to_container(config, resolve=False))
         derived = [key for key, value in values.items() if isinstance(value, str) and "${" in value]
-        return cls(Path(config.run_dir), plain, [key_of(text) for text in overrides], derived)
+        return cls(Path(config.run_dir), plain, [key_of(text) for text in overrides], derived, choices)
 
     @property
     def report(self) -> Path:
@@ -98,33 +107,52 @@ class RunFolder:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """By their dotted key, those that must not change when the run goes on."""
-        return self._fixed(flat(self.config))
+        """By their dotted key, those that must not change when the run goes on; beside them the option of each group."""
+        return self._fixed(flat(self.config)) | self._options
 
     def check_same(self, settings: Mapping[str, Any]) -> None:
-        """UserError where a run with these settings, by their dotted key, cannot go on with this configuration."""
-        before, now = self._fixed(settings), self.settings
+        """UserError where a run with these settings, as `settings` has them, cannot go on with this configuration."""
+        before, now = self._fixed(settings), self._fixed(flat(self.config))
         different = [key for key in {*before, *now} if before.get(key) != now.get(key)]
         if different:
-            key = min(different, key=self._unfamiliarity)
-            more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+            groups = self._changed_groups(settings)
+            changed = groups | {k: (before.get(k), now.get(k)) for k in different if not _is_among(k, groups)}
+            key = min(
+                changed, key=lambda name: (*self._unfamiliarity(name), name not in groups, name != "method", name)
+            )
+            old, new = ("null" if value is None else value for value in changed[key])
+            more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
             state = "a finished" if self.is_finished else "an interrupted"
             raise UserError(
-                f"{self.path} holds {state} run with {key}={before.get(key)}, now it is {now.get(key)}{more}; "
+                f"{self.path} holds {state} run with {key}={old}, now it is {new}{more}; "
                 f"set it back to go on, delete the folder to start anew, or give {ELSEWHERE}."
             )
+
+    def _changed_groups(self, settings: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Config group -> its option in a run with these settings, and now."""
+        return {
+            key.removeprefix(_OPTION): (settings[key], option)
+            for key, option in self._options.items()
+            if key in settings and settings[key] != option
+        }
 
     def _fixed(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         data = self.config.get("data")
         workers = isinstance(data, Mapping) and data.get("_target_") == _AUGMENTING_WORKERS
         free = [key for key in _FREE_KEYS if not (workers and key == "data.num_workers")]
-        return {key: value for key, value in settings.items() if not _is_among(key, free)}
+        return {k: value for k, value in settings.items() if not (k.startswith(_OPTION) or _is_among(k, free))}
 
-    def _unfamiliarity(self, key: str) -> tuple[bool, bool, str]:
-        return not _is_among(key, self._asked), _is_among(key, self._derived), key
+    def _unfamiliarity(self, key: str) -> tuple[bool, bool]:
+        return not _is_among(key, self._asked), _is_among(key, self._derived)
 
     def write_report(self, report: Mapping[str, Any]) -> None:
         write_text_atomically(self.report, json.dumps(report, indent=2, allow_nan=False) + "\n")
+
+
+def options_among_settings(choices: Mapping[str, str | None]) -> dict[str, str | None]:
+    """The options of config groups as `RunFolder.settings` has them, without Hydra's own groups and what may change."""
+    own = [group for group in choices if not re.search("[@/]", group) and not _is_among(group, _FREE_KEYS)]
+    return {f"{_OPTION}{group}": choices[group] for group in own}
 
 
 def _is_among(key: str, keys: Iterable[str]) -> bool:

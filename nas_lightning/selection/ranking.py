@@ -1,11 +1,14 @@
 """DARTS+: the end of a search whose operations no longer change places (arXiv 1909.06035, criterion 2)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from nas_lightning.errors import UserError, check_whole
 from nas_lightning.records.epochs import EpochRecord
+
+if TYPE_CHECKING:
+    from nas_lightning.cells import CellSpec
 
 FREE = ("none", "skip_connect", "avg_pool_3x3", "max_pool_3x3", "noise")
 
@@ -28,6 +31,22 @@ class Ranking:
         if isinstance(self.without, str) or not all(isinstance(name, str) for name in self.without):
             raise UserError(f"{self._group}.without must be a list of operations, got {self.without!r}.")
 
+    def check_cells(self, cells: "Mapping[str, CellSpec]") -> None:
+        """UserError where no edge of these cell types has two operations to rank."""
+        self._check_edges(
+            [name for name, may in zip(spec.operations, row, strict=True) if may and name not in self.without]
+            for spec in cells.values()
+            for row in spec.candidates
+        )
+
+    def _check_edges(self, edges: Iterable[Collection[str]]) -> None:
+        """UserError where each of them has fewer than two operations that are ranked."""
+        if all(len(ranked) < 2 for ranked in edges):
+            raise UserError(
+                f"{self._group} finds no edge with two operations to rank in this space beside {', '.join(self.without)}; set "
+                f"{self._group}.without=[] to rank all, or another space= or method=."
+            )
+
     def first(self, records: Sequence[EpochRecord]) -> int | None:
         """Position of the first epoch that ends such a row of epochs."""
         alike, before = 0, None
@@ -46,11 +65,7 @@ class Ranking:
             edge, _, operation = name.rpartition("/")
             if operation not in self.without:
                 edges.setdefault(edge, {})[operation] = alpha
-        if all(len(row) < 2 for row in edges.values()):
-            raise UserError(
-                f"{self._group} finds no edge with two operations to rank beside {', '.join(self.without)}; set "
-                f"{self._group}.without=[] to rank all."
-            )
+        self._check_edges(edges.values())
         return {edge: sorted(row, key=lambda name: -row[name]) for edge, row in edges.items()}
 
 

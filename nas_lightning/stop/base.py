@@ -12,7 +12,8 @@ class Stop(Protocol):
     A pure function of the recorded epochs, so that an interrupted search stops where the uninterrupted one does.
 
     It may have `measures`, names of columns of metrics.csv that are measured because it asks, such as `hessian_eigenvalue`;
-    so may a selection.
+    and `check_cells(cells)`, asked before anything is trained: UserError where it can make nothing of a space of these cell
+    types (`CellSpec` by name). So may a selection.
     """
 
     def __call__(self, records: Sequence[EpochRecord]) -> bool:

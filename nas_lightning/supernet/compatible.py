@@ -129,3 +129,11 @@ def check_batches(graphs: bool, grow: bool) -> None:
     """UserError for batches that a graph, captured once for one shape, would leave to the eager step."""
     if graphs and grow:
         raise UserError("trainer.graphs=true cannot be had with data.batch_growth; drop one of the two.")
+
+
+def check_ends(space: SearchSpace, *choices: object) -> None:
+    """UserError where a stop or selection of `choices` waits for what no architecture of `space` has."""
+    for choice in choices:
+        check_cells = getattr(choice, "check_cells", None)
+        if check_cells is not None:
+            check_cells(space.cells)
