@@ -5,11 +5,13 @@ By xiangning-chen/DrNAS 201-space/train_search_progressive.py. Letters: E edges,
 
 import copy
 import math
+from itertools import chain
 
 import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.distributions import Beta
 from torch.distributions import Dirichlet as TorchDirichlet
 
@@ -24,34 +26,31 @@ from speed.reference import ReferenceSupernet
 from tests.conftest import composed
 from tests.test_module import STEPS, Batches
 
-OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 KEPT, PARTIAL = 3, 2  # of the second stage
 
 
 # ---- the slow reference ----
 
 
-def supernet(network, x, beta_EO):
-    """NAS-Bench-201 on half of the channels, operation by operation; the other half passes by, and both are shuffled."""
-    x = network.stem(x)
-    for index, stage in enumerate(network.stages):
-        x = network.reductions[index - 1](x) if index else x
-        for cell in stage:
-            nodes, edge = [x], 0
-            for _ in range(3):
-                total = 0
-                for h in nodes:
-                    width, mixed = h.shape[1] // PARTIAL, 0
-                    for o, name in enumerate(OPERATIONS):
-                        mixed = mixed + beta_EO[edge, o] * cell.edges[edge].operations[name](h[:, :width])
-                    both = torch.cat([mixed, h[:, width:]], 1)
-                    images, channels, *sides = both.shape
-                    shuffled = both.view(images, PARTIAL, channels // PARTIAL, *sides).transpose(1, 2)
-                    total = total + shuffled.reshape(both.shape)
-                    edge += 1
-                nodes.append(total)
-            x = nodes[3]
-    return network.classifier(network.head(x).mean((2, 3)))
+class PartialEdge(nn.Module):
+    """The operations on half of the channels; the other half passes by, and both are shuffled."""
+
+    def __init__(self, edge):
+        super().__init__()
+        self.operations, self.mixed = edge.operations, edge
+
+    def forward(self, x, beta_O):
+        width = x.shape[1] // PARTIAL
+        both = torch.cat([self.mixed(x[:, :width], beta_O), x[:, width:]], 1)
+        images, channels, *sides = both.shape
+        return both.view(images, PARTIAL, channels // PARTIAL, *sides).transpose(1, 2).reshape(both.shape)
+
+
+class PartialSupernet(ReferenceSupernet):
+    def __init__(self, supernet):
+        super().__init__(supernet)
+        for cell in chain(*self.stages):
+            cell.edges = nn.ModuleList(map(PartialEdge, cell.edges))
 
 
 def largest(alpha_EO):
@@ -180,10 +179,10 @@ def test_weights_and_their_momentum_go_on_in_the_first_channels_of_the_wider_ope
 
 def test_alphas_first_step_after_the_change_is_the_programs_at_its_sample(changed):
     _, after, stepped, samples = changed
-    network, kept, beta = ReferenceSupernet(after.supernet), after.mask, samples["alpha"].clone().requires_grad_()
+    network, kept, beta = PartialSupernet(after.supernet), after.mask, samples["alpha"].clone().requires_grad_()
     assert (beta[~kept] == 0).all()
     x, y = Batches().batches[0]["valid"]
-    (g,) = torch.autograd.grad(F.cross_entropy(supernet(network, x, beta), y), beta)
+    (g,) = torch.autograd.grad(F.cross_entropy(network(x, beta), y), beta)
     g = alphas_gradient(after.alpha, kept, beta.detach(), g)
     assert g[kept].abs().min() > 0
     g = g + 1e-3 * after.alpha
@@ -199,10 +198,10 @@ def test_alphas_first_step_after_the_change_is_the_programs_at_its_sample(change
 
 def test_the_weights_first_step_after_the_change_is_the_programs_on_wider_operations(changed):
     _, after, stepped, samples = changed
-    network = ReferenceSupernet(after.supernet)
+    network = PartialSupernet(after.supernet)
     weights = list(network.parameters())
     x, y = Batches().batches[0]["train"]
-    found = torch.autograd.grad(F.cross_entropy(supernet(network, x, samples["weights"]), y), weights)
+    found = torch.autograd.grad(F.cross_entropy(network(x, samples["weights"]), y), weights)
     by_weight = dict(zip(map(id, weights), found, strict=True))
     gradients = {
         name: by_weight[id(weight)] for name, weight in after.supernet.named_parameters() if id(weight) in by_weight

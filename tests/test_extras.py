@@ -715,7 +715,7 @@ def test_a_skip_connection_that_stays_and_one_that_fades_have_two_names_in_repor
         short = ("trainer.max_epochs=1", "data.train_images=16", "data.valid_images=16")
         report = toy(f"to{end}", "method=edd", f"space.auxiliary_skip={{start: 1, end: {end}}}", *short)
         printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
-        assert report["method"] == f"edd + space.auxiliary_skip={{start: 1, end: {end}}}"
+        assert report["method"] == f"edd + space.auxiliary_skip={{start:1,end:{end}}}"
         assert f"{report['method']} on nb201, fake, seed 0" in printed
 
 

@@ -167,7 +167,7 @@ def test_a_value_above_which_a_space_has_nothing_is_something_added(tmp_path):
     own = {**config, "space": {"extra": None}}
     assert method_name(choices, own, (CONFIGS, tmp_path)) == "edd"
     added = {**config, "space": {"extra": {"start": 1.0, "end": 0.0, "epochs": 50}}}
-    assert method_name(choices, added, (CONFIGS, tmp_path)) == "edd + space.extra={start: 1.0, end: 0.0, epochs: 50}"
+    assert method_name(choices, added, (CONFIGS, tmp_path)) == "edd + space.extra={start:1.0,end:0.0,epochs:50}"
     darts = choices | {"relaxation": "softmax", "sched": "constant"}
     assert method_name(darts, added, (CONFIGS, tmp_path)) == "skipping"
 

@@ -2,7 +2,7 @@
 
 import copy
 from collections import Counter
-from itertools import permutations
+from itertools import chain, permutations
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 from nas_lightning.app.axes import build_module
 from nas_lightning.app.estimate import estimate_search
 from nas_lightning.bilevel import FirstOrder, SecondOrder
+from nas_lightning.genotypes.nb201 import NB201_OPERATIONS
 from nas_lightning.meters import Means
 from nas_lightning.optimizers.clip import ArchClip
 from nas_lightning.relaxations import GumbelOrdered
@@ -163,25 +164,31 @@ def test_accuracy_is_the_mean_of_the_paths():
 
 # SurgeNAS as re-implemented for LHD -------------------------------------------------------------------------------------
 
-OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+
+class LhdsEdge(nn.Module):
+    """sum_o w_o (o(x) + gamma x)."""
+
+    def __init__(self, edge):
+        super().__init__()
+        self.operations, self.gamma = edge.operations, 1.0
+
+    def forward(self, x, w_O):
+        outputs = (self.operations[name](x) + self.gamma * x for name in NB201_OPERATIONS)
+        return sum(w * output for w, output in zip(w_O, outputs, strict=True))
 
 
-def lhd(network, x, w_EO, gamma):
-    """NAS-Bench-201's supernet with LHD's edges: sum_o w_o (o(x) + gamma x)."""
-    x = network.stem(x)
-    for index, stage in enumerate(network.stages):
-        x = network.reductions[index - 1](x) if index else x
-        for cell in stage:
-            nodes, edge = [x], 0
-            for _ in range(3):
-                total = 0
-                for h in nodes:
-                    for o, name in enumerate(OPERATIONS):
-                        total = total + w_EO[edge, o] * (cell.edges[edge].operations[name](h) + gamma * h)
-                    edge += 1
-                nodes.append(total)
-            x = nodes[3]
-    return network.classifier(network.head(x).mean((2, 3)))
+class Lhd(ReferenceSupernet):
+    """NAS-Bench-201's supernet with LHD's edges."""
+
+    def __init__(self, supernet):
+        super().__init__(supernet)
+        for cell in chain(*self.stages):
+            cell.edges = nn.ModuleList(map(LhdsEdge, cell.edges))
+
+    def fade(self, gamma):
+        for cell in chain(*self.stages):
+            for edge in cell.edges:
+                edge.gamma = gamma
 
 
 def of_lhd():
@@ -198,18 +205,20 @@ def test_both_gradients_of_lhds_step_are_those_of_one_backward_pass_on_the_train
     module, config = of_lhd()
     module.architecture.set_progress(epoch / config.trainer.max_epochs)
     copied = copy.deepcopy(module.supernet)
-    network = ReferenceSupernet(copied)
+    network = Lhd(copied)
+    network.fade((50 - epoch) / 50)
     alpha = module.architecture.alpha["cell"].detach().clone().requires_grad_()
     batch = Batches().batches[0]  # with a validation batch that nothing may come from
     x, y = batch["train"]
-    logits = lhd(network, x, torch.softmax(alpha, -1), (50 - epoch) / 50)
+    logits = network(x, torch.softmax(alpha, -1))
     F.cross_entropy(logits, y).backward()
 
     _, ours, gradient = module.bilevel.alpha_gradients(module.halves, batch, {}, None)
     assert relative_error(ours, logits.detach()) < 1e-9
     assert alpha.grad.norm() > 1e-3
     assert relative_error(gradient, alpha.grad) < 1e-9
-    assert relative_error(ours, lhd(network, x, torch.softmax(alpha, -1), 0.0).detach()) > 1e-3  # gamma shows
+    network.fade(0.0)
+    assert relative_error(ours, network(x, torch.softmax(alpha, -1)).detach()) > 1e-3  # gamma shows
 
     _, _, *gradients = module.halves.weight_gradients((x, y), {})
     found = dict(zip((id(weight) for weight in module.supernet.parameters()), gradients, strict=True))
@@ -223,17 +232,6 @@ def test_both_gradients_of_lhds_step_are_those_of_one_backward_pass_on_the_train
     assert not found
 
 
-class Fading(nn.Module):
-    """`lhd` at one gamma."""
-
-    def __init__(self, supernet):
-        super().__init__()
-        self.network, self.gamma = ReferenceSupernet(supernet), None
-
-    def forward(self, x, w_EO):
-        return lhd(self.network, x, w_EO, self.gamma)
-
-
 def test_a_search_of_lhds_follows_the_textbook_on_training_batches_alone_while_gamma_fades(monkeypatch):
     """Weights, then alpha at the weights as they are then: a departure from LHD, whose card says so."""
     monkeypatch.setattr("tests.test_module.TEMPERATURE", 1.0)
@@ -243,13 +241,13 @@ def test_a_search_of_lhds_follows_the_textbook_on_training_batches_alone_while_g
     textbook = TextbookSearch(
         own, "weights_first", sn=False, weight_clip=5.0, includes_arch=False, arch_clip=ArchClip()
     )
-    textbook.reference = Fading(own.supernet)
+    textbook.reference = Lhd(own.supernet)
     for gamma in (1.0, 0.5):
-        textbook.reference.gamma = gamma
+        textbook.reference.fade(gamma)
         for batch in Batches().batches:
             textbook.step({"train": batch["train"], "valid": batch["train"]})
     fitted(module, epochs=2)
     assert torch.allclose(module.architecture.alpha["cell"], textbook.alpha, rtol=1e-9, atol=1e-12)
-    for kernels, stacked in textbook.reference.network.stacked_pairs(module.supernet):
+    for kernels, stacked in textbook.reference.stacked_pairs(module.supernet):
         assert torch.allclose(stacked, torch.cat(list(kernels)), rtol=1e-8, atol=1e-11)
     assert torch.allclose(module.supernet.classifier.weight, own.supernet.classifier.weight, rtol=1e-8, atol=1e-11)

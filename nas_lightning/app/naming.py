@@ -130,13 +130,13 @@ def _as_text(value: Any) -> Any:
 
 
 def _assigned(key: str, value: Any) -> str:
-    """As on the command line."""
+    """As on the command line, mappings as Hydra writes them in a sweep: then a table sees what the name tells."""
     return f"~{key}" if value is _UNKNOWN else f"{key}={_written(value)}"
 
 
 def _written(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name}: {_written(each)}" for name, each in value.items()) + "}"
+        return "{" + ",".join(f"{name}:{_written(each)}" for name, each in value.items()) + "}"
     words = {None: "null", True: "true", False: "false"}
     return words[value] if value is None or isinstance(value, bool) else str(value)
 
