@@ -426,6 +426,58 @@ def test_measures_that_no_run_has_take_no_column(tmp_path):
     assert grid(summary(find_runs(tmp_path))).headings == ("n", "entropy (nats)", "seconds")
 
 
+def test_named_columns_are_metrics_their_best_epochs_and_the_papers_numbers(tmp_path, capsys):
+    """Against means and deviations by hand: epochs' table scores are 90 + 0.3 epoch + 0.01 seed for epochs 0 to 5."""
+    for method, sched in (("edd", {"lam": 0.06}), ("darts", {})):
+        for seed in range(2):
+            config = {"space": {"none": True}, "sched": sched}
+            write_run(
+                tmp_path / method / str(seed),
+                seed,
+                method,
+                config=config,
+                relaxation="sn_st1",
+                sched="edd" if sched else "none",
+            )
+    columns = ["best/table/cifar10_test_200", "cifar10_test_200", "skip_connects", "seconds", "table1/cifar10_test"]
+    assert main(["summary", str(tmp_path), "--format", "markdown", "--columns", *columns]) == 0
+    head, _, darts, edd = capsys.readouterr().out.splitlines()[:4]
+    assert [cell.strip() for cell in head.split("|")[2:-1]] == [
+        "n", "best epoch: if trained on CIFAR-10 (%)", "if trained on CIFAR-10 (%)", "skip_connects", "seconds",
+        "paper, table 1: CIFAR-10 test (%)",
+    ]  # fmt: skip
+    ours = ["2", "91.50 ± 0.01", "91.50 ± 0.71", "2.0 ± 0.0", "100.5 ± 0.7"]
+    assert [cell.strip() for cell in edd.split("|")[2:-1]] == [*ours, "93.80 ± 0.33"]
+    assert [cell.strip() for cell in darts.split("|")[2:-1]] == [
+        *ours,
+        "",
+    ]  # the paper's DARTS has a constant temperature
+    assert main(["summary", str(tmp_path), "--format", "csv", "--columns", *columns]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["table1/cifar10_test_mean"] for row in rows] == ["", "93.8"]
+    assert float(rows[1]["best/table/cifar10_test_200_mean"]) == pytest.approx(91.505)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("loss", "no run of these has loss; give --columns one of "),
+        ("best/", "no run of these has best/; give --columns one of "),
+        ("best/loss", "no run of these has loss; give --columns one of "),
+        ("best/seconds", "no run has seconds over its epochs; leave best/seconds out of --columns."),
+        (
+            "table1",
+            "table1 is no column of the paper's; give --columns one of table1/search_seconds, table1/cifar10_valid, ",
+        ),
+        ("table1/seconds", "table1/seconds is no column of the paper's; give --columns one of table1/search_seconds, "),
+    ],
+)
+def test_a_column_that_is_none_is_refused(name, said, tmp_path, capsys):
+    write_run(tmp_path / "a")
+    assert main(["summary", str(tmp_path), "--columns", "entropy", name]) == 1
+    assert said in capsys.readouterr().err
+
+
 def test_more_than_five_failures_of_one_cause_share_a_line(tmp_path):
     for number, cause in enumerate(["dataset.root is missing."] * 6 + ["sched.lam must be positive."] * 2):
         (tmp_path / str(number)).mkdir()

@@ -14,6 +14,7 @@ from nas_lightning.records.folder import folder_name
 from nas_lightning.reports import grid, paper_tables, tables
 from nas_lightning.reports.architecture import plot_trajectories
 from nas_lightning.reports.cells import draw_cell
+from nas_lightning.reports.columns import named_columns
 from nas_lightning.reports.comparison import Metric, choose_metric, clock_of
 from nas_lightning.reports.comparison_tables import Table, anytime_csv, comparison_tables
 from nas_lightning.reports.curves import COMPARISONS
@@ -24,6 +25,7 @@ from nas_lightning.reports.page import write_page
 from nas_lightning.reports.replacements import replacement_tables
 from nas_lightning.reports.runs import Kind, Run, find_evaluations, find_runs, read_metrics
 from nas_lightning.reports.statistic import count
+from nas_lightning.reports.tables import Measure
 
 _PAPER_ONLY = ("fig2a", "fig2b", "fig3")  # computed, no run needed
 _FORMATS = ("table", "markdown", "latex", "csv")
@@ -45,9 +47,9 @@ def _parser(program: str) -> argparse.ArgumentParser:
         each.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="folders; runs are found at any depth")
         return each
 
-    add(
-        "summary", _summary, "searches and evaluations: mean ± standard deviation over seeds of whatever differs"
-    ).add_argument("--format", choices=_FORMATS, default="table")
+    _add_summary(
+        add("summary", _summary, "searches and evaluations: mean ± standard deviation over seeds of whatever differs")
+    )
     paper = commands.add_parser("table", help="a table of the paper with our runs beside it")
     paper.set_defaults(command=_table)
     paper.add_argument(
@@ -71,6 +73,15 @@ def _parser(program: str) -> argparse.ArgumentParser:
     page = add("html", _html, "one self-contained HTML page: table, curves, cells and configs of a few runs")
     page.add_argument("-o", "--output", type=Path, required=True, metavar="FILE")
     return parser
+
+
+def _add_summary(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=_FORMATS, default="table")
+    parser.add_argument(
+        "--columns", nargs="+", default=[], metavar="NAME",
+        help="instead of the usual: what compare takes as --metric, best/NAME of it over the epochs, the paper's as "
+        "table1/cifar10_test",
+    )  # fmt: skip
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
@@ -182,21 +193,30 @@ def _write_comparison(comparison: Comparison, made: Sequence[Table], metric: Met
 def _summary(options: argparse.Namespace) -> None:
     evaluations = find_evaluations(*options.runs)
     searches = find_runs(*options.runs) if evaluations else _runs(options.runs)
-    print_summary(searches, evaluations, options.format)
+    if not options.columns:
+        return print_summary(searches, evaluations, options.format)
+    searches = [run.checked for run in searches]
+    columns = named_columns(options.columns, [run for run in (*searches, *evaluations) if run.report is not None])
+    return print_summary(searches, evaluations, options.format, columns)
 
 
-def print_summary(searches: Sequence[Run], evaluations: Sequence[Run], chosen: str = "table") -> None:
-    """A table for every experiment of the searches, then of the evaluations; CSV has one for each of the two kinds."""
+def print_summary(
+    searches: Sequence[Run], evaluations: Sequence[Run], chosen: str = "table", columns: Sequence[Measure] = ()
+) -> None:
+    """A table for every experiment of the searches, then of the evaluations; CSV has one for each of the two kinds.
+
+    columns: instead of the usual ones.
+    """
     for kind, runs in (("search", searches), ("evaluation", evaluations)):
-        if not runs:
+        if not runs or (columns and not any(column.statistic(runs).n for column in columns)):
             continue
-        whole = tables.summary(runs)
+        whole = tables.summary(runs, columns)
         apart = tables.by_experiment(runs) if chosen != "csv" else {}
         if len(apart) < 2:
             _print(tables.grid(whole) if whole.rows else None, tables.as_csv(whole), tables.notes(whole), chosen)
             continue
         for experiment, members in apart.items():
-            table = tables.summary(members)
+            table = tables.summary(members, columns)
             print(_title(f"{experiment} ({count(len(members), kind)})", chosen))
             _print(tables.grid(table), "", tables.notes(table), chosen)
         _print(None, "", tables.notes(tables.summary([run for run in runs if run.report is None])), chosen)

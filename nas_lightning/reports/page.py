@@ -271,7 +271,7 @@ def _runs_table(entries: Sequence[_Entry], table: Summary, best: Sequence[_Entry
 
 
 def _value(measure: Measure, entry: _Entry) -> float | None:
-    return finite(measure.value(entry.report))
+    return measure.statistic([entry.run]).mean
 
 
 def _troubles(table: Summary) -> str:

@@ -20,12 +20,16 @@ _FIELDS = ("experiment", "method", "space", "dataset", "recipe")
 
 @dataclass(frozen=True)
 class Measure:
-    """A column of numbers: heading, its name in CSV (with the unit), decimals shown, and its value in a report."""
+    """A column of numbers: heading, its name in CSV (with the unit), decimals shown, and its statistic over runs.
+
+    printed: of a publication, which does not say over how many runs; its n is 1.
+    """
 
     heading: str
     csv_name: str
     decimals: int
-    value: Callable[[Mapping[str, Any]], Any]
+    statistic: Callable[[Sequence[Run]], Statistic]
+    printed: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,8 @@ class Summary:
     broken: tuple[Run, ...]
 
 
-def summary(runs: Sequence[Run]) -> Summary:
-    """Group the finished runs by every setting that differs among them, the seed excepted.
+def summary(runs: Sequence[Run], measures: Sequence[Measure] = ()) -> Summary:
+    """Group the finished runs by every setting that differs among them, the seed excepted; without `measures` the usual ones.
 
     Settings are the experiment, method, space, data set and recipe, and the overrides of the command line; a run that does not
     override a setting shows the value of its resolved config, or a blank when that is not a single value. UserError where they
@@ -69,11 +73,14 @@ def summary(runs: Sequence[Run]) -> Summary:
     settings = tuple(
         key for key, column in values.items() if len(set(column)) > 1 and not _is_named(key, column, values["method"])
     )
-    measures = _measures(reports)
+    measures = tuple(measures) or _measures(reports)
     groups: dict[tuple[str, ...], list[Run]] = {}
     for index, run in enumerate(finished):
         groups.setdefault(tuple(values[key][index] for key in settings), []).append(run)
-    rows = [Row(group, tuple(members), _statistics(members, measures)) for group, members in groups.items()]
+    rows = [
+        Row(group, tuple(members), tuple(measure.statistic(members) for measure in measures))
+        for group, members in groups.items()
+    ]
     return Summary(
         settings=settings,
         measures=measures,
@@ -224,26 +231,33 @@ def _score_keys(reports: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
 def _measures(reports: Sequence[Mapping[str, Any]]) -> tuple[Measure, ...]:
     are_these = are_tabulated(reports)
     scores = tuple(
-        Measure(score_heading(key, are_these), f"{key}_percent", 2, _under("scores", key))
+        _reported(score_heading(key, are_these), f"{key}_percent", 2, _under("scores", key))
         for key in _score_keys(reports)
     )
-    seconds = Measure("seconds", "seconds", 0, lambda report: report.get("seconds"))
+    seconds = _reported("seconds", "seconds", 0, lambda report: report.get("seconds"))
     if any(report.get("kind") == "evaluation" for report in reports):
         return (
-            Measure("test (%)", "test_accuracy_percent", 2, lambda report: _percent(report.get("test_accuracy"))),
-            Measure("majority (%)", "majority_percent", 2, lambda report: _percent(_majority_share(report))),
+            _reported("test (%)", "test_accuracy_percent", 2, lambda report: _percent(report.get("test_accuracy"))),
+            _reported("majority (%)", "majority_percent", 2, lambda report: _percent(_majority_share(report))),
             *scores,
-            Measure("parameters (M)", "params_millions", 3, lambda report: report["params"] / 1e6),
-            Measure("multiply-adds (M)", "macs_millions", 1, lambda report: report["macs"] / 1e6),
+            _reported("parameters (M)", "params_millions", 3, lambda report: report["params"] / 1e6),
+            _reported("multiply-adds (M)", "macs_millions", 1, lambda report: report["macs"] / 1e6),
             seconds,
         )
     discrete = _under("final", "discrete_accuracy")
     return (
-        Measure("entropy (nats)", "entropy_nats", 3, _under("final", "entropy")),
-        Measure("discretised (%)", "discrete_accuracy_percent", 2, lambda report: _percent(discrete(report))),
+        _reported("entropy (nats)", "entropy_nats", 3, _under("final", "entropy")),
+        _reported("discretised (%)", "discrete_accuracy_percent", 2, lambda report: _percent(discrete(report))),
         *scores,
         seconds,
     )
+
+
+def _reported(heading: str, csv_name: str, decimals: int, value: Callable[[Mapping[str, Any]], Any]) -> Measure:
+    def statistic(runs: Sequence[Run]) -> Statistic:
+        return Statistic.of(finite(value(run.report)) for run in runs if run.report is not None)
+
+    return Measure(heading, csv_name, decimals, statistic)
 
 
 def _majority_share(report: Mapping[str, Any]) -> Any:
@@ -262,13 +276,9 @@ def _percent(fraction: Any) -> float | None:
     return None if number is None else 100 * number
 
 
-def _statistics(runs: Sequence[Run], measures: Sequence[Measure]) -> tuple[Statistic, ...]:
-    reports = [run.report for run in runs if run.report is not None]
-    return tuple(Statistic.of([finite(measure.value(report)) for report in reports]) for measure in measures)
-
-
 def _cell(row: Row, table: Summary, index: int) -> str:
-    return row.statistics[index].shown(table.measures[index].decimals, len(row.runs))
+    measure, statistic = table.measures[index], row.statistics[index]
+    return statistic.shown(measure.decimals, statistic.n if measure.printed else len(row.runs))
 
 
 def natural(value: str) -> tuple[int, float, str]:
