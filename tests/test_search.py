@@ -287,6 +287,36 @@ def test_finished_folder_is_refused_alone_and_skipped_in_a_sweep(toy, tmp_path):
     assert (tmp_path / "run" / "report.json").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("sched.lam=0.24", "sched.lam=0.06, now it is 0.24"),
+        ("method=darts", "method=edd, now it is darts"),
+        ("perturbation=uniform_paths", "perturbation=null, now it is uniform_paths"),
+    ],
+)
+def test_a_sweep_does_not_skip_what_another_configuration_has_left(change, said, toy, tmp_path):
+    """Two experiments of one name, or a yaml that was changed in between: their folders are called alike."""
+    toy("run")
+    report = tmp_path / "run" / "report.json"
+    before = report.read_bytes()
+    with pytest.raises(UserError, match=f"run holds a finished run with {said}"):
+        toy("run", change, in_sweep=True)
+    assert report.read_bytes() == before
+
+
+def test_a_sweep_skips_what_another_version_or_a_damaged_report_says_nothing_of(toy, tmp_path):
+    toy("run")
+    path = tmp_path / "run" / "report.json"
+    report = json.loads(path.read_text())
+    del report["config"]["sched"]["lam"], report["config"]["penalty"]
+    path.write_text(json.dumps(report | {"config": {**report["config"], "gone": {"since": 1}}}))
+    assert toy("run", in_sweep=True) is None
+    for damaged in (b"{", b"[]", b'{"config": 3}', b'{"config": {}, "choices": []}'):
+        path.write_bytes(damaged)
+        assert toy("run", in_sweep=True) is None
+
+
 def test_interrupted_run_does_not_go_on_with_another_configuration(toy, monkeypatch):
     interrupt(monkeypatch, epoch=2)
     with pytest.raises(SystemExit):

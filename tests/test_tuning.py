@@ -61,6 +61,23 @@ def test_an_interrupted_trial_goes_on_and_a_refused_one_fails_alone(tune, tmp_pa
         tune("tune.trials=2", *negative, folder="negative")
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("trainer.max_epochs=3", "trainer.max_epochs=2, now it is 3"),
+        ("seed=1", "seed=0, now it is 1"),
+        ("tune.objective=final.entropy", "tune.objective=final.discrete_accuracy, now it is final.entropy"),
+    ],
+)
+def test_a_study_does_not_go_on_with_another_configuration(change, said, tune, tmp_path):
+    tune("tune.trials=1")
+    with pytest.raises(
+        UserError, match=rf"study holds an interrupted run with .*{said}.*delete the folder to start anew"
+    ):
+        tune("tune.trials=2", change)
+    assert len(tune("tune.trials=1").trials) == 1
+
+
 def test_a_study_whose_last_line_a_kill_has_cut_goes_on(tune, tmp_path):
     tune("tune.trials=1")
     journal = tmp_path / "study" / "study.log"

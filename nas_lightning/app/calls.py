@@ -25,9 +25,9 @@ from nas_lightning.app.misspelt import in_one_sentence
 from nas_lightning.app.quiet import quiet_libraries
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
-from nas_lightning.records.folder import RunFolder, flat, options_among_settings
+from nas_lightning.records.folder import RunFolder, flat
 from nas_lightning.records.overrides import quote_values, quoted
-from nas_lightning.records.received import received_json, received_yaml
+from nas_lightning.records.received import received_json
 from nas_lightning.reports.runs import read_metrics
 
 if TYPE_CHECKING:
@@ -118,11 +118,7 @@ def _finished(program: str, overrides: Sequence[str], choices: Mapping[str, Choi
     config, job = composed(program, asked)
     folder = RunFolder.of(config, asked, job.choices)
     if folder.is_finished:
-        before, now = flat(received_yaml(folder.path / "config.yaml")), flat(folder.config)
-        if program == "evaluate":  # it has written the search's data set instead of the composed one
-            before = {key: value for key, value in before.items() if not _is_of_images(key)}
-            before |= {key: value for key, value in now.items() if _is_of_images(key)}
-        folder.check_same(before | options_among_settings(received_json(folder.report).get("choices", {})))
+        folder.check_reported()
         if not _lacks_export(config, folder.path):
             return folder.path
     folder.path.mkdir(parents=True, exist_ok=True)
@@ -141,10 +137,6 @@ def _lacks_export(config: DictConfig, folder: Path) -> bool:
     from nas_lightning.training.export import FILES
 
     return bool(config.get("export")) and not (folder / FILES[config.export.format]).exists()
-
-
-def _is_of_images(key: str) -> bool:
-    return "dataset" in key.split(".")
 
 
 def composed(program: str, overrides: list[str]) -> tuple[DictConfig, Job]:

@@ -56,11 +56,12 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     """
     check_evaluation(config, job)
     dataset = _take_dataset_of_run(config, job)
-    folder = RunFolder.of(config, job.overrides)
+    folder = RunFolder.of(config, job.overrides, job.choices)
     limits, asked = limits_of_training(config, job), config.space.copy()
     kept = kept_record(folder.path, limits, asked.get("C")) if config.train else None
     space = _space(config, kept)
     if config.train and folder.is_finished and (config.export or job.in_sweep):
+        folder.check_reported()
         if config.export:
             _export(config, space, folder.path)
         log.info("%s is finished: skipped.", folder.path)

@@ -80,7 +80,7 @@ def _run(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
             with suppress(OSError):  # Hydra has made the folder; nothing was written into it
                 folder.rmdir()
             sys.exit(1)
-        if not isinstance(error, FolderInUse):
+        if not isinstance(error, FolderInUse) and not RunFolder(folder, {}).is_finished:
             _note_failure(folder, str(error))
         # Hydra goes on with the other jobs and ends with exit status 1.
         raise CompactHydraException(str(error)) from error
@@ -110,11 +110,16 @@ def working_in(folder: Path) -> Iterator[FolderLock]:
 
 
 def is_skipped(config: DictConfig, job: Job) -> bool:
-    """Whether the run is finished and one of a sweep, which is then said; alone it is refused or done again."""
-    finished = job.in_sweep and RunFolder.of(config, job.overrides).is_finished
-    if finished:
-        log.info("%s is finished: skipped.", config.run_dir)
-    return finished
+    """Whether the run is finished and one of a sweep, which is then said; alone it is refused or done again.
+
+    UserError where the finished run is another configuration's.
+    """
+    folder = RunFolder.of(config, job.overrides, job.choices)
+    if not (job.in_sweep and folder.is_finished):
+        return False
+    folder.check_reported()
+    log.info("%s is finished: skipped.", config.run_dir)
+    return True
 
 
 def announce(config: DictConfig) -> None:

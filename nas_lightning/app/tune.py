@@ -6,6 +6,7 @@ Optuna's own ask and tell, not its Hydra sweeper, which is tied to a release who
 import json
 import logging
 import os
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from nas_lightning.app.search import search
 from nas_lightning.app.trainer_settings import check_search_settings
 from nas_lightning.errors import MachineError, UserError, brief, check_whole, is_number
 from nas_lightning.plain import fits, in_words
-from nas_lightning.records.folder import folder_name
+from nas_lightning.records.folder import RunFolder, folder_name, is_among
 from nas_lightning.records.overrides import key_of
 from nas_lightning.records.received import check_regular, received_json
 
@@ -43,6 +44,7 @@ def tune(config: DictConfig, job: Job) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     _check_study(folder / "study.log")
     study = _open_study(folder / "study.log", optuna)
+    _check_begun(study, config, job, spans)
     # Another seed for every launch: the sampler's random numbers would begin anew, and with them the first trials.
     study.sampler = optuna.samplers.TPESampler(seed=config.seed + len(study.trials))
     for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
@@ -126,6 +128,16 @@ def _open_study(file: Path, optuna: Any) -> Any:
             f"the study {file} holds what Optuna has not written ({type(error).__name__}: {error}); put the file back, or "
             "give name=<another>."
         ) from error
+
+
+def _check_begun(study: Any, config: DictConfig, job: Job, spans: Mapping[str, Any]) -> None:
+    """UserError where the study has trials of another configuration; what it began with is kept in it."""
+    run = RunFolder.of(config, job.overrides, job.choices)
+    free = ("tune.trials", "tune.space", *spans)
+    now = {key: value for key, value in run.settings.items() if not is_among(key, free)}
+    if "settings" not in study.user_attrs:
+        study.set_user_attr("settings", now)
+    run.check_same(run.settings | study.user_attrs["settings"])
 
 
 def _import_optuna() -> Any:

@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from nas_lightning.errors import UserError
 from nas_lightning.records.files import write_text_atomically
 from nas_lightning.records.overrides import key_of
+from nas_lightning.records.received import received_json
 
 ELSEWHERE = "another name= or run_dir="
 """Where else a run may be written, for the end of a refusal."""
@@ -102,6 +103,25 @@ class RunFolder:
                 f"the new run elsewhere by {ELSEWHERE}."
             )
 
+    def check_reported(self) -> None:
+        """UserError where the finished run in the folder is not one of this configuration.
+
+        What only another version's configs have tells nothing, and the images of an evaluation are those of its search unless
+        asked for. A report that cannot be read is left to those who read results.
+        """
+        try:
+            report = received_json(self.report)
+            before, now = flat(report["config"]), flat(self.config)
+            options = options_among_settings(report.get("choices", {}))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return
+        if report.get("kind") == "evaluation":
+            before, now = ({k: v for k, v in each.items() if "dataset" not in k.split(".")} for each in (before, now))
+        told = {key: value for key, value in before.items() if _meets(key, now)}
+        self.check_same(
+            {k: v for k, v in flat(self.config).items() if k not in now or not _meets(k, told)} | told | options
+        )
+
     def write_config(self) -> None:
         write_text_atomically(self.path / "config.yaml", yaml.dump(self.config, Dumper=_Dumper, sort_keys=False))
 
@@ -116,7 +136,7 @@ class RunFolder:
         different = [key for key in {*before, *now} if before.get(key) != now.get(key)]
         if different:
             groups = self._changed_groups(settings)
-            changed = groups | {k: (before.get(k), now.get(k)) for k in different if not _is_among(k, groups)}
+            changed = groups | {k: (before.get(k), now.get(k)) for k in different if not is_among(k, groups)}
             key = min(
                 changed, key=lambda name: (*self._unfamiliarity(name), name not in groups, name != "method", name)
             )
@@ -140,10 +160,10 @@ class RunFolder:
         data = self.config.get("data")
         workers = isinstance(data, Mapping) and data.get("_target_") == _AUGMENTING_WORKERS
         free = [key for key in _FREE_KEYS if not (workers and key == "data.num_workers")]
-        return {k: value for k, value in settings.items() if not (k.startswith(_OPTION) or _is_among(k, free))}
+        return {k: value for k, value in settings.items() if not (k.startswith(_OPTION) or is_among(k, free))}
 
     def _unfamiliarity(self, key: str) -> tuple[bool, bool]:
-        return not _is_among(key, self._asked), _is_among(key, self._derived)
+        return not is_among(key, self._asked), is_among(key, self._derived)
 
     def write_report(self, report: Mapping[str, Any]) -> None:
         write_text_atomically(self.report, json.dumps(report, indent=2, allow_nan=False) + "\n")
@@ -151,13 +171,18 @@ class RunFolder:
 
 def options_among_settings(choices: Mapping[str, str | None]) -> dict[str, str | None]:
     """The options of config groups as `RunFolder.settings` has them, without Hydra's own groups and what may change."""
-    own = [group for group in choices if not re.search("[@/]", group) and not _is_among(group, _FREE_KEYS)]
+    own = [group for group in choices if not re.search("[@/]", group) and not is_among(group, _FREE_KEYS)]
     return {f"{_OPTION}{group}": choices[group] for group in own}
 
 
-def _is_among(key: str, keys: Iterable[str]) -> bool:
+def is_among(key: str, keys: Iterable[str]) -> bool:
     """Whether it is one of `keys` or below one."""
     return any(key == each or key.startswith(f"{each}.") for each in keys)
+
+
+def _meets(key: str, keys: Iterable[str]) -> bool:
+    """Whether it is one of `keys`, below one or above one."""
+    return any(is_among(key, [each]) or is_among(each, [key]) for each in keys)
 
 
 def flat(config: Any, prefix: str = "") -> dict[str, Any]:
