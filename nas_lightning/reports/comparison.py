@@ -240,13 +240,13 @@ def correlations(groups: Sequence[Group], predictor: Metric, metric: Metric) -> 
     for group in (everything, *groups):
         finals = [(predictor.result(run), metric.result(run)) for run in group.runs]
         points = [(x, y) for x, y in finals if x is not None and y is not None]
-        found.append(_correlation("final values, over runs", group.name, points))
+        found.append(rank_correlation("final values, over runs", group.name, points))
     for group in (everything, *groups):
         curves = [_joined(run, predictor, metric) for run in group.runs]
         found.append(_within("epochs, within a run", group.name, curves))
     pooled = [point for run in everything.runs for point in _joined(run, predictor, metric)]
     # No p: epochs of one run are no independent points.
-    found.append(_correlation("epochs of all runs", everything.name, pooled, independent=False))
+    found.append(rank_correlation("epochs of all runs", everything.name, pooled, independent=False))
     return [each for each in found if each is not None]
 
 
@@ -412,9 +412,10 @@ def _joined(run: Run, predictor: Metric, metric: Metric) -> list[tuple[float, fl
     return [(x[epoch], y[epoch]) for epoch in sorted(x.keys() & y.keys())]
 
 
-def _correlation(
+def rank_correlation(
     what: str, name: str, points: Sequence[tuple[float, float]], independent: bool = True
 ) -> Correlation | None:
+    """None for fewer than three points, or where one of the two is the same everywhere; p only of `independent` points."""
     from scipy import stats
 
     if len(points) < 3 or any(len(set(values)) < 2 for values in zip(*points, strict=True)):
@@ -445,7 +446,7 @@ def _spearman_p(x: Sequence[float], y: Sequence[float]) -> float:
 
 def _within(what: str, name: str, curves: Sequence[Sequence[tuple[float, float]]]) -> Correlation | None:
     """Mean and spread over the runs of each one's correlation; n counts the runs."""
-    each = [found for points in curves if (found := _correlation(what, name, points))]
+    each = [found for points in curves if (found := rank_correlation(what, name, points))]
     if not each:
         return None
     tau, rho = Statistic.of(one.kendall.mean for one in each), Statistic.of(one.spearman.mean for one in each)

@@ -10,7 +10,7 @@ from nas_lightning.reports.comparison import Correlation, Difference, Epochs, In
 from nas_lightning.reports.grid import Grid, csv_text, without_blanks
 from nas_lightning.reports.groups import Comparison, Group, value_of, varying
 from nas_lightning.reports.runs import Run
-from nas_lightning.reports.statistic import Statistic, count
+from nas_lightning.reports.statistic import Statistic, count, p_text
 
 _FEW = 6
 _NAMED = 3
@@ -213,7 +213,7 @@ def _kruskal_note(groups: Sequence[Group], metric: Metric) -> list[str]:
     p = numbers.kruskal(groups, metric)
     if p is None:
         return []
-    text = _p_text(p)
+    text = p_text(p)
     return [f"Kruskal-Wallis over the {len(groups)} groups: p {'' if text.startswith('<') else '= '}{text}"]
 
 
@@ -268,7 +268,7 @@ def _epochs(rows: Sequence[Epochs], metric: Metric, missing: tuple[str, ...]) ->
 def _correlations(rows: Sequence[Correlation], predictor: Metric, metric: Metric, missing: tuple[str, ...]) -> Table:
     headings = ("over", "group", "n", "Kendall", "p", "Spearman", "p")
     cells = [
-        (r.what, r.name, str(r.n), _rank(r.kendall), _p_text(r.kendall_p), _rank(r.spearman), _p_text(r.spearman_p))
+        (r.what, r.name, str(r.n), _rank(r.kendall), p_text(r.kendall_p), _rank(r.spearman), p_text(r.spearman_p))
         for r in rows
     ]
     lines = [
@@ -296,13 +296,7 @@ def _correlations(rows: Sequence[Correlation], predictor: Metric, metric: Metric
 
 
 def _p_cell(p: float | None, corrected: float | None, several: bool) -> str:
-    return f"{_p_text(p)} ({_p_text(corrected)})" if p is not None and several else _p_text(p)
-
-
-def _p_text(p: float | None) -> str:
-    if p is None:
-        return ""
-    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+    return f"{p_text(p)} ({p_text(corrected)})" if p is not None and several else p_text(p)
 
 
 def _probability(pair: Difference) -> str:

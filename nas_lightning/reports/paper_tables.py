@@ -8,7 +8,7 @@ import csv
 import io
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any
 
 from nas_lightning.errors import UserError, is_number
 from nas_lightning.escapes import csv_cell
+from nas_lightning.reports.comparison import rank_correlation
 from nas_lightning.reports.grid import Grid
 from nas_lightning.reports.runs import Run, config_value
-from nas_lightning.reports.statistic import Statistic, count, finite
+from nas_lightning.reports.statistic import Statistic, count, finite, p_text
 from nas_lightning.reports.tables import is_setting
 
 _FOLDER = Path(__file__).parent / "paper"
@@ -184,12 +185,26 @@ def paper_notes(table: PaperTable, lines: Sequence[Line], runs: Sequence[Run]) -
     for line in lines:
         used[line.protocol] |= {run.folder for run in line.runs}
     notes = [f"ours{mark}: {protocol}: {count(len(used[protocol]), 'run')}" for protocol, mark in _marks(lines).items()]
+    notes += [note for protocol, mark in _marks(lines).items() for note in _orders(table, lines, protocol, mark)]
     left_out = sum(run.report is not None for run in runs) - len(set().union(*used.values()))
     if left_out:
         notes.append(f"not in {table.name}: {count(left_out, 'finished run')}")
     if missing := sum(run.report is None for run in runs):
         notes.append(f"left out: {count(missing, 'run')} unfinished, failed or broken; the command summary says which")
     return notes
+
+
+def _orders(table: PaperTable, lines: Sequence[Line], protocol: str, mark: str) -> Iterator[str]:
+    """How the order of our rows agrees with the paper's, for each accuracy or error that three rows and more have."""
+    chosen = [line for line in lines if line.runs and line.protocol == protocol]
+    for index, measure in enumerate(table.measures):
+        pairs = [(line.ours[index].mean, line.paper[index].mean) for line in chosen]
+        points = [(ours, paper) for ours, paper in pairs if ours is not None and paper is not None]
+        found = rank_correlation("", "", points) if measure.heading.endswith("(%)") else None
+        if found is not None and found.kendall.mean is not None:
+            tau = f"{found.kendall.mean:+.2f}".replace("-", "−")
+            p = p_text(found.kendall_p)
+            yield f"order of ours{mark} and the paper's, {measure.heading}: Kendall's tau {tau} over {found.n} rows, p = {p}"
 
 
 def _protocol(report: Report, selection: str) -> str:

@@ -43,6 +43,16 @@ def finite(value: Any) -> float | None:
     return float(value) if is_number(value) and math.isfinite(value) else None
 
 
+def p_text(p: float | None) -> str:
+    """
+    >>> [p_text(None), p_text(0.00049), p_text(0.0123)]
+    ['', '<0.001', '0.012']
+    """
+    if p is None:
+        return ""
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
 def count(number: int, what: str) -> str:
     """
     >>> [count(1, "run"), count(2, "epoch"), count(2, "search")]
