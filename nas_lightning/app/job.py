@@ -114,8 +114,10 @@ def is_skipped(config: DictConfig, job: Job) -> bool:
 
     UserError where the finished run is another configuration's.
     """
+    if not job.in_sweep:
+        return False
     folder = RunFolder.of(config, job.overrides, job.choices)
-    if not (job.in_sweep and folder.is_finished):
+    if not folder.is_finished:
         return False
     folder.check_reported()
     log.info("%s is finished: skipped.", config.run_dir)

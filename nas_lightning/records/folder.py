@@ -111,16 +111,15 @@ class RunFolder:
         """
         try:
             report = received_json(self.report)
-            before, now = flat(report["config"]), flat(self.config)
+            before = flat(report["config"])
             options = options_among_settings(report.get("choices", {}))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return
         if report.get("kind") == "evaluation":
-            before, now = ({k: v for k, v in each.items() if "dataset" not in k.split(".")} for each in (before, now))
+            before = {key: value for key, value in before.items() if "dataset" not in key.split(".")}
+        now = flat(self.config)
         told = {key: value for key, value in before.items() if _meets(key, now)}
-        self.check_same(
-            {k: v for k, v in flat(self.config).items() if k not in now or not _meets(k, told)} | told | options
-        )
+        self.check_same({key: value for key, value in now.items() if not _meets(key, told)} | told | options)
 
     def write_config(self) -> None:
         write_text_atomically(self.path / "config.yaml", yaml.dump(self.config, Dumper=_Dumper, sort_keys=False))

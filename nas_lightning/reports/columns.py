@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from nas_lightning.errors import UserError
 from nas_lightning.reports import paper_tables
-from nas_lightning.reports.comparison import choose_metric
+from nas_lightning.reports.comparison import best_and_last, choose_metric
 from nas_lightning.reports.groups import Group
 from nas_lightning.reports.runs import Run
 from nas_lightning.reports.statistic import Statistic
@@ -25,28 +25,28 @@ def named_columns(names: Sequence[str], runs: Sequence[Run]) -> list[Measure]:
 def _column(name: str, runs: Sequence[Run]) -> Measure:
     first, _, rest = name.partition("/")
     if first in paper_tables.table_names():
-        return _of_the_paper(first, rest, runs)
+        return _of_the_paper(name, first, rest, runs)
     group = Group("these", tuple(runs))
     if first != "best" or not rest:
         metric = choose_metric(name, [group], _OPTION)
         return Measure(metric.heading, name, metric.decimals, lambda members: Statistic.of(map(metric.result, members)))
     metric = choose_metric(rest, [group], _OPTION)
-    if not any(metric.curve(run) for run in runs):
+    if best_and_last(name, runs, metric) is None:
         raise UserError(f"no run has {rest} over its epochs; leave {name} out of {_OPTION}.")
 
     def best(members: Sequence[Run]) -> Statistic:
-        return Statistic.of(max(curve.values()) for run in members if (curve := metric.curve(run)))
+        found = best_and_last(name, members, metric)
+        return found.best if found else Statistic.of([])
 
     return Measure(f"best epoch: {metric.heading}", name, metric.decimals, best)
 
 
-def _of_the_paper(name: str, column: str, runs: Sequence[Run]) -> Measure:
-    table = paper_tables.paper_table(name)
+def _of_the_paper(name: str, of: str, column: str, runs: Sequence[Run]) -> Measure:
+    table = paper_tables.paper_table(of)
     measures = {measure.name: (index, measure) for index, measure in enumerate(table.measures)}
     if column not in measures:
-        known = ", ".join(f"{name}/{each}" for each in measures)
-        asked = f"{name}/{column}" if column else name
-        raise UserError(f"{asked} is no column of the paper's; give {_OPTION} one of {known}.")
+        known = ", ".join(f"{of}/{each}" for each in measures)
+        raise UserError(f"{name} is no column of the paper's; give {_OPTION} one of {known}.")
     index, measure = measures[column]
     lines = paper_tables.compare(table, runs)
 
@@ -58,7 +58,7 @@ def _of_the_paper(name: str, column: str, runs: Sequence[Run]) -> Measure:
     title, _, _ = table.title.partition(":")
     return Measure(
         f"paper, {title[:1].lower()}{title[1:]}: {measure.heading}",
-        name + "/" + column,
+        name,
         measure.decimals,
         printed,
         printed=True,
