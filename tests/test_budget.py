@@ -347,6 +347,23 @@ def test_a_training_goes_on_with_the_width_that_it_began_with(tmp_path, monkeypa
     assert 1 < width < 8
     assert report["budget"]["C"] == width == report["config"]["space"]["C"]
     evaluated(tmp_path / "a", *asked, "export=torch")
+    with pytest.raises(UserError, match=r"holds a finished run with space\.C=8, now it is 7; "):
+        evaluated(tmp_path / "a", *asked, "export=torch", "space.C=7")
+
+
+def test_a_training_within_a_budget_is_found_again(tmp_path, monkeypatch):
+    """By a call, as by a sweep, though its network is narrower than what was asked for."""
+    monkeypatch.chdir(tmp_path)
+
+    def fitted(**changed):
+        asked = {"budget.params": cost(4).params + 1, "baselines": False, "run_dir": "a"}
+        return nas_lightning.fit(hostile.ARCHITECTURE, *TRAINED[:-1], quiet=True, **{**asked, **changed})
+
+    first = fitted()
+    assert first.report["budget"]["C"] == 4 < first.report["budget"]["C_asked"]
+    assert fitted().report == first.report
+    with pytest.raises(UserError, match=r"holds a finished run with budget\.params="):
+        fitted(**{"budget.params": cost(2).params})
 
 
 def test_an_architecture_that_fits_at_no_width_is_refused(tmp_path):

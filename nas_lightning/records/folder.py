@@ -112,10 +112,13 @@ class RunFolder:
         try:
             report = received_json(self.report)
             before = flat(report["config"])
+            is_evaluation = report.get("kind") == "evaluation"
+            if is_evaluation and "budget" in report:  # which has set the width
+                before["space.C"] = report["budget"]["C_asked"]
             options = options_among_settings(report.get("choices", {}))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return
-        if report.get("kind") == "evaluation":
+        if is_evaluation:
             before = {key: value for key, value in before.items() if "dataset" not in key.split(".")}
         now = flat(self.config)
         told = {key: value for key, value in before.items() if _meets(key, now)}
