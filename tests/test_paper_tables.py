@@ -4,7 +4,10 @@ import csv
 import io
 import itertools
 import json
+import math
+import random
 import statistics
+from collections import defaultdict
 
 import pytest
 from omegaconf import OmegaConf
@@ -176,6 +179,64 @@ def test_the_order_of_the_rows_is_compared_with_the_papers(tmp_path):
     assert notes[1:] == [
         "order of ours and the paper's, CIFAR-10 test (%): Kendall's tau +0.67 over 4 rows, p = 0.333",
         "order of ours and the paper's, CIFAR-100 test (%): Kendall's tau +1.00 over 3 rows, p = 0.333",
+    ]
+
+
+def tau_b(points):
+    """Over all pairs of points: +1 where both orders agree, -1 where they do not, 0 where either has none."""
+    signs = [((a > c) - (a < c), (b > d) - (b < d)) for (a, b), (c, d) in itertools.combinations(points, 2)]
+    return sum(x * y for x, y in signs) / math.sqrt(sum(x * x for x, _ in signs) * sum(y * y for _, y in signs))
+
+
+def test_methods_that_share_a_row_are_lines_of_their_own_and_points_of_their_own_in_the_order(tmp_path):
+    """What one loop over the runs says of each line, and all pairs of lines of their order."""
+    rows = {"GDAS": ["gdas"], "DrNAS": ["drnas", "drnas_l2"], "SurgeNAS": ["surgenas_lhd", "surgenas_ods"]}
+    draw = random.Random(0)
+    whole = [
+        (row, method, draw.uniform(10, 94), []) for row, methods in rows.items() for method in methods for _ in "123"
+    ]
+    short = [("DrNAS", "drnas_l2", 50.0, ["trainer.max_epochs=2"])]
+    runs = runs_of(
+        tmp_path,
+        *(
+            report({"space": {"none": True}}, {"method": m}, {"cifar10_test_200": v}, overrides=[f"method={m}", *more])
+            for _, m, v, more in whole + short
+        ),
+    )
+    expected = defaultdict(list)
+    for row, method, value, changed in whole + short:
+        protocol = " ".join(["experiment toy on cifar10", *changed])
+        expected[row, protocol, method if len(rows[row]) > 1 else ""].append(value)
+    table = paper_table("table1")
+    lines = compare(table, runs)
+    found = {(*line.labels, line.protocol, line.method): line.ours[2] for line in lines if line.runs}
+    assert {key: value.n for key, value in found.items()} == {key: len(values) for key, values in expected.items()}
+    assert {key: value.mean for key, value in found.items()} == pytest.approx(
+        {key: statistics.fmean(values) for key, values in expected.items()}
+    )
+    paper = {"GDAS": 93.51, "DrNAS": 93.74, "SurgeNAS": 93.70}
+    points = [
+        (statistics.fmean(v), paper[row]) for (row, protocol, _), v in expected.items() if "trainer" not in protocol
+    ]
+    tau = f"{tau_b(points):+.2f}".replace("-", "−")
+    (order,) = [note for note in paper_notes(table, lines, runs) if note.startswith("order")]
+    assert order.partition(", p = ")[0] == (
+        f"order of ours (1) and the paper's, CIFAR-10 test (%): Kendall's tau {tau} over 5 lines of 3 rows"
+    )
+    names = [row.split(" | ")[1] for row in markdown(paper_grid(table, lines)).splitlines() if "ours" in row]
+    two = [f"ours (1): {method}, n=3" for method in ("surgenas_lhd", "surgenas_ods")]
+    drnas = ["ours (1): drnas, n=3", "ours (1): drnas_l2, n=3", "ours (2): drnas_l2, n=1"]
+    assert names == ["ours (1), n=3", *drnas, *two]
+    written = csv.DictReader(io.StringIO(paper_csv(table, lines)))
+    assert [row["our_method"] for row in written if row["method"] == "DrNAS"] == ["drnas", "drnas_l2", "drnas_l2"]
+
+
+def test_a_row_of_several_data_sets_is_no_row_of_several_methods(tmp_path):
+    search = {"method": "pcd", "sched": "cyclic"}
+    runs = runs_of(tmp_path, *(report({}, search, dataset=dataset) for dataset in ("cifar10", "folder")))
+    lines = [line for line in compare(paper_table("table7a"), runs) if line.runs]
+    assert [(line.labels, line.protocol, line.method) for line in lines] == [
+        (("C10", "PCD"), f"experiment toy on {dataset}", "") for dataset in ("cifar10", "folder")
     ]
 
 

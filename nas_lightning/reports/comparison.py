@@ -415,18 +415,31 @@ def _joined(run: Run, predictor: Metric, metric: Metric) -> list[tuple[float, fl
 def rank_correlation(
     what: str, name: str, points: Sequence[tuple[float, float]], independent: bool = True
 ) -> Correlation | None:
-    """None for fewer than three points, or where one of the two is the same everywhere; p only of `independent` points."""
+    """None where `kendall` is; p only of `independent` points."""
+    from scipy import stats
+
+    if (found := kendall(points)) is None:
+        return None
+    tau, tau_p = found
+    x, y = zip(*points, strict=True)
+    with _quietly():
+        spearman = stats.spearmanr(x, y)
+        rho_p = _spearman_p(x, y) if len(points) <= _EXACT else float(spearman.pvalue)
+    p = (tau_p, rho_p) if independent else (None, None)
+    rho = Statistic(float(spearman.statistic), None, 1)
+    return Correlation(what, name, len(points), Statistic(tau, None, 1), p[0], rho, p[1])
+
+
+def kendall(points: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """Tau-b and its p; None for fewer than three points, or where one of the two is the same everywhere."""
     from scipy import stats
 
     if len(points) < 3 or any(len(set(values)) < 2 for values in zip(*points, strict=True)):
         return None
     x, y = zip(*points, strict=True)
     with _quietly():
-        kendall, spearman = stats.kendalltau(x, y), stats.spearmanr(x, y)
-        exact = _spearman_p(x, y) if len(points) <= _EXACT else float(spearman.pvalue)
-    p = [float(kendall.pvalue), exact] if independent else [None, None]
-    tau, rho = (Statistic(float(each.statistic), None, 1) for each in (kendall, spearman))
-    return Correlation(what, name, len(points), tau, p[0], rho, p[1])
+        found = stats.kendalltau(x, y)
+    return float(found.statistic), float(found.pvalue)
 
 
 def _spearman_p(x: Sequence[float], y: Sequence[float]) -> float:

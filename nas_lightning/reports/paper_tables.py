@@ -16,7 +16,7 @@ from typing import Any
 
 from nas_lightning.errors import UserError, is_number
 from nas_lightning.escapes import csv_cell
-from nas_lightning.reports.comparison import rank_correlation
+from nas_lightning.reports.comparison import kendall
 from nas_lightning.reports.grid import Grid
 from nas_lightning.reports.runs import Run, config_value
 from nas_lightning.reports.statistic import Statistic, count, finite, p_text
@@ -55,11 +55,13 @@ class PaperTable:
 class Line:
     """A row of the paper's table and ours beside it: `ours` has a statistic for every measure.
 
-    `protocol` is what all `runs` have in common beside the row's own settings; runs of another are another line.
+    `protocol` is what all `runs` have in common beside the row's own settings, `method` theirs where the row takes in several,
+    else blank; runs of another are another line.
     """
 
     labels: tuple[str, ...]
     protocol: str
+    method: str
     paper: tuple[Statistic, ...]
     runs: tuple[Run, ...]
     ours: tuple[Statistic, ...]
@@ -88,7 +90,7 @@ def paper_table(name: str) -> PaperTable:
 
 
 def compare(table: PaperTable, runs: Sequence[Run], evaluations: Sequence[Run] = ()) -> list[Line]:
-    """Our finished `runs` beside every row of the paper's table, a line for every protocol of theirs.
+    """Our finished `runs` beside every row of the paper's table, a line for every protocol and method of theirs.
 
     A row without runs is one line with only blanks beside it.
     """
@@ -100,17 +102,18 @@ def compare(table: PaperTable, runs: Sequence[Run], evaluations: Sequence[Run] =
     candidates = [alike for alike in _alike(table, runs) if _matches(_report(alike[0]), table.where)]
     lines = []
     for row in table.rows:
-        chosen: dict[str, list[Run]] = defaultdict(list)
+        chosen: dict[tuple[str, str], list[Run]] = defaultdict(list)
         for alike in candidates:
             if row["runs"] and _matches(_report(alike[0]), row["runs"]):
                 for run in alike:
-                    chosen[_protocol(_report(run), row["runs"])].append(run)
-        for protocol, members in sorted(chosen.items()) or [("", [])]:
+                    chosen[_protocol(_report(run), row["runs"]), _method(_report(run), row["runs"])].append(run)
+        for (protocol, method), members in sorted(chosen.items()) or [(("", ""), [])]:
             values = [[_value(_report(run), measure.source, by_place) for run in members] for measure in table.measures]
             lines.append(
                 Line(
                     labels=tuple(row[column] for column in table.labels),
                     protocol=protocol,
+                    method=method,
                     paper=tuple(_printed(row, measure.name) for measure in table.measures),
                     runs=tuple(members),
                     ours=tuple(map(Statistic.of, values)),
@@ -141,7 +144,7 @@ def _marks(lines: Sequence[Line]) -> dict[str, str]:
 
 
 def paper_grid(table: PaperTable, lines: Sequence[Line]) -> Grid:
-    """Up to three lines a row and protocol: ours with its n, the paper's, and the difference of the means."""
+    """Up to three lines a row, protocol and method: ours with its n, the paper's, and the difference of the means."""
     rows: list[tuple[str, ...]] = []
     marks = _marks(lines)
     groups = set()
@@ -155,9 +158,10 @@ def paper_grid(table: PaperTable, lines: Sequence[Line]) -> Grid:
         n = len(line.runs)
         ours = (each.shown(places, n) for each, places in zip(line.ours, decimals, strict=True))
         differences = (_signed(value, places) for value, places in zip(line.differences, decimals, strict=True))
+        name = f": {line.method}" if line.method else ""
         blank = ("",) * len(line.labels)
         rows += [
-            (*line.labels, f"ours{marks[line.protocol]}, n={n}", *ours),
+            (*line.labels, f"ours{marks[line.protocol]}{name}, n={n}", *ours),
             (*blank, "paper", *printed),
             (*blank, "difference", *differences),
         ]
@@ -166,16 +170,17 @@ def paper_grid(table: PaperTable, lines: Sequence[Line]) -> Grid:
 
 
 def paper_csv(table: PaperTable, lines: Sequence[Line]) -> str:
-    """Full precision: labels, n, then ours, the paper's and the difference for every measure, and the protocol of ours."""
+    """Full precision: labels, n, then ours, the paper's and the difference for every measure, and how ours were made."""
     parts = ("mean", "std", "n", "paper_mean", "paper_std", "difference")
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     columns = [f"{measure.name}_{part}" for measure in table.measures for part in parts]
-    writer.writerow([*table.labels, "n", *columns, "protocol"])
+    writer.writerow([*table.labels, "n", *columns, "protocol", "our_method"])
     for line in lines:
         groups = zip(line.ours, line.paper, line.differences, strict=True)
         numbers = [value for o, p, d in groups for value in (o.mean, o.std, o.n, p.mean, p.std, d)]
-        writer.writerow([*map(csv_cell, line.labels), len(line.runs), *numbers, csv_cell(line.protocol)])
+        made = map(csv_cell, (line.protocol, line.method))
+        writer.writerow([*map(csv_cell, line.labels), len(line.runs), *numbers, *made])
     return file.getvalue()
 
 
@@ -195,16 +200,24 @@ def paper_notes(table: PaperTable, lines: Sequence[Line], runs: Sequence[Run]) -
 
 
 def _orders(table: PaperTable, lines: Sequence[Line], protocol: str, mark: str) -> Iterator[str]:
-    """How the order of our rows agrees with the paper's, for each accuracy or error that three rows and more have."""
+    """How the order of our lines agrees with the paper's, for each accuracy or error that three lines and more have."""
     chosen = [line for line in lines if line.runs and line.protocol == protocol]
     for index, measure in enumerate(table.measures):
-        pairs = [(line.ours[index].mean, line.paper[index].mean) for line in chosen]
-        points = [(ours, paper) for ours, paper in pairs if ours is not None and paper is not None]
-        found = rank_correlation("", "", points) if measure.heading.endswith("(%)") else None
-        if found is not None and found.kendall.mean is not None:
-            tau = f"{found.kendall.mean:+.2f}".replace("-", "−")
-            p = p_text(found.kendall_p)
-            yield f"order of ours{mark} and the paper's, {measure.heading}: Kendall's tau {tau} over {found.n} rows, p = {p}"
+        both = [(line.labels, line.ours[index].mean, line.paper[index].mean) for line in chosen]
+        points = [(row, ours, paper) for row, ours, paper in both if ours is not None and paper is not None]
+        found = kendall([point[1:] for point in points]) if measure.heading.endswith("(%)") else None
+        if found is not None:
+            tau, p = found
+            rows = len({row for row, _, _ in points})
+            over = f"{rows} rows" if rows == len(points) else f"{len(points)} lines of {count(rows, 'row')}"
+            shown = f"Kendall's tau {_signed(tau, 2)} over {over}, p = {p_text(p)}"
+            yield f"order of ours{mark} and the paper's, {measure.heading}: {shown}"
+
+
+def _method(report: Report, selection: str) -> str:
+    """The run's where `selection` has several, else blank."""
+    several = any(key == "method" and len(values) > 1 for key, values in _pairs(selection))
+    return str(_selected(report, "method")) if several else ""
 
 
 def _protocol(report: Report, selection: str) -> str:
