@@ -101,9 +101,10 @@ def test_published_recipes_of_pc_darts_and_of_what_stands_on_its_supernet():
 
 
 def test_published_recipes_of_the_programs_for_nas_bench_201():
-    for method, epochs in (("gdas", 250), ("ets_gdas", 250), ("darts", 50), ("darts_v2", 50)):  # AutoDL-Projects
+    darts = dict.fromkeys(("darts", "darts_v2", "darts_es", "darts_plus"), 50)
+    for method, epochs in {"gdas": 250, "ets_gdas": 250, **darts}.items():  # AutoDL-Projects
         own = published(method, "nb201")
-        order = "arch_first" if method == "darts_v2" else "weights_first"
+        order = "arch_first" if method in ("darts_v2", "darts_es") else "weights_first"
         assert values(own) == (*DARTS[:6], 5e-4, order)
         assert own.trainer.max_epochs == own.lr.T_max == epochs
         assert (own.model.weight_clip_includes_arch, own.space.conv_bias) == (True, True)
@@ -152,6 +153,10 @@ def test_published_supernets():
         ("pc_darts", "darts"): (16, True, 4, True),
         ("pc_darts", "s2"): (16, False, 4, False),
         ("gaea_pc", "darts"): (16, True, 4, True),
+        ("darts", "darts"): (16, True, 1, False),
+        ("darts_v2", "darts"): (16, True, 1, False),
+        ("darts", "s2"): (16, False, 1, False),
+        ("darts_v2", "s2"): (16, False, 1, False),
         ("darts_minus", "darts"): (16, True, 1, False),
         ("drnas_progressive", "darts"): (36, False, 6, False),
         ("drnas_progressive", "nb201"): (16, True, 4, False),
@@ -161,6 +166,9 @@ def test_published_supernets():
         own = published(method, space).space
         assert (own.C, own.none, own.partial, own.edge_weights) == supernet
     assert published("gaea", "nb201", "space.C=8", "space.none=true").space.C == 8
+    assert published("darts", "darts", "space.none=false").space.none is False
+    for method in ("sdarts_rs", "sdarts_adv", "beta_darts", "fair_darts"):  # DARTS' recipe, not its supernet
+        assert published(method, "darts").space == published("edd", "darts").space
     for method, space in (("edd", "nb201"), ("edd", "s2"), ("pc_darts", "nb201")):  # the space's own
         assert published(method, space).data == composed(f"space={space}", "run_dir=x").data
 
