@@ -29,13 +29,15 @@ def build(node: Any, **arguments: Any) -> Any:
         # A library's own refusal: its last words and the place in the config.
         reason = str(error.__cause__ or error).strip().splitlines()[0].rstrip(":")
         unknown = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", reason)
-        if unknown:
-            reason = "{} has no setting {}".format(*unknown.groups())
+        remedy = "correct them on the command line or in the yaml"
         key = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)
         place = f"{key[1]}: " if key else ""
+        if unknown:
+            reason = "{} has no setting {}".format(*unknown.groups())
+            if key:  # which a method may have set, for the class that it chooses
+                remedy = f"drop it by ~{key[1]}.{unknown[2]}, or choose what has it"
         raise UserError(
-            f"{place}{_named_in(error) or node.get('_target_')} refuses its settings ({reason}); correct them on the "
-            "command line or in the yaml."
+            f"{place}{_named_in(error) or node.get('_target_')} refuses its settings ({reason}); {remedy}."
         ) from error
 
 

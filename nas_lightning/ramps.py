@@ -72,7 +72,10 @@ def as_ramp(setting: str, value: object, below: float = math.inf) -> Ramp | None
         return None
     ramp = value
     if isinstance(value, Mapping) and {"start", "end"} <= {*value} <= {*Ramp.__dataclass_fields__}:
-        ramp = Ramp(**value)
+        try:
+            ramp = Ramp(**value)
+        except UserError as error:
+            raise UserError(f"{setting}: {error}") from None
     if not isinstance(ramp, Ramp) or not all(0 <= end < below for end in (ramp.start, ramp.end)):
         limit = "" if below == math.inf else f" and less than {below:g}"
         raise UserError(

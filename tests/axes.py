@@ -19,7 +19,7 @@ TOY_SCALE = {
     "selection=stable_ranking": ("selection.patience=2",),
     "stages=drnas": ("space.partial=4",),  # operations can get wider
     "bilevel=second_order": ("bilevel.radius=1e-3",),
-    "relaxation=simplex": ("arch_optimizer=exponentiated_gradient",),
+    "relaxation=simplex": ("arch_optimizer=exponentiated_gradient", "sched=constant"),
 }  # fmt: skip
 
 

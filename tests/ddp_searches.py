@@ -3,7 +3,8 @@
 whole: a process each by spawn, as users get them; every step of both ranks is written to FOLDER/whole-steps.
 stopped: Ctrl-C in the third epoch, then the same command again. double: in float64, every step written too.
 apart: one rank's weights are changed. All but the first fork, to start faster.
-With `decided` as a second word only this one: operations are taken away epoch by epoch, every step written too.
+With a second word only this: `decided`: operations are taken away epoch by epoch, every step written too; `sharp`: a stop by
+the eigenvalue; `methods`: one of every method.
 """
 
 import json
@@ -21,6 +22,7 @@ from nas_lightning.app.strategy import AveragedGradients
 from nas_lightning.errors import UserError
 from tests.axes import toy_choice
 from tests.conftest import TOY, composed
+from tests.test_config import METHODS
 
 SETTINGS = (*TOY, "trainer=ddp", "model.weight_clip=0.1", "data.valid_batch_size=16")
 
@@ -113,5 +115,16 @@ def sharp(place):
     run(place / "sharp", Recorder(place / "sharp-steps"), overrides=choices)
 
 
+def methods(place):
+    """A search of every method; writes by its name what was said of it: its architecture, or why it ended."""
+    said = {}
+    for method in METHODS:
+        try:
+            said[method] = run(place / method, overrides=(f"method={method}",))["architecture"]
+        except Exception as error:
+            said[method] = f"{type(error).__name__}: {error}"
+    (place / "methods.json").write_text(json.dumps(said))
+
+
 if __name__ == "__main__":
-    {"decided": decided, "sharp": sharp}.get("".join(sys.argv[2:]), main)(Path(sys.argv[1]))
+    {"decided": decided, "sharp": sharp, "methods": methods}.get("".join(sys.argv[2:]), main)(Path(sys.argv[1]))

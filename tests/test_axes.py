@@ -134,7 +134,7 @@ def test_the_report_records_every_groups_choice(tmp_path):
         (
             ("method=darts_plus", "space=s4"),
             r"stop waits for 2 skip connections in the cell normal, which has 0 at most in this space \(of noise, "
-            r"sep_conv_3x3\), so that it would never stop; set another space= or method=, or stop=null\.",
+            r"sep_conv_3x3\), so that it never sees them; set another space= or method=, or stop=null\.",
         ),
         (
             ("stop=two_skips", "stop.limit=9", "space=darts"),
@@ -173,7 +173,71 @@ def test_the_report_records_every_groups_choice(tmp_path):
         (("method=gdas", "relaxation.unsampled=one"), "relaxation.unsampled must be"),
         (("relaxation=simplex",), "arch_optimizer: Adam does not keep alpha on the simplex"),
         (("arch_optimizer=exponentiated_gradient",), "ExponentiatedGradient moves points of the simplex"),
-        (("penalty=beta_decay", "+penalty.wieght=7"), "BetaDecay has no setting wieght"),
+        (
+            ("penalty=beta_decay", "+penalty.wieght=7"),
+            r"BetaDecay has no setting wieght\); drop it by ~penalty.wieght, or",
+        ),
+        (
+            ("method=gaea_erm", "bilevel=second_order"),
+            r"SecondOrder has no setting batch\); drop it by ~bilevel.batch, or",
+        ),
+        (
+            ("method=darts_pt", "stages.epochs=3"),
+            "stages.epochs=3 is to be the run's length, which is trainer.max_epochs=4",
+        ),
+        (("stages=darts_pt", "stages.epochs=10"), "stages.epochs=10 is to be the run's length"),
+        (("sched.epochs=7",), "sched.epochs=7 is to be the run's length"),
+        (("method=sgas", "decision.epochs=50"), "decision.epochs=50 is to be the run's length"),
+        (("method=darts_es", "stop.epochs=5"), "stop.epochs=5 is to be the run's length"),
+        (
+            ("method=drnas_progressive", "stages.stages.narrow.arch_start=3"),
+            "stages: narrow has 2 of the run's epochs and alpha's first step after arch_start=3 of them",
+        ),
+        (
+            ("method=drnas_progressive", "stages.stages.narrow.arch_start=2", "stages.stages.wide.arch_start=2"),
+            "stages: alpha rests in all of them",
+        ),
+        (
+            ("method=drnas_progressive", "stages.stages.wide.keep=9"),
+            "stages.stages.wide.keep=9 is more than the 5 operations",
+        ),
+        (
+            ("method=beta_darts", "penalty.weight.end=-50"),
+            "penalty.weight must have ends of 0 or more, got 0.0 and -50",
+        ),
+        (("method=sgas", "decision.start=100"), "decision.start=100 comes too late in a run of trainer.max_epochs=4"),
+        (("method=sgas", "decision.start=3"), "decision.start=3 comes too late"),
+        (
+            ("method=gaea", "arch_optimizer.floor=0.2"),
+            "arch_optimizer.floor=0.2 leaves the weights of 5 operations no room",
+        ),
+        (("arch_optimizer.lr=0",), "arch_optimizer: Adam with lr=0 never moves alpha"),
+        (
+            ("stop=stable_ranking", "stop.without=[foo]"),
+            "stop.without names 'foo', which is no operation of this space; there",
+        ),
+        (
+            ("method=darts_plus", "selection.limit=99"),
+            "selection waits for 99 skip connections in the cell cell, which has 6",
+        ),
+        (
+            ("method=gaea", "sched=edd"),
+            "sched: EntropyDynamicDecay moves the temperature, which relaxation=simplex does not",
+        ),
+        (
+            ("method=random", "decision=edge_confidence"),
+            "decision is never asked in a search that stop ends after one epoch",
+        ),
+        (("method=darts", "model.discretise=with_auxiliary"), "measures beside space.auxiliary_skip, which is null"),
+        (
+            ("arch_optimizer.lr=-1",),
+            r"arch_optimizer \(by default of protocol.adam\) refuses its settings \(Invalid learning rate",
+        ),
+        (("model.weight_optimizer.lr=-1",), r"model.weight_optimizer refuses its settings \(Invalid learning rate: -1"),
+        (
+            ("method=r_darts_dp", "space.drop_path={start: 0, end: abc}"),
+            "space.drop_path: a ramp's end must be a finite number, got 'abc'",
+        ),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_writes_nothing(overrides, sentence, toy, tmp_path):

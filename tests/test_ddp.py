@@ -24,6 +24,7 @@ from nas_lightning.records.folder import RunFolder
 from speed.reference import ReferenceSupernet
 from tests.conftest import PATIENCE, ROOT, TOY, composed
 from tests.ddp_searches import SETTINGS
+from tests.test_config import METHODS
 
 STEPS = 8  # 4 epochs of two steps: 32 images on both ranks together, then 16
 CLIP = 0.1
@@ -194,6 +195,17 @@ def test_discrete_accuracy_is_the_one_that_one_device_measures(place, steps):
     assert float(rows(place / "whole")[-1]["discrete_accuracy"]) == pytest.approx(
         torch.cat(hits).mean().item(), abs=1e-6
     )
+
+
+def test_every_method_searches_on_two_processes(tmp_path):
+    """Whose alphas and weights are compared after every epoch: ranks that come apart end a search, as below."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.ddp_searches", str(tmp_path), "methods"],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    reports = [json.loads((tmp_path / method / "report.json").read_text()) for method in METHODS]
+    assert all(report["devices"] == 2 for report in reports)
 
 
 def test_two_processes_end_in_one_report(place):

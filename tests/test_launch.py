@@ -120,6 +120,13 @@ def test_a_config_group_set_to_null_is_one_sentence(program, tmp_path):
     assert re.fullmatch(r"dataset=null: dataset is a group of configs; give one of cifar10, .*svhn\.\n", err)
 
 
+def test_two_options_of_a_group_that_has_one_are_one_sentence(tmp_path):
+    code, out, err = finish(tmp_path, "penalty=[beta_decay,zero_one]")
+    assert (code, out) == (1, "")
+    assert err.startswith("penalty=[beta_decay,zero_one]: penalty is a group of configs; give one of beta_decay, ")
+    assert len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize("plus", ["", "++"])
 def test_one_folder_for_a_whole_sweep_is_refused(plus, tmp_path):
     code, out, err = finish(tmp_path, "-m", *TOY, "seed=0,1", f"{plus}run_dir=here")
@@ -238,6 +245,10 @@ def test_an_output_folder_that_cannot_be_made_is_one_sentence(arguments, tmp_pat
         (("sched=eddd",), "sched=eddd: no such choice; did you mean edd? There is constant, cyclic, "),
         (("epochs=1", "dataset=fake"), "there is no epochs; did you mean trainer.max_epochs?"),
         (("methd=edd",), "there is no methd; did you mean method?"),
+        (
+            ("relaxation.at_1=true",),
+            "relaxation.at_1 is a setting of SnSoftmax that its yaml leaves at the default; give it by a +, as in +relaxation",
+        ),
         (
             ("trainer.limit_train_batches=2",),
             "trainer.limit_train_batches is set by a +, as in +trainer.limit_train_batches",

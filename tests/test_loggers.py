@@ -21,7 +21,9 @@ from nas_lightning.app.job import Job
 from nas_lightning.callbacks import MetricsFile, Progress
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.nb201 import parse_nb201
+from nas_lightning.tabular.nb201 import open_table
 from tests.conftest import PATIENCE, ROOT, TOY, composed
+from tests.test_config import METHODS
 
 BLOCK = 32768
 KEY = "a" * 40
@@ -100,12 +102,13 @@ def interrupt(monkeypatch, epoch, target=Progress, hook="on_train_batch_end"):
     monkeypatch.setattr(target, hook, raising)
 
 
-def test_wandb_gets_every_column_of_every_epoch(toy, tmp_path):
-    toy("run", "logger=wandb")
-    assert_equal_to_metrics(tmp_path / "run")
-    assert {"epoch", "entropy/cell/5", "discrete_accuracy", "temperature", "seconds"} < set(
-        expected(tmp_path / "run")[0]
-    )
+@pytest.mark.parametrize("method", METHODS)
+def test_wandb_gets_every_column_of_every_epoch_of_every_method_and_the_table(method, toy, tmp_path):
+    report = toy("run", f"method={method}", "logger=wandb", "benchmark=nb201")
+    assert_equal_to_metrics(tmp_path / "run", report["epochs"])
+    columns = {"epoch", "entropy/cell/5", "discrete_accuracy", "temperature", "seconds", "table/cifar10_test_200"}
+    assert columns < set(expected(tmp_path / "run")[0])
+    assert report["scores"] == open_table().query_string(report["architecture"])
 
 
 def test_wandb_run_is_named_grouped_tagged_and_holds_the_config(toy, tmp_path):

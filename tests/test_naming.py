@@ -132,6 +132,20 @@ def test_a_value_that_follows_another_setting_is_compared_where_it_leads(overrid
         (("method=darts_minus", "space.auxiliary_skip=null"), "darts"),
         (("method=surgenas_lhd", "space.auxiliary_skip=null"), "surgenas_lhd with space.auxiliary_skip=null"),
         (("method=sdarts_rs_pt", "~perturbation.radius.until"), "sdarts_rs_pt with ~perturbation.radius.until"),
+        (("method=sgas", "~decision"), "darts"),
+        (("method=beta_darts", "~penalty"), "darts"),
+        (("method=sdarts_rs_pt", "~perturbation"), "darts_pt"),
+        (("method=darts_plus", "~selection"), "darts_plus with selection=null"),
+        (("method=random", "~stop"), "random with stop=null"),
+        (("method=fair_darts", "~derive"), "fair_darts with derive=null"),
+        (
+            ("method=darts_pt", "stages.stages.projection.decision=null"),
+            "darts_pt with stages.stages.projection.decision=null",
+        ),
+        (
+            ("method=edd", "relaxation._target_=nas_lightning.relaxations.Sigmoid"),
+            "edd with relaxation._target_=nas_lightning.relaxations.Sigmoid",
+        ),
     ],
 )
 def test_a_search_without_what_a_method_sets_is_not_that_method(overrides, name):
@@ -168,8 +182,8 @@ def test_a_value_above_which_a_space_has_nothing_is_something_added(tmp_path):
     assert method_name(choices, own, (CONFIGS, tmp_path)) == "edd"
     added = {**config, "space": {"extra": {"start": 1.0, "end": 0.0, "epochs": 50}}}
     assert method_name(choices, added, (CONFIGS, tmp_path)) == "edd + space.extra={start:1.0,end:0.0,epochs:50}"
-    darts = choices | {"relaxation": "softmax", "sched": "constant"}
-    assert method_name(darts, added, (CONFIGS, tmp_path)) == "skipping"
+    darts, config = asked_for("method=edd", "relaxation=softmax", "sched=constant")
+    assert method_name(darts | {"space": "toy"}, config | {"space": added["space"]}, (CONFIGS, tmp_path)) == "skipping"
 
 
 def test_a_users_own_method_and_options_have_names_too(tmp_path):

@@ -190,7 +190,7 @@ def test_alpha_rests_and_operations_widen_within_a_search_that_is_interrupted_wh
     momenta = [[s["momentum_buffer"] for s in c["optimizer_states"][0]["state"].values()] for c in (whole, stopped)]
     assert all(torch.equal(a, b) for a, b in zip(*momenta, strict=True))
     pointwise = whole["state_dict"]["supernet.layers.0.banks.0.kinds.sep_conv_3x3.first.pointwise"]
-    assert (pointwise.shape[1], whole["partial"]) == (4, 2)  # 8 / 4 at first
+    assert (pointwise.shape[1], whole["state_dict"]["partial"]) == (4, 2)  # 8 / 4 at first
     architectures = [row["architecture"] for row in rows(tmp_path / "whole", "architecture.csv")]
     assert len(architectures) == 4
     alphas = [

@@ -40,6 +40,11 @@ OmegaConf.register_new_resolver("run_folder", folder_name, replace=True)
 # conf/hydra/launcher/ names its files as the plugins do, which check them: as wanted here.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/.*' is validated against ConfigStore schema")
 
+_SEVERAL = (
+    "logger",
+    "callbacks",
+)  # groups whose options act side by side; of others the last would stand under no name
+
 
 class Launch(Callback):
     """Refuses an output folder that cannot be made, in one sentence; ends a multirun with one table of its runs.
@@ -137,7 +142,7 @@ def check_groups(folders: Sequence[Path], overrides: Sequence[str], program: str
         key, value = key_of(override), override.partition("=")[2]
         if override.startswith("~") or not key or not any((folder / key).is_dir() for folder in folders):
             continue
-        if not _names_options(override):
+        if not _names_options(override, several=key in _SEVERAL):
             options = ", ".join(sorted({path.stem for folder in folders for path in (folder / key).glob("*.yaml")}))
             none = f", or ~{key} for none" if value == "null" and {key: None} in defaults_of(program) else ""
             sys.exit(f"{override}: {key} is a group of configs; give one of {options}{none}.")
@@ -146,14 +151,18 @@ def check_groups(folders: Sequence[Path], overrides: Sequence[str], program: str
                 _check_yaml(path, override)
 
 
-def _names_options(override: str) -> bool:
-    """Whether the value of a group's override is a name, names, or what Hydra refuses itself."""
+def _names_options(override: str, several: bool) -> bool:
+    """Whether the value of a group's override is a name, names where it may be `several`, or what Hydra refuses itself."""
     try:
         parsed = OverridesParser.create().parse_override(override)
     except HydraException:
         return True
-    value = [] if parsed.is_sweep_override() or parsed.is_delete() else parsed.value()
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+    if parsed.is_sweep_override() or parsed.is_delete():
+        return True
+    value = parsed.value()
+    return isinstance(value, str) or (
+        several and isinstance(value, list) and all(isinstance(each, str) for each in value)
+    )
 
 
 def _check_yaml(path: Path, override: str) -> None:

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app.configs import CONFIGS
-from nas_lightning.app.schema import nearest
+from nas_lightning.app.schema import nearest, parameters
 from nas_lightning.app.trainer_settings import of_lightning
 from nas_lightning.records.overrides import key_of
 
@@ -48,7 +48,20 @@ def in_one_sentence(error: HydraException, program: str, overrides: Sequence[str
         return f"{reason.rstrip('.')}; correct that on the command line, --help shows every choice."
     if said := of_lightning(misspelt[1]):
         return said
-    return f"there is no {misspelt[1]}; {nearest(misspelt[1], *_known(program, overrides, misspelt[1], own))}"
+    config, groups = _known(program, overrides, misspelt[1], own)
+    key = misspelt[1]
+    if (maker := _left_at_default(config, key)) is not None:
+        return f"{key} is a setting of {maker} that its yaml leaves at the default; give it by a +, as in +{key}=..."
+    return f"there is no {key}; {nearest(key, config, groups)}"
+
+
+def _left_at_default(config: Mapping[str, object], key: str) -> str | None:
+    """The class that has the setting `key`, though the config does not name it."""
+    above, _, name = key.rpartition(".")
+    target = OmegaConf.select(OmegaConf.create(dict(config)), f"{above}._target_") if above else None
+    if not isinstance(target, str) or not target.startswith("nas_lightning."):
+        return None
+    return target.rpartition(".")[2] if any(known == name for known, *_ in parameters(target)) else None
 
 
 def _known(

@@ -67,9 +67,14 @@ def _differences(
     method: _Method, keys: Sequence[str], choices: Choices, config: Mapping[str, Any], yamls: "_Yamls"
 ) -> Iterator[tuple[str, Any, Any]]:
     """(axis or key, what the method has there, what the search has), axes first."""
-    others = [axis for axis in _AXES if axis in choices and choices[axis] != method.options[axis]]
+    others = [axis for axis in _AXES if choices.get(axis) != method.options[axis]]
     for axis in others:
-        yield axis, method.options[axis], choices[axis]
+        yield axis, method.options[axis], choices.get(axis)
+    for axis in (axis for axis in _AXES if axis not in others):
+        for key, before in yamls.classes(axis, method.options[axis]).items():
+            found, now = _nearest(config, key)
+            if now != before and key not in method.values:
+                yield found, before, now
     seen = set()
     for wanted in keys:
         if wanted in method.values:
@@ -159,6 +164,13 @@ class _Yamls:
             options |= {axis: option for axis, option in self._choices(file) if axis in options}
             values |= _flat(self._content(file))
         return _Method(options, values)
+
+    def classes(self, group: str, option: str | None) -> Values:
+        """The classes that the option is made of, by the dotted keys of their `_target_`."""
+        values: Values = {}
+        for file in self._lineage(group, option):
+            values |= _flat(self._content(file), group)
+        return {key: value for key, value in values.items() if key.endswith("._target_")}
 
     def values_of_all(self, group: str) -> set[str]:
         return {key for option in self.options(group) for key in _flat(self._content(f"{group}/{option}"))}

@@ -84,7 +84,7 @@ def check_settings(config: DictConfig, overrides: Sequence[str]) -> None:
             raise UserError(f"{key}._partial_=true makes no object where one is needed; drop it.")
         if key == "model" or node.get("_partial_"):  # others are made by Hydra, whose refusal is made a sentence
             _check_names(key, node)
-        for name, kind, has_none in _parameters(node["_target_"]):
+        for name, kind, has_none in parameters(node["_target_"]):
             if name in node and is_plain(kind):
                 _check_type(_source(raw, f"{key}.{name}"), node[name], kind, has_none)
             elif isinstance(node.get(name), dict) and "_target_" not in node[name] and not takes_mapping(kind):
@@ -147,7 +147,7 @@ def _check_names(key: str, node: dict[str, Any]) -> None:
             )
 
 
-def _parameters(target: str) -> Iterator[tuple[str, Any, bool]]:
+def parameters(target: str) -> Iterator[tuple[str, Any, bool]]:
     """(name, type, whether it may be null) of the parameters of known types."""
     try:
         made = pkgutil.resolve_name(target)

@@ -47,7 +47,17 @@ from nas_lightning.reports.figures import plot_search
 from nas_lightning.reports.panel import print_found, titled
 from nas_lightning.reports.runs import read_metrics
 from nas_lightning.selection import Best, Last, selected
-from nas_lightning.supernet.compatible import check_arch_start, check_batches, check_ends, check_side, check_widening
+from nas_lightning.supernet.compatible import (
+    check_arch_start,
+    check_auxiliary,
+    check_batches,
+    check_ends,
+    check_kept,
+    check_lengths,
+    check_side,
+    check_temperature,
+    check_widening,
+)
 from nas_lightning.supernet.module import SupernetModule
 from nas_lightning.tabular import Benchmark, look_up, sources_of
 
@@ -125,7 +135,12 @@ def _announce(folder: RunFolder, job: Job, method: str | None) -> None:
 def _check_together(config: DictConfig, data: SearchData, axes: dict[str, Any], module: SupernetModule) -> None:
     """UserError for the first choices that cannot be had together; reads no images but the size of one."""
     check_side(module.space, data.image_size)
-    check_arch_start(module.arch_start, config.trainer.max_epochs, module.bilevel)
+    epochs = config.trainer.max_epochs
+    check_lengths(epochs, {**axes, "data.batch_growth": data.batch_growth})
+    check_arch_start(module.arch_start, epochs, module.bilevel, axes["stages"])
+    check_kept(module.space, axes["stages"])
+    check_temperature(module.architecture, axes["sched"])
+    check_auxiliary(module.space, config.model.discretise)
     check_widening(module.supernet, axes["stages"])
     check_batches(config.trainer.graphs, data.batch_growth is not None)
     check_ends(module.space, axes["stop"], axes["selection"])

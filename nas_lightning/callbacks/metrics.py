@@ -59,11 +59,13 @@ class MetricsFile(EpochFileCallback):
 
     def _check_finite(self, epoch: int, logged: dict[str, float]) -> None:
         """A diverged run must not end as a result: this comes before the row and the checkpoint of the epoch."""
+        searched = any(name.startswith("entropy") for name in logged)
+        rates = "model.weight_optimizer.lr, arch_optimizer.lr" if searched else "recipe.optimizer.lr"
         for name, value in logged.items():
             if not math.isfinite(value):
                 raise UserError(
                     f"{name} is {value} in epoch {epoch + 1}: the run in {self.file.path.parent} has diverged; lower the "
-                    "learning rate (model.weight_optimizer.lr, recipe.optimizer.lr) and start it anew under another name=."
+                    f"learning rate ({rates}) and start it anew under another name=."
                 )
 
 

@@ -37,6 +37,12 @@ class ExponentiatedGradient(torch.optim.Optimizer):
         of_edges = {"lr": edge_lr, "floor": 0.0}
         named = [group | of_edges if group["name"] == "edges" else group for group in groups]
         super().__init__(named, {"lr": lr, "floor": floor})
+        of_operations = [group["params"] for group in self.param_groups if group["floor"] > 0]
+        most = max((parameter.shape[-1] for parameters in of_operations for parameter in parameters), default=0)
+        if most * floor >= 1:
+            raise UserError(
+                f"arch_optimizer.floor={floor} leaves the weights of {most} operations no room; give less than 1/{most}."
+            )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

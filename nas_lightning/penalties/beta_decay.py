@@ -27,6 +27,10 @@ class BetaDecay:
     def __post_init__(self) -> None:
         if not isinstance(self.weight, Ramp):
             raise UserError(f"penalty.weight must be a ramp such as {{start: 0, end: 50}}, got {self.weight!r}.")
+        if min(self.weight.start, self.weight.end) < 0:
+            raise UserError(
+                f"penalty.weight must have ends of 0 or more, got {self.weight.start} and {self.weight.end}."
+            )
 
     def __call__(self, view: View, progress: Tensor) -> Tensor:
         rows = [cell.alpha_EO.masked_fill(~cell.mask_EO, -torch.inf).logsumexp(-1) for cell in view.values()]

@@ -87,7 +87,7 @@ class SnSoftmax(Logits):
         if (self.scale is None) == (self.second_temperature is None):
             raise UserError(
                 f"relaxation.scale={self.scale} and relaxation.second_temperature={self.second_temperature}: "
-                "sn_softmax takes exactly one of them; set the other to null."
+                f"sn_softmax takes exactly one of them; {'give one a number' if self.scale is None else 'set one to null'}."
             )
         if self.scale is not None and not (is_number(self.scale) and 1 < self.scale < math.inf):
             raise UserError(

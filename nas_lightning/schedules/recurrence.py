@@ -29,6 +29,11 @@ class Recurrence:
                     f"{self.group}.{name} must be a number of epochs of at least {least} or a share of the run such as 0.1, "
                     f"got {value!r}."
                 )
+        if isinstance(self.start, int) and self.start > 0 and self.first >= self.epochs:
+            raise UserError(
+                f"{self.group}.start={self.start} comes too late in a run of trainer.max_epochs={self.epochs}; give an earlier "
+                "one, or a share of the run such as 0.2."
+            )
 
     @property
     def first(self) -> int:

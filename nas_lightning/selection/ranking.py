@@ -32,7 +32,14 @@ class Ranking:
             raise UserError(f"{self._group}.without must be a list of operations, got {self.without!r}.")
 
     def check_cells(self, cells: "Mapping[str, CellSpec]") -> None:
-        """UserError where no edge of these cell types has two operations to rank."""
+        """UserError where no edge of these cell types has two operations to rank, and for a name that none has."""
+        known = {name for spec in cells.values() for name in spec.operations}
+        unknown = [name for name in self.without if name not in {*known, *FREE}]
+        if unknown:
+            raise UserError(
+                f"{self._group}.without names {unknown[0]!r}, which is no operation of this space; there is "
+                f"{', '.join(sorted(known))}."
+            )
         self._check_edges(
             [name for name, may in zip(spec.operations, row, strict=True) if may and name not in self.without]
             for spec in cells.values()

@@ -1,10 +1,30 @@
 """DARTS+: the end of a search where skip connections take over (arXiv 1909.06035, criterion 1)."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from nas_lightning.errors import check_flag, check_whole
+from nas_lightning.errors import UserError, check_flag, check_whole
 from nas_lightning.records.epochs import EpochRecord
+
+if TYPE_CHECKING:
+    from nas_lightning.cells import CellSpec
+
+
+def check_limit(group: str, limit: int, cells: "Mapping[str, CellSpec]") -> None:
+    """UserError where no architecture of these cell types has so many skip connections: what `group` waits for never comes."""
+    name, spec = next(iter(cells.items()))
+    into = Counter(
+        target for edge, (_, target) in enumerate(spec.edges) if "skip_connect" in spec.named(spec.candidates, edge)
+    )
+    most = sum(min(edges, spec.inputs_a_node or edges) for edges in into.values())
+    if most < limit:
+        remedy = f"{group}.limit={most} or less" if most else "another space= or method="
+        raise UserError(
+            f"{group} waits for {limit} skip connections in the cell {name}, which has {most} at most in this space "
+            f"(of {', '.join(spec.operations)}), so that it never sees them; set {remedy}, or {group}=null."
+        )
 
 
 def first_with_skips(records: Sequence[EpochRecord], limit: int) -> int | None:
@@ -33,6 +53,10 @@ class AtSkips:
     def __post_init__(self) -> None:
         check_whole("selection.limit", self.limit, 1)
         check_flag("selection.before", self.before)
+
+    def check_cells(self, cells: "Mapping[str, CellSpec]") -> None:
+        """UserError where no architecture of these cell types has so many."""
+        check_limit("selection", self.limit, cells)
 
     def __call__(self, records: Sequence[EpochRecord]) -> tuple[int, str]:
         found = first_with_skips(records, self.limit)

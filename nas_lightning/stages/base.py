@@ -71,6 +71,13 @@ class Stages:
                 f"the stages have {parts or 0} epochs and the run trainer.max_epochs={self.epochs}; make them add up "
                 "(stages.stages.<name>.epochs=)."
             )
+        for name, length in self._lengths().items():
+            start = self.stages[name].arch_start
+            if whole_epochs(start, length) > length:
+                raise UserError(
+                    f"stages: {name} has {length} of the run's epochs and alpha's first step after arch_start={start} of them; "
+                    f"give stages.stages.{name}.arch_start of at most {length}, which is a stage without any."
+                )
 
     def _lengths(self) -> dict[str, int]:
         """Where a stage ends is rounded, not its length: two halves of an odd run are all of it."""

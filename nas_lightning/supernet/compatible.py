@@ -1,6 +1,6 @@
 """What two choices of a search cannot do together: refused here, before anything is written."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 
 import torch
@@ -9,10 +9,13 @@ from torch import nn
 from nas_lightning.bilevel.base import Bilevel
 from nas_lightning.derive.base import DeriveRule, derived
 from nas_lightning.errors import UserError
+from nas_lightning.relaxations import Simplex
+from nas_lightning.schedules import Constant
 from nas_lightning.schedules.base import whole_epochs
 from nas_lightning.spaces.base import SearchSpace
 from nas_lightning.spaces.widening import widened_channels
 from nas_lightning.stages.base import Stages
+from nas_lightning.stop import AfterEpochs
 from nas_lightning.supernet.architecture import Architecture
 from nas_lightning.supernet.halves import HalfSteps
 
@@ -51,6 +54,11 @@ def check_arch_optimizer(architecture: Architecture, optimizer: torch.optim.Opti
     """UserError where `optimizer` does not move alpha within what the relaxation takes alpha for."""
     keeps, name = getattr(optimizer, "keeps_simplex", False), type(optimizer).__name__
     on_simplex = any(relaxation.on_simplex for relaxation in architecture.relaxations.values())
+    if all(group.get("lr") == 0 for group in optimizer.param_groups):
+        raise UserError(
+            f"arch_optimizer: {name} with lr=0 never moves alpha; give more (protocol.adam.lr, arch_optimizer.lr), or "
+            "bilevel=fixed for that."
+        )
     if on_simplex and not keeps:
         raise UserError(
             f"arch_optimizer: {name} does not keep alpha on the simplex, where the relaxation has it; set "
@@ -85,12 +93,60 @@ def check_side(space: SearchSpace, side: int) -> None:
         )
 
 
-def check_arch_start(arch_start: int | float, epochs: int, bilevel: Bilevel) -> None:
+def check_arch_start(arch_start: int | float, epochs: int, bilevel: Bilevel, stages: Stages | None) -> None:
     """UserError where a run of `epochs` ends before alpha's first step, unless it has none on purpose."""
+    if bilevel.batches and stages is not None and not any(map(stages.trains_alpha, range(epochs))):
+        raise UserError(
+            "stages: alpha rests in all of them, so its random start would be what is found; give one of them a smaller "
+            "arch_start (stages.stages.<name>.arch_start=), or bilevel=fixed for that."
+        )
     if bilevel.batches and whole_epochs(arch_start, epochs) >= epochs:
         raise UserError(
             f"model.arch_start={arch_start} leaves none of the {epochs} epochs of trainer.max_epochs to train alpha in, so its "
             "random start would be what is found; give fewer epochs or a smaller fraction, or bilevel=fixed for that."
+        )
+
+
+def check_lengths(epochs: int, choices: Mapping[str, object]) -> None:
+    """UserError where one of `choices`, by their names, takes a run of `epochs` for one of another length."""
+    for name, choice in choices.items():
+        length = getattr(choice, "epochs", epochs)
+        goes_by_the_run = type(choice).__module__.startswith("nas_lightning.") and not isinstance(choice, AfterEpochs)
+        if goes_by_the_run and length != epochs:
+            raise UserError(
+                f"{name}.epochs={length} is to be the run's length, which is trainer.max_epochs={epochs}; leave it out, and "
+                "give that."
+            )
+
+
+def check_kept(space: SearchSpace, stages: Stages | None) -> None:
+    """UserError where a stage is to keep more candidates than any edge has."""
+    most = max(len(spec.operations) for spec in space.cells.values())
+    for name, stage in {} if stages is None else stages.stages.items():
+        if stage.keep is not None and stage.keep > most:
+            raise UserError(
+                f"stages.stages.{name}.keep={stage.keep} is more than the {most} operations of space {space.name}; give fewer, "
+                "or null to keep all."
+            )
+
+
+def check_auxiliary(space: SearchSpace, discretise: str) -> None:
+    """UserError where the discretised accuracy is to be measured beside skip connections that there are not."""
+    has_one = any(spec.auxiliary_skip is not None for spec in space.cells.values())
+    if discretise == "with_auxiliary" and not has_one:
+        raise UserError(
+            "model.discretise=with_auxiliary measures beside space.auxiliary_skip, which is null; give one, as in "
+            "'space.auxiliary_skip={start: 1, end: 1}', or model.discretise=derived."
+        )
+
+
+def check_temperature(architecture: Architecture, schedule: object) -> None:
+    """UserError where `schedule` moves a temperature that no relaxation looks at."""
+    looks_at_none = all(isinstance(relaxation, Simplex) for relaxation in architecture.relaxations.values())
+    if looks_at_none and not isinstance(schedule, Constant | None):
+        raise UserError(
+            f"sched: {type(schedule).__name__} moves the temperature, which relaxation=simplex does not look at; set "
+            "sched=constant, or another relaxation."
         )
 
 
@@ -117,6 +173,8 @@ def check_measures(names: Collection[str], compiled: bool) -> None:
 
 def check_stages(decision: object, stages: Stages | None, stop: object) -> None:
     """UserError for what acts between epochs and cannot be had together."""
+    if decision is not None and isinstance(stop, AfterEpochs) and stop.epochs == 1:
+        raise UserError("decision is never asked in a search that stop ends after one epoch; drop one of the two.")
     if stages is None:
         return
     if decision is not None and any(stage.decision is not None for stage in stages.stages.values()):

@@ -1,5 +1,6 @@
 """The search of an architecture as a LightningModule."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -115,7 +116,8 @@ class SupernetModule(pl.LightningModule):
         self.halves.skipping.dense |= joint
         self.runner = StepRunner(self.halves, graphs, compile)
         self.alpha_rests = False  # in a stage, see `callbacks.Decisions`
-        self.partial: int | None = None  # since operations got wider
+        self.partial: Tensor | None
+        self.register_buffer("partial", None)  # int64 [] once operations have become wider, and then in checkpoints
         self.train_means, self.valid_means, self.discrete_means = Means("train"), Means("valid"), Means("discrete")
         check_relaxation(self.architecture.view())
         check_penalty(self.halves)
@@ -130,7 +132,10 @@ class SupernetModule(pl.LightningModule):
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[LRScheduler]]:
         weight_factory, arch_factory, scheduler_factory = self._factories
-        optimizers = [weight_factory(self.supernet.parameters()), arch_factory(self.architecture.parameter_groups())]
+        optimizers = [
+            _made("model.weight_optimizer", weight_factory, self.supernet.parameters()),
+            _made("arch_optimizer (by default of protocol.adam)", arch_factory, self.architecture.parameter_groups()),
+        ]
         check_arch_optimizer(self.architecture, optimizers[1])
         if self.bilevel.looks_ahead:
             SgdLookahead(lambda: optimizers[0]).check()
@@ -141,17 +146,18 @@ class SupernetModule(pl.LightningModule):
         widening = Widening(torch.Generator().manual_seed(stream_seed(self.seed, self.current_epoch, "widening")))
         widen(self.supernet.cells(), partial, widening)  # type: ignore[operator]
         widening.follow(self._weight_optimizer())
-        self.partial = partial
+        self.partial = torch.tensor(partial, device=self.device)
         self.architecture.version += 1  # what was captured for narrower operations is of no use
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["partial"] = self.partial
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Also that of operations which have become wider, before there is an optimiser: their weights must find room.
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Before its weights are loaded, which must find parameters of their shapes, and before there is an optimiser."""
-        if checkpoint.get("partial") is not None:
-            self.partial = checkpoint["partial"]
-            widen(self.supernet.cells(), self.partial, Widening(torch.Generator()))  # type: ignore[operator]
+        Lightning loads checkpoints by it, and of a run on several devices what its processes have ended with.
+        """
+        if self.partial is None and (partial := state_dict.get("partial")) is not None:
+            widen(self.supernet.cells(), int(partial), Widening(torch.Generator()))  # type: ignore[operator]
+            self.partial = partial.clone()
+        return super().load_state_dict(state_dict, strict, assign)
 
     def on_fit_start(self) -> None:
         self.halves.class_weights = self.class_weights  # on the device by now
@@ -275,3 +281,13 @@ class SupernetModule(pl.LightningModule):
         loss, logits = self.halves.loss_at(batch, self._discrete)
         self.discrete_means.update(loss, logits, batch[1])
         self.discrete_means.log(self)
+
+
+def _made(place: str, factory: OptimizerFactory | ArchOptimizerFactory, parameters: Any) -> torch.optim.Optimizer:
+    """UserError that names the `place` in the config where the optimiser refuses its settings."""
+    try:
+        return factory(parameters)
+    except UserError:
+        raise
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise UserError(f"{place} refuses its settings ({error}); correct them.") from error
