@@ -53,16 +53,23 @@ def interrupt(monkeypatch, epoch, hook="on_train_batch_end", target=Progress, er
     monkeypatch.setattr(target, hook, raising)
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_interrupted_search_equals_uninterrupted(method, toy, tmp_path, monkeypatch):
-    whole = toy("whole", f"method={method}")
+RESUMED = [
+    *((f"method={method}",) for method in METHODS),
+    # What remembers something beside weights and alpha, with two cell types to remember it of.
+    *((f"method={method}", "space=darts") for method in ("edd_pc", "darts_pt", "sgas_2")),
+]
+
+
+@pytest.mark.parametrize("choices", RESUMED, ids=" ".join)
+def test_interrupted_search_equals_uninterrupted(choices, toy, tmp_path, monkeypatch):
+    whole = toy("whole", *choices)
     epochs = whole["epochs"]  # four, or one where the method stops at once
     interrupt(monkeypatch, epoch=min(2, epochs - 1))
     with pytest.raises(SystemExit):
-        toy("stopped", f"method={method}")
+        toy("stopped", *choices)
     if epochs > 2:
         assert len(rows(tmp_path / "stopped")) == 2
-    resumed = toy("stopped", f"method={method}")
+    resumed = toy("stopped", *choices)
     assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
     assert [row["epoch"] for row in rows(tmp_path / "stopped")] == ["0", "1", "2", "3"][:epochs]
     assert epochs in (4, 1)
