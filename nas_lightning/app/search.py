@@ -136,7 +136,7 @@ def _check_together(config: DictConfig, data: SearchData, axes: dict[str, Any], 
     """UserError for the first choices that cannot be had together; reads no images but the size of one."""
     check_side(module.space, data.image_size)
     epochs = config.trainer.max_epochs
-    check_lengths(epochs, {**axes, "data.batch_growth": data.batch_growth})
+    check_lengths(epochs, axes)
     check_arch_start(module.arch_start, epochs, module.bilevel, axes["stages"])
     check_kept(module.space, axes["stages"])
     check_temperature(module.architecture, axes["sched"])
