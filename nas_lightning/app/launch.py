@@ -40,10 +40,8 @@ OmegaConf.register_new_resolver("run_folder", folder_name, replace=True)
 # conf/hydra/launcher/ names its files as the plugins do, which check them: as wanted here.
 warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/.*' is validated against ConfigStore schema")
 
-_SEVERAL = (
-    "logger",
-    "callbacks",
-)  # groups whose options act side by side; of others the last would stand under no name
+# Groups whose options act side by side; of others the last would act under no name.
+_SEVERAL = ("logger", "callbacks")
 
 
 class Launch(Callback):

@@ -52,10 +52,11 @@ def method_name(choices: Choices, config: Mapping[str, Any], folders: Sequence[P
     methods = {name: yamls.method(name) for name in names}
     keys = sorted({key for method in methods.values() for key in method.values})
     elsewhere = {key for group in ("protocol", "published") for key in yamls.values_of_all(group)}
+    classes = {axis: yamls.classes(axis, choices.get(axis)) for axis in _AXES}
     differences = {}
     for name, method in methods.items():
         compared = [key for key in keys if key in method.values or key not in elsewhere]
-        differences[name] = list(_differences(method, compared, choices, config, yamls))
+        differences[name] = list(_differences(method, compared, choices, config, yamls, classes))
         if not differences[name]:
             return name
     replaced = [_assigned(key, now) for key, before, now in differences[own] if before is not None]
@@ -64,14 +65,22 @@ def method_name(choices: Choices, config: Mapping[str, Any], folders: Sequence[P
 
 
 def _differences(
-    method: _Method, keys: Sequence[str], choices: Choices, config: Mapping[str, Any], yamls: "_Yamls"
+    method: _Method,
+    keys: Sequence[str],
+    choices: Choices,
+    config: Mapping[str, Any],
+    yamls: "_Yamls",
+    classes: Mapping[str, Values],
 ) -> Iterator[tuple[str, Any, Any]]:
-    """(axis or key, what the method has there, what the search has), axes first."""
+    """(axis or key, what the method has there, what the search has), axes first.
+
+    classes: axis -> those of the search's choices, as `_Yamls.classes` has them.
+    """
     others = [axis for axis in _AXES if choices.get(axis) != method.options[axis]]
     for axis in others:
         yield axis, method.options[axis], choices.get(axis)
     for axis in (axis for axis in _AXES if axis not in others):
-        for key, before in yamls.classes(axis, method.options[axis]).items():
+        for key, before in classes[axis].items():
             found, now = _nearest(config, key)
             if now != before and key not in method.values:
                 yield found, before, now
@@ -167,10 +176,7 @@ class _Yamls:
 
     def classes(self, group: str, option: str | None) -> Values:
         """The classes that the option is made of, by the dotted keys of their `_target_`."""
-        values: Values = {}
-        for file in self._lineage(group, option):
-            values |= _flat(self._content(file), group)
-        return {key: value for key, value in values.items() if key.endswith("._target_")}
+        return {key: value for key, value in self._values(group, option).items() if key.endswith("._target_")}
 
     def values_of_all(self, group: str) -> set[str]:
         return {key for option in self.options(group) for key in _flat(self._content(f"{group}/{option}"))}
@@ -178,11 +184,16 @@ class _Yamls:
     def default(self, key: str, choices: Choices) -> tuple[str, Any]:
         """What `key` is where neither a method nor the command line sets it, or the key above it that then has a value."""
         group = key.partition(".")[0]
-        found = _flat(self._content("train"))
-        for file in self._lineage(group, choices.get(group)):
-            found |= _flat(self._content(file), group)
+        found = _flat(self._content("train")) | self._values(group, choices.get(group))
         above = (key.rsplit(".", level)[0] for level in range(key.count(".")))
         return next(((each, found[each]) for each in above if each in found), (key, _UNKNOWN))
+
+    def _values(self, group: str, option: str | None) -> Values:
+        """All that the option sets, by the dotted keys of the config."""
+        values: Values = {}
+        for file in self._lineage(group, option):
+            values |= _flat(self._content(file), group)
+        return values
 
     def _lineage(self, group: str, option: str | None) -> list[str]:
         """The files that the option is made of, its own last: those of its group that its defaults name."""
