@@ -4,7 +4,8 @@ whole: a process each by spawn, as users get them; every step of both ranks is w
 stopped: Ctrl-C in the third epoch, then the same command again. double: in float64, every step written too.
 apart: one rank's weights are changed. All but the first fork, to start faster.
 With a second word only this: `decided`: operations are taken away epoch by epoch, every step written too; `sharp`: a stop by
-the eigenvalue; `methods`: one of every method.
+the eigenvalue; `methods`: one of every method; `statistics`: of a supernet that keeps running statistics, in float64, every
+step written too.
 """
 
 import json
@@ -115,6 +116,11 @@ def sharp(place):
     run(place / "sharp", Recorder(place / "sharp-steps"), overrides=choices)
 
 
+def statistics(place):
+    kept = ("space.running_statistics=true",)
+    run(place / "statistics", Recorder(place / "statistics-steps"), precision="64-true", overrides=kept)
+
+
 def methods(place):
     """A search of every method; writes by its name what was said of it: its architecture, or why it ended."""
     said = {}
@@ -127,4 +133,5 @@ def methods(place):
 
 
 if __name__ == "__main__":
-    {"decided": decided, "sharp": sharp, "methods": methods}.get("".join(sys.argv[2:]), main)(Path(sys.argv[1]))
+    others = {each.__name__: each for each in (decided, sharp, methods, statistics)}
+    others.get("".join(sys.argv[2:]), main)(Path(sys.argv[1]))

@@ -34,18 +34,22 @@ CLIP = 0.1
 def place(tmp_path_factory):
     """Where tests/ddp_searches.py has run."""
     folder = tmp_path_factory.mktemp("ddp")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.ddp_searches", str(folder)],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
+    searched(folder)
     return folder
 
 
 def recorded(folder):
     """[rank][number of the step]"""
     return [[torch.load(folder / f"{rank}-{n}.pt") for n in range(STEPS + 1)] for rank in (0, 1)]
+
+
+def searched(folder, *what):
+    """Lets tests/ddp_searches.py run in `folder`."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.ddp_searches", str(folder), *what],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.fixture(scope="module")
@@ -199,13 +203,36 @@ def test_discrete_accuracy_is_the_one_that_one_device_measures(place, steps):
 
 def test_every_method_searches_on_two_processes(tmp_path):
     """Whose alphas and weights are compared after every epoch: ranks that come apart end a search, as below."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.ddp_searches", str(tmp_path), "methods"],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=PATIENCE,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
+    searched(tmp_path, "methods")
     reports = [json.loads((tmp_path / method / "report.json").read_text()) for method in METHODS]
     assert all(report["devices"] == 2 for report in reports)
+
+
+def test_running_statistics_are_the_mean_of_the_ranks_after_each_half_step(tmp_path):
+    """Of the stem, whose input is the images: the weight step's with the weights before it, then alpha's with those after."""
+    searched(tmp_path, "statistics")
+    steps = recorded(tmp_path / "statistics-steps")
+    for one, other in zip(*steps, strict=True):
+        assert any("running_mean" in name for name in one["state"])
+        for name, tensor in one["state"].items():
+            assert torch.equal(tensor, other["state"][name]), name
+
+    def moved(running, half, number, weights):
+        kernel = weights["supernet.stem.0.weight"]
+        batches = [F.conv2d(steps[rank][number]["batch"][half][0], kernel, padding=1) for rank in (0, 1)]
+        mean, variance = (
+            torch.stack(each).mean(0)
+            for each in ([y.mean((0, 2, 3)) for y in batches], [y.var((0, 2, 3)) for y in batches])
+        )
+        return 0.9 * running[0] + 0.1 * mean, 0.9 * running[1] + 0.1 * variance
+
+    states = [step["state"] for step in steps[0]]
+    for number in range(1, STEPS + 1):
+        running = [states[number - 1][f"supernet.stem.1.running_{kind}"] for kind in ("mean", "var")]
+        for half, weights in (("train", states[number - 1]), ("valid", states[number])):
+            running = moved(running, half, number, weights)
+        for value, kind in zip(running, ("mean", "var"), strict=True):
+            assert torch.allclose(states[number][f"supernet.stem.1.running_{kind}"], value, rtol=1e-10)
 
 
 def test_two_processes_end_in_one_report(place):

@@ -670,7 +670,7 @@ def test_at_stride_1_it_costs_sums_of_scalars_alone_which_the_cells_share():
 @pytest.mark.parametrize("extras", [{"auxiliary_skip": FADING}, {"drop_path": Ramp(0.0, 0.4, epochs=3)}, BOTH], ids=str)
 def test_replayed_search_equals_the_eager_search(extras, monkeypatch):
     recorder = Recorder()
-    monkeypatch.setattr(nas_lightning.supernet.runner, "step_graphs", lambda device: StepGraphs(recorder))
+    monkeypatch.setattr(nas_lightning.supernet.runner, "step_graphs", lambda device, state: StepGraphs(recorder, state))
 
     def search(**settings):
         torch.manual_seed(0)

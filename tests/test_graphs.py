@@ -79,7 +79,7 @@ def trained(search, temperatures=(1.0, 1e-3, 1e-4), precision="32-true", **batch
 @pytest.fixture
 def recorder(monkeypatch):
     recorder = Recorder()
-    monkeypatch.setattr(nas_lightning.supernet.runner, "step_graphs", lambda device: StepGraphs(recorder))
+    monkeypatch.setattr(nas_lightning.supernet.runner, "step_graphs", lambda device, state: StepGraphs(recorder, state))
     return recorder
 
 
@@ -150,14 +150,14 @@ def test_graphs_on_a_cpu_are_one_sentence_and_an_eager_run(caplog):
     assert sentences(caplog) == [
         "trainer.graphs=true needs a CUDA device and this run is on cpu: it goes on without graphs."
     ]
-    assert step_graphs(torch.device("cpu")) is None
+    assert step_graphs(torch.device("cpu"), tuple) is None
 
 
 def test_failed_capture_is_one_sentence_and_an_eager_run(monkeypatch, caplog):
     def refuse(step):
         raise RuntimeError("not permitted when stream is capturing\nand more")
 
-    monkeypatch.setattr(nas_lightning.supernet.runner, "step_graphs", lambda device: StepGraphs(refuse))
+    monkeypatch.setattr(nas_lightning.supernet.runner, "step_graphs", lambda device, state: StepGraphs(refuse, state))
     assert states_equal(trained(module(graphs=True)), trained(module()))
     assert sentences(caplog) == [
         "trainer.graphs=true failed (not permitted when stream is capturing and more): the run goes on without."

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nas_lightning.reports.__main__ import main
+from nas_lightning.spaces.norms import SupernetNorm
 from speed import gpu, gpu_searches, measure, methods, record, scaling, tables
 from speed.__main__ import documents
 from speed.half_steps import ARCHITECTURE, SIDES, SPACES, WEIGHT_STEPS, MeasuredSteps, Size
@@ -63,7 +64,7 @@ def test_the_row_in_between_leaves_out_half_of_the_operations(steps):
 def test_calls_of_the_reference_are_its_modules(steps):
     modules = list(steps._networks.reference.modules())
     convs = sum(isinstance(module, nn.Conv2d) for module in modules)
-    norms = sum(isinstance(module, nn.BatchNorm2d) for module in modules)
+    norms = sum(isinstance(module, nn.BatchNorm2d | SupernetNorm) for module in modules)
     calls = profile_step(steps.run["reference"][ARCHITECTURE]).calls
     assert calls == {"conv": convs, "conv backward": convs, "BN": norms, "BN backward": norms}
 

@@ -1,6 +1,6 @@
 """How alpha's gradient is formed, of which of a search's two losses and on which batch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, Literal, Protocol
 
@@ -111,3 +111,16 @@ def frozen(module: nn.Module) -> Iterator[None]:
     finally:
         for parameter in parameters:
             parameter.requires_grad_(True)
+
+
+@contextmanager
+def restored(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """They have the same bits afterwards as before: weights that are moved, running statistics of what only measures."""
+    tensors = list(tensors)
+    kept = [tensor.detach().clone() for tensor in tensors]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for tensor, bits in zip(tensors, kept, strict=True):
+                tensor.copy_(bits)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from nas_lightning.bilevel.base import Batch, Lookahead, Losses, Order, Outputs, check_order, filled
+from nas_lightning.bilevel.base import Batch, Lookahead, Losses, Order, Outputs, check_order, filled, restored
 from nas_lightning.errors import UserError, is_number
 
 
@@ -47,7 +47,8 @@ class SecondOrder:
             loss, _ = losses.loss(batches["train"], drawn)
             return filled(torch.autograd.grad(loss, of, allow_unused=True), of)
 
-        with _moved(weights, ahead(train_gradients(weights))):
+        # The authors' program looks ahead on a copy of the supernet: its running statistics are thrown away.
+        with _moved(weights, ahead(train_gradients(weights))), restored(losses.supernet.buffers()):
             loss, logits = losses.loss(batches["valid"], drawn)
             penalty = losses.penalty_term()
             objective = loss if penalty is None else loss + penalty
@@ -66,13 +67,8 @@ class SecondOrder:
 @contextmanager
 def _moved(parameters: Sequence[nn.Parameter], steps: Sequence[Tensor]) -> Iterator[None]:
     """The parameters plus `steps` within; the same bits as before after it."""
-    kept = [parameter.detach().clone() for parameter in parameters]
-    with torch.no_grad():
-        for parameter, step in zip(parameters, steps, strict=True):
-            parameter.add_(step)
-    try:
-        yield
-    finally:
+    with restored(parameters):
         with torch.no_grad():
-            for parameter, bits in zip(parameters, kept, strict=True):
-                parameter.copy_(bits)
+            for parameter, step in zip(parameters, steps, strict=True):
+                parameter.add_(step)
+        yield

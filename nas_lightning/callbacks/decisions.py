@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from nas_lightning.bilevel.base import restored
 from nas_lightning.decisions.base import Decision, Masks, State
 from nas_lightning.errors import UserError, brief
 from nas_lightning.spaces.weights import EdgeWeights
@@ -113,13 +114,14 @@ class _ValidationProbe:
             {name: (beta != 0).tolist() for name, beta in betas.items()},
         )
         totals = torch.zeros(3, device=device)
-        for batch in self._batches():
-            x, y = self._module.transfer_batch_to_device(batch, device, 0)
-            with self._trainer.precision_plugin.forward_context():
-                loss, logits = self._module.halves.loss_at((x, y), weights)
-            totals += torch.stack(
-                [loss.float() * len(y), (logits.argmax(1) == y).sum().float(), totals.new_tensor(len(y))]
-            )
+        with restored(self._module.supernet.buffers()):
+            for batch in self._batches():
+                x, y = self._module.transfer_batch_to_device(batch, device, 0)
+                with self._trainer.precision_plugin.forward_context():
+                    loss, logits = self._module.halves.loss_at((x, y), weights)
+                totals += torch.stack(
+                    [loss.float() * len(y), (logits.argmax(1) == y).sum().float(), totals.new_tensor(len(y))]
+                )
         loss_sum, hits, count = sum_over_ranks(totals).tolist()
         return loss_sum / count, hits / count
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nas_lightning.errors import UserError, check_whole
+from nas_lightning.errors import UserError, check_flag, check_whole
 from nas_lightning.perturbations.base import Betas, onto_simplex
 from nas_lightning.ramps import Ramp
 from nas_lightning.relaxations.view import View
@@ -62,15 +62,19 @@ class AdversarialBall:
 
     From a random start, steps of 2 r / `steps`, each followed by the projection onto the ball around beta and onto the
     simplex (which may leave the ball, as the authors' program does). Kept where its loss is at least beta's own.
-    The authors attack with running batch statistics; supernets here have none, so the attack uses the batch's own.
+
+    running_statistics: attack in eval mode, as the authors do, at the running batch statistics of a supernet that keeps some;
+    else at the batch's own.
     """
 
     radius: Ramp = field(default_factory=lambda: Ramp(0.03, 0.3))
     steps: int = 7
+    running_statistics: bool = False
 
     def __post_init__(self) -> None:
         _check_radius(self.radius)
         check_whole("perturbation.steps", self.steps, 1)
+        check_flag("perturbation.running_statistics", self.running_statistics)
 
     def draw(self, view: View, generator: torch.Generator) -> dict[str, Tensor]:
         return _uniform(view, generator)

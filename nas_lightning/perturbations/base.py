@@ -18,7 +18,9 @@ Betas = Mapping[str, Tensor]
 class Perturbation(Protocol):
     """Settings are frozen. All candidates are computed where beta is perturbed, for any of them may get weight.
 
-    One that says `replaces_beta = True` looks at alpha alone, so that it cannot be had with weights that are drawn.
+    One that says `replaces_beta = True` looks at alpha alone, so that it cannot be had with weights that are drawn. For
+    one that says `running_statistics = True` the loss is computed in eval mode, at a supernet's running batch statistics; for
+    another at the batch's own, and running ones, if any, do not move by it.
     """
 
     def draw(self, view: View, generator: torch.Generator) -> dict[str, Tensor]:

@@ -35,24 +35,28 @@ class Widening:
 
     def grown(self, parameter: nn.Parameter, rows_GD: Tensor, columns_GD: Tensor | None = None) -> nn.Parameter:
         """[G * C, ...] -> [G * D, ...] by the rows that `rows_GD` names; by columns_GD the second axis too."""
-        rows, columns = (None if index is None else index.to(parameter.device) for index in (rows_GD, columns_GD))
-        assert rows is not None
 
         def grow(old: Tensor) -> Tensor:
-            groups = torch.arange(len(rows), device=old.device)[:, None]
-            new = old.unflatten(0, (len(rows), -1))[groups, rows]
-            if columns is not None:
-                new = torch.stack([part[:, index] for part, index in zip(new, columns, strict=True)])
-            new = new.flatten(0, 1)
-            if new.ndim < 4:
-                return new
-            # Not `contiguous`, which leaves the strides of a 1x1 kernel as they are: those of a resumed search are others.
-            return torch.empty_like(new, memory_format=torch.channels_last).copy_(new)
+            return self.copied(old, rows_GD, columns_GD)
 
         with torch.no_grad():
             new = nn.Parameter(grow(parameter))
         self._replaced[parameter] = new, grow
         return new
+
+    def copied(self, old: Tensor, rows_GD: Tensor, columns_GD: Tensor | None = None) -> Tensor:
+        """As `grown`, of what is no parameter."""
+        rows, columns = (None if index is None else index.to(old.device) for index in (rows_GD, columns_GD))
+        assert rows is not None
+        groups = torch.arange(len(rows), device=old.device)[:, None]
+        new = old.unflatten(0, (len(rows), -1))[groups, rows]
+        if columns is not None:
+            new = torch.stack([part[:, index] for part, index in zip(new, columns, strict=True)])
+        new = new.flatten(0, 1)
+        if new.ndim < 4:
+            return new
+        # Not `contiguous`, which leaves the strides of a 1x1 kernel as they are: those of a resumed search are others.
+        return torch.empty_like(new, memory_format=torch.channels_last).copy_(new)
 
     def follow(self, optimizer: torch.optim.Optimizer) -> None:
         """Let `optimizer` go on with the new parameters; what it remembers in their shape (momentum) grows with them."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from nas_lightning.bilevel.base import Bilevel
 from nas_lightning.errors import UserError, brief
 from nas_lightning.relaxations import CellView
-from nas_lightning.supernet.halves import HalfSteps
+from nas_lightning.supernet.halves import HalfSteps, keeps_running_statistics
 
 
 @torch.no_grad()
@@ -59,7 +59,7 @@ def check_penalty(halves: HalfSteps) -> None:
 
 
 def check_perturbation(halves: HalfSteps) -> None:
-    """UserError where what is drawn is no mapping of tensors by cell type."""
+    """UserError where what is drawn is no mapping of tensors by cell type, or what it asks for is not kept."""
     if halves.perturbation is None:
         return
     view = halves.architecture.view()
@@ -67,6 +67,11 @@ def check_perturbation(halves: HalfSteps) -> None:
     kept = isinstance(drawn, Mapping) and {*drawn} <= {*view} and all(isinstance(x, Tensor) for x in drawn.values())
     if not kept:
         raise _refusal("perturbation", halves.perturbation, f"draws {_described(drawn)}, no tensors by cell type")
+    if getattr(halves.perturbation, "running_statistics", False) and not keeps_running_statistics(halves.supernet):
+        raise UserError(
+            "perturbation.running_statistics=true attacks at running batch statistics, which this supernet does not keep; set "
+            "space.running_statistics=true, or leave it out."
+        )
 
 
 def check_bilevel(bilevel: Bilevel) -> None:

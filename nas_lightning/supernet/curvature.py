@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from nas_lightning.bilevel.base import Batch, frozen
+from nas_lightning.bilevel.base import Batch, frozen, restored
 from nas_lightning.supernet.halves import HalfSteps
 from nas_lightning.supernet.ranks import mean_over_ranks_
 
@@ -29,7 +29,7 @@ def hessian_product(halves: HalfSteps, batch: Batch) -> Callable[[Tensor], Tenso
     def candidates(values: Sequence[Tensor]) -> Tensor:
         return torch.cat([value_EO[mask_EO] for value_EO, mask_EO in zip(values, masks, strict=True)])
 
-    with torch.enable_grad(), frozen(halves.supernet):
+    with torch.enable_grad(), frozen(halves.supernet), restored(halves.supernet.buffers()):
         betas = {name: cell.probabilities_EO for name, cell in architecture.view().items()}
         loss, _ = halves.loss_at(batch, architecture.weights(betas, architecture.candidates))
         gradient_N = candidates(torch.autograd.grad(loss, leaves, create_graph=True, materialize_grads=True))

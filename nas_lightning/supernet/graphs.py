@@ -1,11 +1,13 @@
 """Half steps captured as CUDA graphs: one launch where an eager step makes thousands."""
 
 import logging
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
+
+from nas_lightning.bilevel.base import restored
 
 log = logging.getLogger("nas_lightning")
 
@@ -20,13 +22,15 @@ _WARM_UPS = 3  # as torch.cuda.make_graphed_callables: libraries choose their al
 class StepGraphs:
     """Runs steps by replaying their capture: a step is a function of tensors without side effects but the memory it fills.
 
+    state: the tensors that a step moves besides, a supernet's running statistics: a capture, which runs it, leaves them.
     One graph is kept for each name. A new `key`, say another set of computed operations, has it captured anew; another
     shape of the inputs than the first one's runs eagerly, so that the last batch of an epoch costs no capture.
     Parameters and buffers are read at every replay, so they may change in place.
     """
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: Capture, state: Callable[[], Iterable[Tensor]] = tuple) -> None:
         self._capture = capture
+        self._state = state
         self._graphs: dict[str, tuple[Hashable, tuple[Tensor, ...], Callable[[], None], Outputs]] = {}
         self._shapes: dict[tuple[str, int], tuple[torch.Size, ...]] = {}
 
@@ -39,7 +43,8 @@ class StepGraphs:
         if name not in self._graphs or self._graphs[name][0] != key:
             self._graphs.pop(name, None)  # its memory goes to the next one
             places = tuple(tensor.clone() for tensor in inputs)
-            self._graphs[name] = key, places, *self._capture(lambda: uncached(step, places))
+            with restored(self._state()):
+                self._graphs[name] = key, places, *self._capture(lambda: uncached(step, places))
         _, places, replay, outputs = self._graphs[name]
         for place, tensor in zip(places, inputs, strict=True):
             place.copy_(tensor)
@@ -74,10 +79,10 @@ def capture_on_cuda(step: Callable[[], Outputs]) -> tuple[Callable[[], None], Ou
     return graph.replay, outputs
 
 
-def step_graphs(device: torch.device) -> StepGraphs | None:
-    """Graphs where `device` has them; else None, after one sentence."""
+def step_graphs(device: torch.device, state: Callable[[], Iterable[Tensor]]) -> StepGraphs | None:
+    """Graphs where `device` has them; else None, after one sentence. state: see `StepGraphs`."""
     if device.type == "cuda":
-        return StepGraphs(capture_on_cuda)
+        return StepGraphs(capture_on_cuda, state)
     log.warning(
         "trainer.graphs=true needs a CUDA device and this run is on %s: it goes on without graphs.", device.type
     )

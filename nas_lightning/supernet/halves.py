@@ -1,12 +1,13 @@
 """The two half steps of a search as functions of tensors: no optimiser, no trainer, no logging."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_lightning.bilevel.base import Batch, Outputs, frozen, over_passes
+from nas_lightning.bilevel.base import Batch, Outputs, frozen, over_passes, restored
 from nas_lightning.errors import UserError
 from nas_lightning.penalties.base import Penalty
 from nas_lightning.perturbations.base import Betas, Perturbation
@@ -41,7 +42,8 @@ class HalfSteps:
         self.penalty = penalty
         self.perturbation = perturbation
         self.class_weights = class_weights
-        self.skipping = Skipping(architecture, dense=perturbation is not None)
+        statistics = keeps_running_statistics(supernet)
+        self.skipping = Skipping(architecture, dense=perturbation is not None, statistics=statistics)
 
     def alphas(self) -> list[nn.Parameter]:
         return list(self.architecture.parameters())
@@ -123,7 +125,9 @@ class HalfSteps:
         noise = {
             name.removeprefix(PERTURBATION): value for name, value in drawn.items() if name.startswith(PERTURBATION)
         }
-        with frozen(self.supernet):
+        by_running = getattr(self.perturbation, "running_statistics", False)
+        measuring = _evaluating(self.supernet) if by_running else restored(self.supernet.buffers())
+        with frozen(self.supernet), measuring:
             perturbed = self.perturbation(betas, loss, self.architecture.view(), self.architecture.progress, noise)
         if not isinstance(perturbed, Mapping) or _shapes(perturbed) != _shapes(betas):
             raise UserError(
@@ -147,6 +151,22 @@ class HalfSteps:
             (loss / len(passes)).backward()
             outputs.append((loss.detach(), logits.detach()))
         return *over_passes(outputs), *(parameter.grad for parameter in wanted)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """In eval mode within."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
+
+
+def keeps_running_statistics(supernet: nn.Module) -> bool:
+    """Whether batch norms of `supernet` would normalise by running statistics in eval mode."""
+    return any(getattr(module, "running_mean", None) is not None for module in supernet.modules())
 
 
 def _shapes(betas: Betas) -> dict[str, torch.Size]:

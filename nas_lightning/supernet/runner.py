@@ -32,7 +32,7 @@ class StepRunner:
 
     def start(self, device: torch.device) -> None:
         """Before the first step on `device`."""
-        self.graphs = step_graphs(device) if self._wants_graphs else None
+        self.graphs = step_graphs(device, self._halves.supernet.buffers) if self._wants_graphs else None
         if self.compiled:
             log.info(
                 "Compiling the cells (trainer.compile=true): on a processor that takes minutes before the first step."

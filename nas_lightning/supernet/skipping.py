@@ -24,6 +24,7 @@ class Skipping:
     | by_epoch | no | a set that starts anew each epoch and only grows within one | all candidates |
     | by_draw | no | those of this draw | those of this draw |
     | never, or any | yes | all candidates | all candidates |
+    | by_epoch with `statistics` | no | all candidates | all candidates |
 
     dense: whether something in the step wants every candidate: a perturbation of beta, or cells that were compiled. What
     is captured or compiled for a growing set stays of use. The host sees alpha as it was `lag` architecture steps ago: 0 on
@@ -31,12 +32,17 @@ class Skipping:
     is asked with the distance that alpha can have gone since, so no operation is missed. The operations of a draw follow
     from alpha as it is now: that waits for the device, once a half step.
 
+    statistics: whether the supernet keeps running statistics: those of an operation of negligible weight move all the same.
+
     share: of the candidate operations, how many a pass of the weight steps of this epoch has computed so far.
     """
 
-    def __init__(self, architecture: Architecture, dense: bool = False, lag: int | None = None) -> None:
+    def __init__(
+        self, architecture: Architecture, dense: bool = False, lag: int | None = None, statistics: bool = False
+    ) -> None:
         self._architecture = architecture
         self.dense = dense
+        self._statistics = statistics
         self._given_lag = lag
         self._lag = lag or 0
         self._copies: deque[tuple[dict[str, Tensor], torch.cuda.Event | None]] = deque()
@@ -96,7 +102,8 @@ class Skipping:
     def _skips(self) -> str:
         """The most cautious of what the cell types' relaxations say."""
         said = {relaxation.skips for relaxation in self._architecture.relaxations.values()}
-        return said.pop() if len(said) == 1 and not self.dense else "never"
+        skips = said.pop() if len(said) == 1 and not self.dense else "never"
+        return "never" if skips == "by_epoch" and self._statistics else skips
 
     def _support(self, name: str, alpha_EO: Tensor, drift: float, drawn: Tensor | None = None) -> Tensor:
         """Never empty where a candidate is left, nor true where none is."""

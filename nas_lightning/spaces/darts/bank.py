@@ -12,12 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import grad
 
-from nas_lightning.spaces.kernels import ChannelsLastGradient, EdgeScale, average_pool_3x3, batch_norm
+from nas_lightning.spaces.kernels import ChannelsLastGradient, EdgeScale, average_pool_3x3
+from nas_lightning.spaces.norms import SupernetNorm
 from nas_lightning.spaces.weights import EdgeWeights
 from nas_lightning.spaces.widening import Widening
 
 SEPARABLE = {"sep_conv_3x3": 3, "sep_conv_5x5": 5}
 DILATED = {"dil_conv_3x3": 3, "dil_conv_5x5": 5}
+POOLS = ("max_pool_3x3", "avg_pool_3x3")
 
 
 class _SeparableOnCpu(torch.autograd.Function):
@@ -95,25 +97,38 @@ def _rows(stacked: Tensor, positions: tuple[int, ...], rows: int) -> Tensor:
 
 
 class StackedDepthwiseSeparable(nn.Module):
-    """Depthwise k x k and pointwise convolution of several edges; weights [K * C, 1, k, k] and [K * C, C, 1, 1]."""
+    """Depthwise k x k, pointwise convolution and batch norm of several edges; weights [K * C, 1, k, k], [K * C, C, 1, 1]."""
 
-    def __init__(self, num_edges: int, channels: int, kernel_size: int) -> None:
+    def __init__(self, num_edges: int, channels: int, kernel_size: int, running: bool = False) -> None:
         super().__init__()
         self.channels = channels
         self.depthwise = nn.Parameter(torch.empty(num_edges * channels, 1, kernel_size, kernel_size))
         self.pointwise = nn.Parameter(torch.empty(num_edges * channels, channels, 1, 1))
         for weight in (self.depthwise, self.pointwise):  # PyTorch's default; fan-in is that of one edge
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
+        self.norm = SupernetNorm(channels, running, num_edges)
 
     def widen(self, channels: int, widening: Widening) -> None:
         edges = len(self.pointwise) // self.channels
         between, outputs = (widening.draw(edges, self.channels, channels) for _ in range(2))
         self.depthwise = widening.grown(self.depthwise, between)
         self.pointwise = widening.grown(self.pointwise, outputs, between)
+        self.norm.widen(outputs, widening)
         self.channels = channels
 
-    def forward(self, wide: Tensor, positions: tuple[int, ...], stride: int = 1, dilation: int = 1) -> Tensor:
-        """[B, K * C, H, W] -> [B, K * C, H / stride, W / stride] for the K edges at `positions`."""
+    def forward(
+        self,
+        wide: Tensor,
+        positions: tuple[int, ...],
+        scale: Tensor | None = None,
+        stride: int = 1,
+        dilation: int = 1,
+    ) -> Tensor:
+        """[B, K * C, H, W] -> [B, K * C, H / stride, W / stride] for the K edges at `positions`, normalised and scaled."""
+        normalised: Tensor = self.norm(self._convolved(wide, positions, stride, dilation), positions, scale)
+        return normalised
+
+    def _convolved(self, wide: Tensor, positions: tuple[int, ...], stride: int, dilation: int) -> Tensor:
         depthwise, pointwise = (_rows(w, positions, self.channels) for w in (self.depthwise, self.pointwise))
         edges = len(positions)
         if wide.device.type == "cpu" and dilation == 1:
@@ -128,19 +143,20 @@ class StackedDepthwiseSeparable(nn.Module):
 class StackedSeparable(nn.Module):
     """sep_conv k x k of several edges: twice (ReLU, depthwise, pointwise, batch norm), the stride in the first half."""
 
-    def __init__(self, num_edges: int, channels: int, kernel_size: int, stride: int) -> None:
+    def __init__(self, num_edges: int, channels: int, kernel_size: int, stride: int, running: bool = False) -> None:
         super().__init__()
         self.stride = stride
-        self.first = StackedDepthwiseSeparable(num_edges, channels, kernel_size)
-        self.second = StackedDepthwiseSeparable(num_edges, channels, kernel_size)
+        self.first = StackedDepthwiseSeparable(num_edges, channels, kernel_size, running)
+        self.second = StackedDepthwiseSeparable(num_edges, channels, kernel_size, running)
 
     def widen(self, channels: int, widening: Widening) -> None:
         self.first.widen(channels, widening)
         self.second.widen(channels, widening)
 
     def forward(self, rectified: Tensor, positions: tuple[int, ...], beta_KC: Tensor) -> Tensor:
-        middle = F.relu(batch_norm(self.first(rectified, positions, self.stride)), inplace=True)
-        return batch_norm(self.second(middle, positions), beta_KC)
+        middle = F.relu(self.first(rectified, positions, stride=self.stride), inplace=True)
+        scaled: Tensor = self.second(middle, positions, beta_KC)
+        return scaled
 
 
 class StackedFactorizedReduce(nn.Module):
@@ -149,11 +165,12 @@ class StackedFactorizedReduce(nn.Module):
     `weight` is [K * C, C_in, 1, 1], an edge's first C/2 rows being its first convolution.
     """
 
-    def __init__(self, num_edges: int, in_channels: int, channels: int) -> None:
+    def __init__(self, num_edges: int, in_channels: int, channels: int, running: bool = False) -> None:
         super().__init__()
         self.channels = channels
         self.weight = nn.Parameter(torch.empty(num_edges * channels, in_channels, 1, 1))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        self.norm = SupernetNorm(channels, running, num_edges)
 
     def widen(self, channels: int, widening: Widening) -> None:
         """Both convolutions, C/2 rows each, have draws of their own."""
@@ -161,6 +178,7 @@ class StackedFactorizedReduce(nn.Module):
         inputs = widening.draw(halves, self.weight.shape[1], channels)
         outputs = widening.draw(halves, self.channels // 2, channels // 2)
         self.weight = widening.grown(self.weight, outputs, inputs)
+        self.norm.widen(outputs, widening)
         self.channels = channels
 
     def forward(self, rectified: Tensor, positions: tuple[int, ...], beta_KC: Tensor | None = None) -> Tensor:
@@ -172,7 +190,8 @@ class StackedFactorizedReduce(nn.Module):
         both = torch.cat([rectified[:, :, ::2, ::2], F.pad(rectified, (-1, 1, -1, 1))[:, :, ::2, ::2]], 1)
         wide = F.conv2d(both.contiguous(memory_format=torch.channels_last), halves, groups=2)
         by_edge = wide.permute(0, 2, 3, 1).unflatten(-1, (2, edges, half)).transpose(3, 4).flatten(3)
-        return batch_norm(by_edge.permute(0, 3, 1, 2), beta_KC)
+        normalised: Tensor = self.norm(by_edge.permute(0, 3, 1, 2), positions, beta_KC)
+        return normalised
 
 
 def _to_subgrids(x: Tensor) -> Tensor:
@@ -191,7 +210,8 @@ class DartsBank(nn.Module):
 
     edges: indices into the cell's edge list. operations: the cell's operation names, which say what each column of beta
     is. candidates: the cell's [E][O]; an operation has weights only on edges where it is a candidate. auxiliary: whether
-    edges may have an auxiliary skip connection, at stride 2 a factorised reduction of its own.
+    edges may have an auxiliary skip connection, at stride 2 a factorised reduction of its own. running: see `SupernetNorm`; a
+    pool, computed once for all edges, has one norm for them all.
     """
 
     def __init__(
@@ -202,12 +222,14 @@ class DartsBank(nn.Module):
         channels: int,
         stride: int,
         auxiliary: bool = False,
+        running: bool = False,
     ) -> None:
         super().__init__()
         self.edges = tuple(edges)
         self.columns = {name: column for column, name in enumerate(operations)}
         self.channels = channels
         self.stride = stride
+        self.running = running
         self.kinds = nn.ModuleDict()
         self.edges_of: dict[str, tuple[int, ...]] = {}
         for name, column in self.columns.items():
@@ -215,15 +237,18 @@ class DartsBank(nn.Module):
             if with_it and (name in SEPARABLE or name in DILATED or (name == "skip_connect" and stride == 2)):
                 self.kinds[name] = self._stacked(name, len(with_it))
                 self.edges_of[name] = with_it
+        self.pool_norms = nn.ModuleDict(
+            {name: SupernetNorm(channels, running) for name in POOLS if name in self.columns}
+        )
         reduces = auxiliary and stride == 2
-        self.auxiliary = StackedFactorizedReduce(len(self.edges), channels, channels) if reduces else None
+        self.auxiliary = StackedFactorizedReduce(len(self.edges), channels, channels, running) if reduces else None
 
     def _stacked(self, name: str, num_edges: int) -> nn.Module:
         if name in SEPARABLE:
-            return StackedSeparable(num_edges, self.channels, SEPARABLE[name], self.stride)
+            return StackedSeparable(num_edges, self.channels, SEPARABLE[name], self.stride, self.running)
         if name in DILATED:
-            return StackedDepthwiseSeparable(num_edges, self.channels, DILATED[name])
-        return StackedFactorizedReduce(num_edges, self.channels, self.channels)
+            return StackedDepthwiseSeparable(num_edges, self.channels, DILATED[name], self.running)
+        return StackedFactorizedReduce(num_edges, self.channels, self.channels, self.running)
 
     def widen(self, channels: int, widening: Widening) -> None:
         """See `Widening`."""
@@ -231,6 +256,8 @@ class DartsBank(nn.Module):
             kind.widen(channels, widening)  # type: ignore[operator]
         if self.auxiliary is not None:
             self.auxiliary.widen(channels, widening)
+        for norm in self.pool_norms.values() if self.running else ():
+            norm.widen(widening.draw(1, self.channels, channels), widening)  # type: ignore[operator]
         self.channels = channels
 
     def forward(self, x: Tensor, weights: EdgeWeights) -> list[Tensor | None]:
@@ -267,7 +294,7 @@ class DartsBank(nn.Module):
             kind = self.kinds[name]
             beta_KC = weights.per_channel(edges, self.columns[name], self.channels)
             if name in DILATED:
-                wide = batch_norm(kind(_copies(grid, len(edges), grid_copies), positions, dilation=dilation), beta_KC)
+                wide = kind(_copies(grid, len(edges), grid_copies), positions, beta_KC, dilation=dilation)
                 _add(dilated, edges, wide)
             else:
                 source = _copies(rectified, len(edges), copies) if name in SEPARABLE else rectified
@@ -302,7 +329,7 @@ class DartsBank(nn.Module):
         if self.stride == 1:
             identities = ((edge, weights.identity(edge, self.columns.get("skip_connect"))) for edge in self.edges)
             scaled += [(edge, weight, x) for edge, weight in identities if weight is not None]
-        for name in ("max_pool_3x3", "avg_pool_3x3", "noise"):
+        for name in (*POOLS, "noise"):
             if name not in self.columns:
                 continue
             column = self.columns[name]
@@ -315,12 +342,14 @@ class DartsBank(nn.Module):
         return scaled
 
     def _features(self, name: str, x: Tensor) -> Tensor:
+        if name == "noise":
+            return noise_like(x, self.stride)
         if name == "max_pool_3x3":
-            return batch_norm(F.max_pool2d(x, 3, self.stride, 1))
-        if name == "avg_pool_3x3":
+            pooled = F.max_pool2d(x, 3, self.stride, 1)
+        else:
             pooled = average_pool_3x3(x) if self.stride == 1 else F.avg_pool2d(x, 3, 2, 1, count_include_pad=False)
-            return batch_norm(pooled)
-        return noise_like(x, self.stride)
+        normalised: Tensor = self.pool_norms[name](pooled)
+        return normalised
 
 
 def _add(sums: dict[tuple[int, ...], Tensor], edges: tuple[int, ...], wide: Tensor) -> None:

@@ -78,6 +78,7 @@ class DARTS:
         softmax over the edges into its node (PC-DARTS' edge normalisation).
     auxiliary_skip, drop_path: ramps over the run, or their settings by name, of the supernet alone: see `CellSpec` and
         `RelaxedNodes`. The auxiliary skip connection is the identity, at stride 2 a factorised reduction of its own.
+    running_statistics: of the supernet's batch norms, used in eval mode, see `SupernetNorm`.
     stem: of supernet and networks, see `spaces.stems`. auxiliary_head, pool_norm: of the stand-alone networks only, see
         `DartsNetwork`.
     """
@@ -98,6 +99,7 @@ class DARTS:
         stem: Stem = "cifar",
         auxiliary_head: bool = False,
         pool_norm: bool = False,
+        running_statistics: bool = False,
     ) -> None:
         for key, value, least in (("C", C, 1), ("num_cells", num_cells, 3), ("partial", partial, 1)):
             check_whole(f"space.{key}", value, least)
@@ -106,6 +108,7 @@ class DARTS:
             ("edge_weights", edge_weights),
             ("auxiliary_head", auxiliary_head),
             ("pool_norm", pool_norm),
+            ("running_statistics", running_statistics),
         ):
             check_flag(f"space.{key}", flag)
         if candidates not in _CANDIDATES:
@@ -123,6 +126,7 @@ class DARTS:
         self.side_multiple = side_multiple(stem)
         self.auxiliary_head = auxiliary_head
         self.pool_norm = pool_norm
+        self.running_statistics = running_statistics
         skip, drop = as_ramp("space.auxiliary_skip", auxiliary_skip), as_ramp("space.drop_path", drop_path, below=1)
         self.cells = {
             cell: replace(_spec(table, none, edge_weights), auxiliary_skip=skip, drop_path=drop)
@@ -130,7 +134,9 @@ class DARTS:
         }
 
     def supernet(self, num_classes: int) -> DartsSupernet:
-        return DartsSupernet(self.cells, self.channels, self.num_cells, num_classes, self.partial, self.stem)
+        return DartsSupernet(
+            self.cells, self.channels, self.num_cells, num_classes, self.partial, self.stem, self.running_statistics
+        )
 
     def network(self, genotype: Genotype, num_classes: int) -> DartsNetwork:
         """Of a published architecture too that has operations or nodes beyond this space."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nas_lightning.cells import CellSpec
 from nas_lightning.spaces.darts.bank import DartsBank, StackedFactorizedReduce
-from nas_lightning.spaces.kernels import BatchStatisticsNorm
+from nas_lightning.spaces.norms import SupernetNorm
 from nas_lightning.spaces.relaxed import RelaxedNodes
 from nas_lightning.spaces.stems import Stem, conv_norm, imagenet_stem
 from nas_lightning.spaces.weights import EdgeWeights
@@ -19,28 +19,28 @@ from nas_lightning.spaces.weights import EdgeWeights
 class _Reduce(nn.Module):
     """ReLU, factorised reduction and batch norm: stride 2."""
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    def __init__(self, in_channels: int, channels: int, running: bool) -> None:
         super().__init__()
-        self.reduce = StackedFactorizedReduce(1, in_channels, channels)
+        self.reduce = StackedFactorizedReduce(1, in_channels, channels, running)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.reduce(torch.relu(x), (0,))
         return y
 
 
-def _preprocess(in_channels: int, channels: int, reduce: bool) -> nn.Module:
+def _preprocess(in_channels: int, channels: int, reduce: bool, running: bool) -> nn.Module:
     """What brings a cell's input to its width and, after a reduction, its size."""
     if reduce:
-        return _Reduce(in_channels, channels)
+        return _Reduce(in_channels, channels, running)
     convolution = nn.Conv2d(in_channels, channels, 1, bias=False)
-    return nn.Sequential(nn.ReLU(), convolution, BatchStatisticsNorm(channels, affine=False))
+    return nn.Sequential(nn.ReLU(), convolution, SupernetNorm(channels, running))
 
 
 class DartsCell(RelaxedNodes):
     """Nodes 0 and 1 are the outputs of the two cells before; the output is the other nodes' channels one after another.
 
     reduction: the edges from both inputs have stride 2. after_reduction: the cell before was a reduction, so that the
-    one before that is twice as large.
+    one before that is twice as large. running: see `SupernetNorm`.
     """
 
     def __init__(
@@ -51,18 +51,19 @@ class DartsCell(RelaxedNodes):
         reduction: bool,
         after_reduction: bool,
         partial: int = 1,
+        running: bool = False,
     ) -> None:
         halving = (0, 1) if reduction else ()
 
         def bank(node: int, edges: Sequence[int], width: int) -> DartsBank:
             stride = 2 if node in halving else 1
             auxiliary = spec.auxiliary_skip is not None
-            return DartsBank(edges, spec.operations, spec.candidates, width, stride, auxiliary)
+            return DartsBank(edges, spec.operations, spec.candidates, width, stride, auxiliary, running)
 
         super().__init__(spec.edges, channels, bank, inputs=2, halving=halving, partial=partial)
         self.channels = channels
         self.preprocess = nn.ModuleList(
-            _preprocess(width, channels, reduce)
+            _preprocess(width, channels, reduce, running)
             for width, reduce in zip(in_channels, (after_reduction, False), strict=True)
         )
 
@@ -78,7 +79,7 @@ class DartsSupernet(nn.Module):
     """Stem, cells, global average pool, linear; reductions at a third and two thirds of the cells, C doubled there.
 
     cells: the cell types "normal" and "reduce". partial: see `RelaxedNodes`. stem: "cifar" has 3 C channels; of "imagenet"
-    the first cell takes the outputs after both its parts, the first of which is twice as large.
+    the first cell takes the outputs after both its parts, the first of which is twice as large. running: see `SupernetNorm`.
     """
 
     def __init__(
@@ -89,13 +90,17 @@ class DartsSupernet(nn.Module):
         num_classes: int,
         partial: int = 1,
         stem: Stem = "cifar",
+        running: bool = False,
     ) -> None:
+        def norm(width: int) -> SupernetNorm:
+            return SupernetNorm(width, running, affine=True)
+
         super().__init__()
         self.second_stem: nn.Module | None = None
         if stem == "cifar":
-            self.stem = nn.Sequential(*conv_norm(3, 3 * channels, BatchStatisticsNorm))
+            self.stem = nn.Sequential(*conv_norm(3, 3 * channels, norm))
         else:
-            self.stem, self.second_stem = imagenet_stem(channels, BatchStatisticsNorm)
+            self.stem, self.second_stem = imagenet_stem(channels, norm)
         reductions = {num_cells // 3, 2 * num_cells // 3}
         self.cell_types = ["reduce" if index in reductions else "normal" for index in range(num_cells)]
         self.layers = nn.ModuleList()
@@ -104,7 +109,9 @@ class DartsSupernet(nn.Module):
         for cell_type in self.cell_types:
             reduction = cell_type == "reduce"
             channels *= 2 if reduction else 1
-            self.layers.append(DartsCell(cells[cell_type], widths, channels, reduction, after_reduction, partial))
+            self.layers.append(
+                DartsCell(cells[cell_type], widths, channels, reduction, after_reduction, partial, running)
+            )
             widths, after_reduction = (widths[1], 4 * channels), reduction
         self.classifier = nn.Linear(widths[1], num_classes)
         self.to(memory_format=torch.channels_last)

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas_lightning.spaces.kernels import ChannelsLastGradient, EdgeScale, average_pool_3x3, batch_norm
+from nas_lightning.spaces.kernels import ChannelsLastGradient, EdgeScale, average_pool_3x3
+from nas_lightning.spaces.norms import SupernetNorm
 from nas_lightning.spaces.weights import EdgeWeights
 from nas_lightning.spaces.widening import Widening
 
@@ -20,15 +21,16 @@ class StackedConv(nn.Module):
 
     `weight` is [K * C, C, k, k]: the edges' kernels stacked in bank order. The batch statistics are those of each edge's
     own channels, so stacking changes nothing. `bias`, where asked for, is cancelled by the batch norm: AutoDL-Projects'
-    search cells carry one (their parameter count includes it), other implementations do not.
+    search cells carry one (their parameter count includes it), other implementations do not. running: see `SupernetNorm`.
     """
 
-    def __init__(self, num_edges: int, channels: int, kernel_size: int, bias: bool) -> None:
+    def __init__(self, num_edges: int, channels: int, kernel_size: int, bias: bool, running: bool = False) -> None:
         super().__init__()
         self.channels = channels
         self.padding = kernel_size // 2
         self.weight = nn.Parameter(torch.empty(num_edges * channels, channels, kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.empty(num_edges * channels)) if bias else None
+        self.norm = SupernetNorm(channels, running, num_edges)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -44,6 +46,7 @@ class StackedConv(nn.Module):
         self.weight = widening.grown(self.weight, outputs, inputs)
         if self.bias is not None:
             self.bias = widening.grown(self.bias, outputs)
+        self.norm.widen(outputs, widening)
         self.channels = channels
 
     def forward(self, rectified: Tensor, positions: tuple[int, ...], beta_KC: Tensor) -> Tensor:
@@ -53,24 +56,30 @@ class StackedConv(nn.Module):
         if len(positions) * self.channels != weight.shape[0]:
             weight = torch.cat([weight.split(self.channels)[p] for p in positions])
             bias = None if bias is None else torch.cat([bias.split(self.channels)[p] for p in positions])
-        wide = F.conv2d(rectified, weight, bias, padding=self.padding)
-        return batch_norm(wide, beta_KC)
+        normalised: Tensor = self.norm(F.conv2d(rectified, weight, bias, padding=self.padding), positions, beta_KC)
+        return normalised
 
 
 class SourceBank(nn.Module):
     """The edges that leave one node of a NAS-Bench-201 cell (stride 1, equal channels).
 
     edges: indices into the cell's edge list. operations: the cell's operation names, which say what each column of beta is.
+    running: see `SupernetNorm`.
     """
 
-    def __init__(self, edges: Sequence[int], operations: Sequence[str], channels: int, conv_bias: bool) -> None:
+    def __init__(
+        self, edges: Sequence[int], operations: Sequence[str], channels: int, conv_bias: bool, running: bool = False
+    ) -> None:
         super().__init__()
         self.edges = tuple(edges)
         self.channels = channels
         self.kernels = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
         self.columns = {name: column for column, name in enumerate(operations)}
         self.convs = nn.ModuleDict(
-            {name: StackedConv(len(edges), channels, kernel, conv_bias) for name, kernel in self.kernels.items()}
+            {
+                name: StackedConv(len(edges), channels, kernel, conv_bias, running)
+                for name, kernel in self.kernels.items()
+            }
         )
 
     def widen(self, channels: int, widening: Widening) -> None:

@@ -26,7 +26,8 @@ class NB201:
     networks, see `spaces.stems`; the benchmark's is "cifar", of its table's networks too.
 
     auxiliary_skip, drop_path: ramps over the run, or their settings by name, of the supernet alone: see `CellSpec` and
-    `RelaxedNodes`. Edges have stride 1, so that the auxiliary skip connection is the identity.
+    `RelaxedNodes`. Edges have stride 1, so that the auxiliary skip connection is the identity. running_statistics: of the
+    supernet's batch norms, used in eval mode, see `SupernetNorm`.
     """
 
     name = "nb201"
@@ -43,10 +44,16 @@ class NB201:
         auxiliary_skip: Ramp | Mapping[str, Any] | None = None,
         drop_path: Ramp | Mapping[str, Any] | None = None,
         stem: Stem = "cifar",
+        running_statistics: bool = False,
     ) -> None:
         for key, value in (("C", C), ("N", N), ("partial", partial)):
             check_whole(f"space.{key}", value, 1)
-        for key, flag in (("none", none), ("conv_bias", conv_bias), ("edge_weights", edge_weights)):
+        for key, flag in (
+            ("none", none),
+            ("conv_bias", conv_bias),
+            ("edge_weights", edge_weights),
+            ("running_statistics", running_statistics),
+        ):
             check_flag(f"space.{key}", flag)
         check_stem(stem, C)
         self.stem = stem
@@ -55,6 +62,7 @@ class NB201:
         self.cells_per_stage = N
         self.conv_bias = conv_bias
         self.partial = partial
+        self.running_statistics = running_statistics
         row = tuple(none or operation != "none" for operation in NB201_OPERATIONS)
         cell = CellSpec(
             NB201_EDGES,
@@ -68,8 +76,16 @@ class NB201:
         self.cells = {"cell": cell}
 
     def supernet(self, num_classes: int) -> NB201Supernet:
-        width, depth = self.channels, self.cells_per_stage
-        return NB201Supernet(self.cells["cell"], width, depth, num_classes, self.conv_bias, self.partial, self.stem)
+        return NB201Supernet(
+            self.cells["cell"],
+            self.channels,
+            self.cells_per_stage,
+            num_classes,
+            self.conv_bias,
+            self.partial,
+            self.stem,
+            self.running_statistics,
+        )
 
     def network(self, genotype: Genotype, num_classes: int) -> NB201Network:
         self.check(genotype, "the genotype")

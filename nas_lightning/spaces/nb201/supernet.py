@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from nas_lightning.cells import CellSpec
-from nas_lightning.spaces.kernels import BatchStatisticsNorm
 from nas_lightning.spaces.nb201.bank import SourceBank
 from nas_lightning.spaces.nb201.skeleton import Skeleton
+from nas_lightning.spaces.norms import SupernetNorm
 from nas_lightning.spaces.relaxed import RelaxedNodes
 from nas_lightning.spaces.stems import Stem
 from nas_lightning.spaces.weights import EdgeWeights
@@ -17,11 +17,11 @@ from nas_lightning.spaces.weights import EdgeWeights
 class RelaxedCell(RelaxedNodes):
     """NAS-Bench-201's: node 0 is the input, the last node the output."""
 
-    def __init__(self, spec: CellSpec, channels: int, conv_bias: bool, partial: int = 1) -> None:
+    def __init__(self, spec: CellSpec, channels: int, conv_bias: bool, partial: int = 1, running: bool = False) -> None:
         super().__init__(
             spec.edges,
             channels,
-            lambda node, edges, width: SourceBank(edges, spec.operations, width, conv_bias),
+            lambda node, edges, width: SourceBank(edges, spec.operations, width, conv_bias, running),
             partial=partial,
         )
 
@@ -32,7 +32,7 @@ class RelaxedCell(RelaxedNodes):
 
 
 class NB201Supernet(Skeleton):
-    """All 15,625 networks in one."""
+    """All 15,625 networks in one. running: see `SupernetNorm`."""
 
     def __init__(
         self,
@@ -43,11 +43,15 @@ class NB201Supernet(Skeleton):
         conv_bias: bool,
         partial: int,
         stem: Stem = "cifar",
+        running: bool = False,
     ) -> None:
         def cell(width: int) -> RelaxedCell:
-            return RelaxedCell(spec, width, conv_bias, partial)
+            return RelaxedCell(spec, width, conv_bias, partial, running)
 
-        super().__init__(channels, cells_per_stage, num_classes, cell, BatchStatisticsNorm, stem)
+        def norm(width: int) -> SupernetNorm:
+            return SupernetNorm(width, running, affine=True)
+
+        super().__init__(channels, cells_per_stage, num_classes, cell, norm, stem)
         self.to(memory_format=torch.channels_last)
 
     def cells(self) -> Iterator[nn.Module]:
