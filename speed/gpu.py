@@ -476,7 +476,8 @@ def _graphs_stood_in(plan: Plan) -> ExitStack:
     stack = ExitStack()
     if plan.device != "cuda":
         graphs = mock.patch(
-            "nas_lightning.supernet.runner.step_graphs", side_effect=lambda device: StepGraphs(capture_stand_in)
+            "nas_lightning.supernet.runner.step_graphs",
+            side_effect=lambda device, state: StepGraphs(capture_stand_in, state),
         )
         stack.enter_context(graphs)
     return stack

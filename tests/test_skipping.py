@@ -209,7 +209,9 @@ def test_search_with_and_without_left_out_operations_is_the_same_search(monkeypa
     sparse, _ = trained()
     assert sparse.halves.skipping.share < 0.9
     initialise = Skipping.__init__
-    monkeypatch.setattr(Skipping, "__init__", lambda self, architecture, dense: initialise(self, architecture, True))
+    monkeypatch.setattr(
+        Skipping, "__init__", lambda self, architecture, dense, **others: initialise(self, architecture, True)
+    )
     whole, _ = trained()
     assert whole.halves.skipping.share == 1.0
     for (name, one), other in zip(sparse.state_dict().items(), whole.state_dict().values(), strict=True):
