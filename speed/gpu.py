@@ -376,14 +376,14 @@ def _capture_times() -> Iterator[list[float]]:
     seconds: list[float] = []
     captured = StepGraphs.__init__
 
-    def timed(self: StepGraphs, capture: Capture) -> None:
+    def timed(self: StepGraphs, capture: Capture, *state: Any) -> None:
         def counted(step: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
             start = time.perf_counter()
             result = capture(step)
             seconds.append(time.perf_counter() - start)
             return result
 
-        captured(self, counted)
+        captured(self, counted, *state)
 
     with mock.patch.object(StepGraphs, "__init__", timed):
         yield seconds
