@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from hydra.utils import instantiate
 from torch import nn
 
+from nas_lightning.app.checkpoints import _OURS
 from nas_lightning.bilevel import FirstOrder, SecondOrder
 from nas_lightning.errors import UserError
 from nas_lightning.perturbations import AdversarialBall, RandomBall
@@ -19,12 +20,13 @@ from nas_lightning.perturbations.base import onto_simplex
 from nas_lightning.relaxations import GumbelHard, Softmax
 from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.spaces.darts import bank as darts
-from nas_lightning.spaces.norms import SupernetNorm
+from nas_lightning.spaces.norms import SupernetNorm, running_statistics
 from nas_lightning.spaces.weights import EdgeWeights
 from nas_lightning.spaces.widening import widen
 from nas_lightning.supernet.curvature import hessian_product
 from nas_lightning.supernet.graphs import StepGraphs
 from nas_lightning.supernet.module import SupernetModule
+from nas_lightning.supernet.runner import StepRunner
 from speed.reference import ReferenceSupernet
 from speed.reference_darts import ReferenceDartsSupernet
 from tests.conftest import composed
@@ -304,7 +306,7 @@ def test_an_attack_moves_no_statistics(perturbation):
 
 
 def test_an_attack_at_statistics_that_are_not_kept_is_refused():
-    with pytest.raises(UserError, match=r"perturbation.running_statistics=true .* set space.running_statistics=true"):
+    with pytest.raises(UserError, match=r"perturbation.running_statistics=true .* or space.running_statistics=true"):
         module(AdversarialBall(running_statistics=True), keeps=False)
 
 
@@ -439,6 +441,51 @@ def test_without_statistics_the_draws_of_a_widening_are_as_they_were():
     assert draws[1] - draws[0] == pools > 0
 
 
+def test_curvature_of_a_users_own_batch_norms_moves_none():
+    """The graph of the gradient, which all products go back through, has their statistics among what it keeps."""
+    searched = module()
+    searched.supernet.stem[1] = nn.BatchNorm2d(4).double()
+    product = hessian_product(searched.halves, images(1))
+    assert not searched.supernet.stem[1].running_mean.any()
+    plain = hessian_product(module(keeps=False).halves, images(1))
+    v_N = torch.randn(30, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(product(v_N), plain(v_N), rtol=1e-9)
+
+
+def test_of_a_users_supernet_statistics_are_averaged_and_nothing_else():
+    supernet = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.BatchNorm2d(4, track_running_stats=False))
+    supernet.register_buffer("table", torch.arange(3))
+    assert running_statistics(supernet) == [supernet[1].running_mean, supernet[1].running_var]
+    assert running_statistics(nn.Sequential(nn.BatchNorm2d(4, track_running_stats=False))) == []
+
+
+def test_an_attack_leaves_the_mode_of_every_module():
+    searched = module(AdversarialBall(running_statistics=True))
+    frozen = searched.supernet.stem[1].eval()
+    searched.gradients("weights", batches(), searched.draw(0, for_weights=True))
+    assert not frozen.training
+    assert searched.supernet.training
+
+
+def test_a_half_step_that_fails_when_compiled_moves_them_once():
+    searched, eager = module(), module()
+    runner = StepRunner(searched.halves, graphs=False, compiled=True)
+    failed = []
+
+    def gradients(halves, batches, drawn):
+        outputs = FirstOrder().alpha_gradients(halves, batches, {}, None)
+        if halves is searched.halves and not failed:
+            failed.append(True)
+            raise RuntimeError("no compiler")
+        return outputs
+
+    runner.run("alpha", functools.partial(gradients, searched.halves), {"valid": images(0)}, {})
+    gradients(eager.halves, {"valid": images(0)}, {})
+    assert failed
+    for one, other in zip(searched.supernet.buffers(), eager.supernet.buffers(), strict=True):
+        assert torch.equal(one, other)
+
+
 # ---- whole searches ----
 
 
@@ -487,3 +534,19 @@ def test_a_compiled_cell_moves_them_as_an_eager_one():
     for each in (pair, other):
         each.mode(training=False)
     assert relative_error(pair.ours(x, sparse), other.ours(x, sparse)) < 1e-12
+
+
+def test_a_search_that_a_version_without_them_began_goes_on_without_and_not_with(toy, tmp_path, monkeypatch):
+    toy("whole", "method=edd")
+    interrupt(monkeypatch, epoch=2)
+    with pytest.raises(SystemExit):
+        toy("stopped", "method=edd")
+    path = tmp_path / "stopped" / "checkpoints" / "last.ckpt"
+    state = torch.load(path, weights_only=True)
+    del state[_OURS]["settings"]["space.running_statistics"]
+    torch.save(state, path)
+    with pytest.raises(UserError, match=r"an interrupted run with space.running_statistics=null, now it is True"):
+        toy("stopped", "method=edd", KEEPS)
+    toy("stopped", "method=edd")
+    ours, theirs = weights(tmp_path / "stopped"), weights(tmp_path / "whole")
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)

@@ -71,10 +71,11 @@ def _known(
     folders = [CONFIGS] if own is None else [CONFIGS, Path(own)]
     groups = [path.name for folder in folders for path in folder.iterdir() if path.is_dir()]
     others = [each for each in overrides if key_of(each) != without]
+    searched = [] if own is None else [f"hydra.searchpath=['file://{Path(own).absolute()}']"]
     GlobalHydra.instance().clear()
     for tried in (others, []):
         with suppress(HydraException, OmegaConfBaseException), initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            config = compose(program, [*tried])
+            config = compose(program, [*tried, *searched])
             assert isinstance(config, DictConfig)
             return OmegaConf.to_container(config, resolve=False), groups  # type: ignore[return-value]
     return {}, groups

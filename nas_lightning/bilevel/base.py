@@ -121,6 +121,5 @@ def restored(tensors: Iterable[Tensor]) -> Iterator[None]:
     try:
         yield
     finally:
-        with torch.no_grad():
-            for tensor, bits in zip(tensors, kept, strict=True):
-                tensor.copy_(bits)
+        for tensor, bits in zip(tensors, kept, strict=True):
+            tensor.data.copy_(bits)  # a graph that is kept has saved them as they are again: no new version

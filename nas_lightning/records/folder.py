@@ -135,6 +135,7 @@ class RunFolder:
     def check_same(self, settings: Mapping[str, Any]) -> None:
         """UserError where a run with these settings, as `settings` has them, cannot go on with this configuration."""
         before, now = self._fixed(settings), self._fixed(flat(self.config))
+        before = {key: False for key, value in now.items() if value is False} | before  # a later version's flag, off
         different = [key for key in {*before, *now} if before.get(key) != now.get(key)]
         if different:
             groups = self._changed_groups(settings)

@@ -71,6 +71,12 @@ def batch_norm(
     return normalised
 
 
+def running_statistics(supernet: nn.Module) -> list[Tensor]:
+    """Mean and variance of each of its batch norms that normalises by them in eval mode, a user's own among them."""
+    found = [getattr(norm, name, None) for norm in supernet.modules() for name in ("running_mean", "running_var")]
+    return [statistic for statistic in found if isinstance(statistic, Tensor)]
+
+
 class SupernetNorm(nn.Module):
     """Batch norm of a layer's channels, or of K stacked edges', without parameters unless `affine`.
 

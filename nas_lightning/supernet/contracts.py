@@ -11,7 +11,7 @@ from torch import Tensor
 from nas_lightning.bilevel.base import Bilevel
 from nas_lightning.errors import UserError, brief
 from nas_lightning.relaxations import CellView
-from nas_lightning.supernet.halves import HalfSteps, keeps_running_statistics
+from nas_lightning.supernet.halves import HalfSteps
 
 
 @torch.no_grad()
@@ -67,10 +67,10 @@ def check_perturbation(halves: HalfSteps) -> None:
     kept = isinstance(drawn, Mapping) and {*drawn} <= {*view} and all(isinstance(x, Tensor) for x in drawn.values())
     if not kept:
         raise _refusal("perturbation", halves.perturbation, f"draws {_described(drawn)}, no tensors by cell type")
-    if getattr(halves.perturbation, "running_statistics", False) and not keeps_running_statistics(halves.supernet):
+    if getattr(halves.perturbation, "running_statistics", False) and not halves.keeps_statistics:
         raise UserError(
             "perturbation.running_statistics=true attacks at running batch statistics, which this supernet does not keep; set "
-            "space.running_statistics=true, or leave it out."
+            "it to false, or space.running_statistics=true where the space has that."
         )
 
 

@@ -11,6 +11,7 @@ from nas_lightning.bilevel.base import Batch, Outputs, frozen, over_passes, rest
 from nas_lightning.errors import UserError
 from nas_lightning.penalties.base import Penalty
 from nas_lightning.perturbations.base import Betas, Perturbation
+from nas_lightning.spaces.norms import running_statistics
 from nas_lightning.spaces.weights import EdgeWeights
 from nas_lightning.supernet.architecture import Architecture
 from nas_lightning.supernet.skipping import Skipping
@@ -42,11 +43,15 @@ class HalfSteps:
         self.penalty = penalty
         self.perturbation = perturbation
         self.class_weights = class_weights
-        statistics = keeps_running_statistics(supernet)
-        self.skipping = Skipping(architecture, dense=perturbation is not None, statistics=statistics)
+        self.keeps_statistics = bool(running_statistics(supernet))
+        self.skipping = Skipping(architecture, dense=perturbation is not None, statistics=self.keeps_statistics)
 
     def alphas(self) -> list[nn.Parameter]:
         return list(self.architecture.parameters())
+
+    def statistics(self) -> list[Tensor]:
+        """The supernet's running batch statistics, if it keeps some."""
+        return running_statistics(self.supernet) if self.keeps_statistics else []
 
     def draw(self, generator: torch.Generator, for_weights: bool) -> dict[str, Tensor]:
         """What is random in one half step: by cell type what relaxations draw, `perturbation/<cell>` what that draws.
@@ -155,18 +160,14 @@ class HalfSteps:
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """In eval mode within."""
-    was_training = module.training
+    """In eval mode within, all of its modules."""
+    modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
         yield
     finally:
-        module.train(was_training)
-
-
-def keeps_running_statistics(supernet: nn.Module) -> bool:
-    """Whether batch norms of `supernet` would normalise by running statistics in eval mode."""
-    return any(getattr(module, "running_mean", None) is not None for module in supernet.modules())
+        for part, was_training in modes.items():
+            part.training = was_training
 
 
 def _shapes(betas: Betas) -> dict[str, torch.Size]:

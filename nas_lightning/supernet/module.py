@@ -217,7 +217,7 @@ class SupernetModule(pl.LightningModule):
         drawn = self.draw(step, for_weights=True) | self.draw_drop_path(step, "weights", len(batch[0]))
         weights = list(self.supernet.parameters())
         loss, logits, *gradients = self.half_step("weights", {"train": batch}, drawn)
-        mean_over_ranks_([*gradients, *self.supernet.buffers()])
+        mean_over_ranks_([*gradients, *self.halves.statistics()])
         of_weights, of_alpha = gradients[: len(weights)], gradients[len(weights) :]
         for weight, gradient in zip(weights, of_weights, strict=True):
             # Left out: the gradient is 0, and momentum and weight decay still act.
@@ -236,7 +236,7 @@ class SupernetModule(pl.LightningModule):
         images = max(len(x) for x, _ in batches.values())
         drawn = self.draw(step, for_weights=False) | self.draw_drop_path(step, "alpha", images)
         loss, logits, *gradients = self.half_step("alpha", batches, drawn)
-        mean_over_ranks_([*gradients, *self.supernet.buffers()])
+        mean_over_ranks_([*gradients, *self.halves.statistics()])
         for alpha, gradient in zip(alphas, gradients, strict=True):
             alpha.grad = gradient
         self.arch_clip(alphas)
@@ -268,7 +268,7 @@ class SupernetModule(pl.LightningModule):
         scheduler = self.lr_schedulers()
         if scheduler is not None:
             scheduler.step()  # type: ignore[union-attr]
-        if not equal_on_all_ranks([*self.parameters(), *self.supernet.buffers()]):
+        if not equal_on_all_ranks([*self.parameters(), *self.halves.statistics()]):
             raise UserError(
                 f"alpha and the weights differ between the devices after epoch {self.current_epoch + 1}: they round "
                 "differently; use devices of one kind, or one device with trainer=default, under another name=."

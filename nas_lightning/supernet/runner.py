@@ -52,6 +52,8 @@ class StepRunner:
             return gradients(own, dict(zip(drawn, inputs[len(images) :], strict=True)))
 
         inputs = (*images, *drawn.values())
+        may_fail = self.graphs is not None or self.compiled
+        before = [statistic.clone() for statistic in self._halves.statistics()] if may_fail else []
         try:
             if self.graphs is None:
                 return uncached(step, inputs)
@@ -60,9 +62,11 @@ class StepRunner:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            if self.graphs is None and not self.compiled:
+            if not may_fail:
                 raise
             self._fall_back(error)
+            for statistic, bits in zip(self._halves.statistics(), before, strict=True):
+                statistic.copy_(bits)
             return self.run(half, gradients, batches, drawn)
 
     def _fall_back(self, error: Exception) -> None:

@@ -211,7 +211,8 @@ class DartsBank(nn.Module):
     edges: indices into the cell's edge list. operations: the cell's operation names, which say what each column of beta
     is. candidates: the cell's [E][O]; an operation has weights only on edges where it is a candidate. auxiliary: whether
     edges may have an auxiliary skip connection, at stride 2 a factorised reduction of its own. running: see `SupernetNorm`; a
-    pool, computed once for all edges, has one norm for them all.
+    pool, computed once for all edges, has one norm for them all, so that a draw of any edge moves it (the field's programs have
+    one an edge, and move those that are drawn).
     """
 
     def __init__(
