@@ -270,6 +270,16 @@ def test_what_is_misspelt_is_one_sentence_with_what_was_meant(arguments, sentenc
     assert "Traceback" in err
 
 
+def test_a_setting_of_a_default_choice_is_no_setting_of_a_users_own(tmp_path):
+    """The default relaxation, SnSoftmax, has one `at_1`."""
+    own = tmp_path / "own" / "relaxation"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("_target_: nas_lightning.relaxations.Softmax\n")
+    code, _, err = finish(tmp_path, "--config-dir", "own", "relaxation=mine", "relaxation.at_1=true")
+    assert code == 1
+    assert err.startswith("there is no relaxation.at_1; ")
+
+
 def test_evaluate_takes_a_benchmark_string_in_one_level_of_quotes(tmp_path):
     text = "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
     code, out, err = finish(tmp_path, f"genotype={text}", "benchmark=none", program="evaluate.py")
