@@ -167,8 +167,9 @@ def test_published_supernets():
         assert (own.C, own.none, own.partial, own.edge_weights) == supernet
     assert published("gaea", "nb201", "space.C=8", "space.none=true").space.C == 8
     assert published("darts", "darts", "space.none=false").space.none is False
-    for method in ("sdarts_rs", "sdarts_adv", "beta_darts", "fair_darts"):  # DARTS' recipe, not its supernet
+    for method in ("sdarts_rs", "beta_darts", "fair_darts"):  # DARTS' recipe, not its supernet
         assert published(method, "darts").space == published("edd", "darts").space
+    assert published("sdarts_adv", "darts").space == {**published("edd", "darts").space, "running_statistics": True}
     for method, space in (("edd", "nb201"), ("edd", "s2"), ("pc_darts", "nb201")):  # the space's own
         assert published(method, space).data == composed(f"space={space}", "run_dir=x").data
 
