@@ -52,8 +52,8 @@ class StepRunner:
             return gradients(own, dict(zip(drawn, inputs[len(images) :], strict=True)))
 
         inputs = (*images, *drawn.values())
-        may_fail = self.graphs is not None or self.compiled
-        before = [statistic.clone() for statistic in self._halves.statistics()] if may_fail else []
+        # A capture leaves them by itself.
+        before = [(statistic, statistic.clone()) for statistic in self._halves.statistics()] if self.compiled else []
         try:
             if self.graphs is None:
                 return uncached(step, inputs)
@@ -62,10 +62,10 @@ class StepRunner:
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
-            if not may_fail:
+            if self.graphs is None and not self.compiled:
                 raise
             self._fall_back(error)
-            for statistic, bits in zip(self._halves.statistics(), before, strict=True):
+            for statistic, bits in before:
                 statistic.copy_(bits)
             return self.run(half, gradients, batches, drawn)
 
