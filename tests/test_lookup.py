@@ -67,6 +67,9 @@ def test_a_look_up_says_what_an_evaluation_says(toy, tmp_path, capsys):
         reports.append({key: value for key, value in report.items() if key not in ("finished", "peak_memory_mb")})
         said.append(capsys.readouterr().out)
     assert reports[0] == reports[1]
+    found_by = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert reports[0]["method"] == found_by["method"]
+    assert reports[0]["search"] == {key: found_by[key] for key in ("seed", "overrides", "commit")}
     assert said[0] == said[1]
     assert "if trained on the images of that name" in said[0]
     assert "multiply-adds" in said[0]  # in 80 columns

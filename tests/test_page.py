@@ -414,12 +414,12 @@ def cells_of(table):
 
 
 def test_trained_networks_stand_side_by_side_with_recalls_and_the_confusion_matrix(tmp_path):
-    evaluation(tmp_path / "net")
+    evaluation(tmp_path / "net", method="edd", search={"seed": 3, "overrides": [], "commit": None})
     section = networks_section(find_evaluations(tmp_path))
     networks, classes = (cells_of(table) for table in section.split("<details>"))
     assert [row[1:] for row in networks[1:]] == [
-        ["found", "75.00", "75.00", "1000", "10000", "0.00", "1.50"],
-        ["resnet18", "50.00", "75.00", "9000", "90000", "0.04", "1.50"],
+        ["found", "edd, seed 3", "75.00", "75.00", "1000", "10000", "0.00", "1.50"],
+        ["resnet18", "", "50.00", "75.00", "9000", "90000", "0.04", "1.50"],
     ]
     assert classes[0] == ["true class", "images", "recall (%)", "answered &lt;b&gt;ä", "answered b", "answered c"]
     assert classes[1:] == [

@@ -35,8 +35,9 @@ from nas_lightning.reports.architecture import plot_beta, plot_trajectories
 from nas_lightning.reports.cell_layout import arc, layout
 from nas_lightning.reports.figures import LOOKS, plot_cost
 from nas_lightning.reports.grid import Grid, fitted, listed, markdown, say, terminal
-from nas_lightning.reports.runs import images_of
+from nas_lightning.reports.runs import find_evaluations, images_of
 from nas_lightning.reports.tables import as_csv, grid, group_names, notes
+from nas_lightning.reports.trained import trained_networks
 
 ARCHITECTURE = "|nor_conv_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_3x3~2|"
 ALL_FIVE = parse_nb201(ARCHITECTURE)
@@ -133,6 +134,111 @@ def test_an_unwritable_place_is_one_sentence_naming_the_path(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write .*file/x\.txt: .*; give a writable folder\.$"):
         write_text_atomically(tmp_path / "file" / "x.txt", "text")
+
+
+# --- trained networks
+
+
+def write_training(folder, seed=0, search=None, overrides=(), networks=None, accuracy=0.5, **changes):
+    """An evaluation of what `search` (method, seed, overrides) found, beside `networks`: {name: test accuracy}."""
+    method, of, made = search or (None, None, None)
+    each = {"architecture": ARCHITECTURE, "params": 1000, "macs": 2000, "scores": {}, "seconds": 9.0}
+    found = each | {"test_accuracy": accuracy}
+    others = {name: each | {"test_accuracy": value} for name, value in (networks or {}).items()}
+    folder.mkdir(parents=True)
+    report = {
+        "schema": 1, "kind": "evaluation", "experiment": "trained", "space": "nb201", "dataset": "digits", "recipe": "nb201",
+        "seed": seed, "overrides": [f"run={folder}-search", "train=true", *overrides],
+        "config": {"run": f"{folder}-search", "seed": seed}, "genotype": json.loads(ALL_FIVE.to_json()), **found,
+        "networks": {"found": found, **others}, **changes,
+    }  # fmt: skip
+    if search:
+        report |= {"method": method, "search": {"seed": of, "overrides": list(made), "commit": None}}
+    (folder / "report.json").write_text(json.dumps(report))
+
+
+def trained_table(folder):
+    table = summary(trained_networks(find_evaluations(folder)))
+    return table, [tuple(row.settings) for row in table.rows], [row.statistics[0] for row in table.rows]
+
+
+def test_trained_networks_are_grouped_by_what_found_them_beside_their_baselines(tmp_path):
+    for seed in (0, 1):
+        made = ["space=nb201", "method=edd", f"seed={seed}", "name=searches"]
+        beside = {"random": 0.3 + 0.1 * seed, "all_skip": 0.2}
+        write_training(
+            tmp_path / f"edd{seed}", seed, ("edd", seed, made), ["baselines=true"], beside, accuracy=0.5 + 0.2 * seed
+        )
+        write_training(tmp_path / f"darts{seed}", seed, ("darts", seed, made), accuracy=0.4)
+    table, names, accuracies = trained_table(tmp_path)
+    assert (table.settings, names) == (("method",), [("all_skip",), ("darts",), ("edd",), ("random",)])
+    assert [each.mean for each in accuracies] == pytest.approx([20, 40, 60, 35])
+    assert [each.n for each in accuracies] == [2, 2, 2, 2]
+    assert accuracies[2].std == pytest.approx(statistics.stdev([50, 70]))
+    assert notes(table) == []
+
+
+def test_settings_of_the_search_tell_trained_networks_apart(tmp_path):
+    for lam in ("0.06", "0.12"):
+        write_training(tmp_path / lam, 0, ("edd", 0, [f"sched.lam={lam}", "+x=1"]), networks={"random": 0.3})
+    write_training(tmp_path / "decay", 0, ("edd + penalty=beta_decay", 0, ["penalty=beta_decay", "+x=1"]))
+    table, names, _ = trained_table(tmp_path)
+    assert table.settings == ("method", "search.sched.lam", "search.x")
+    assert names == [
+        ("edd", "0.06", "1"),
+        ("edd", "0.12", "1"),
+        ("edd + penalty=beta_decay", "", "1"),
+        ("random", "", ""),
+    ]
+    assert notes(table) == ["repeated: random: 2 runs have seed 0, and n counts each of them"]
+
+
+def test_two_searches_trained_with_one_seed_do_not_repeat_each_other(tmp_path, capsys):
+    for method, shift in (("edd", 0.1), ("darts", 0.0)):
+        for seed in (0, 1):
+            write_training(
+                tmp_path / f"{method}{seed}", 0, (method, seed, [f"seed={seed}"]), accuracy=0.5 + shift + 0.01 * seed
+            )
+    table, names, _ = trained_table(tmp_path)
+    assert (names, notes(table)) == ([("darts",), ("edd",)], [])
+    assert main(["compare", str(tmp_path), "--by", "method", "--metric", "test_accuracy"]) == 0
+    assert "0 of 2" in capsys.readouterr().out  # pairs that darts won
+
+
+def test_what_was_trained_beside_is_compared_where_methods_are(tmp_path, capsys):
+    for seed in (0, 1):
+        write_training(tmp_path / f"edd{seed}", seed, ("edd", seed, []), networks={"random": 0.3}, accuracy=0.5)
+        write_training(tmp_path / f"darts{seed}", seed, ("darts", seed, []), accuracy=0.4)
+
+    def means(*arguments):
+        assert main(["compare", *arguments, "--metric", "test_accuracy", "--format", "csv"]) == 0
+        rows = csv.DictReader(io.StringIO(capsys.readouterr().out.split("\n\n")[0]))
+        return {row["group"]: float(row["mean"]) for row in rows}
+
+    asked = [f"{tmp_path}/edd*", f"{tmp_path}/darts*"]
+    assert means(*asked) == pytest.approx({"edd*": 50, "darts*": 40})
+    assert means(*asked, "--by", "method") == pytest.approx({"darts": 40, "edd": 50, "random": 30})
+    conditions = ["method=edd", "method=random", "--runs", str(tmp_path)]
+    assert means(*conditions) == pytest.approx({"method=edd": 50, "method=random": 30})
+
+
+def test_a_training_of_no_known_search_is_named_by_its_folder(tmp_path):
+    write_training(tmp_path / "a", networks={"resnet18": 0.7, "foreign": 0.1})
+    report = json.loads((tmp_path / "a" / "report.json").read_text())
+    report["networks"]["foreign"]["scores"] = None
+    report["networks"]["other"] = [1]
+    (tmp_path / "a" / "report.json").write_text(json.dumps(report))
+    table, names, _ = trained_table(tmp_path)
+    assert (table.settings, names) == (("method", "run"), [("", f"{tmp_path / 'a'}-search"), ("resnet18", "")])
+
+
+@pytest.mark.parametrize("search", [[], {}, {"seed": "0", "overrides": []}, {"seed": 0, "overrides": [1]}])
+def test_a_training_whose_search_is_none_is_broken(search, tmp_path):
+    write_training(tmp_path / "a", search=None, **{"method": "edd"})
+    report = json.loads((tmp_path / "a" / "report.json").read_text())
+    (tmp_path / "a" / "report.json").write_text(json.dumps(report | {"search": search}))
+    (run,) = trained_networks(find_evaluations(tmp_path))
+    assert (run.report, run.cause) == (None, "report.json has no valid `search`")
 
 
 # --- reading runs

@@ -17,6 +17,7 @@ from nas_lightning.escapes import visible
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.records.folder import ELSEWHERE
 from nas_lightning.records.received import received_json
+from nas_lightning.reports.runs import is_search
 
 log = logging.getLogger("nas_lightning")
 
@@ -63,6 +64,17 @@ def caution_of_a_training(config: DictConfig) -> None:
             "(its report.json).",
             visible(str(config.run)),
         )
+
+
+def _its_search(config: DictConfig) -> dict[str, Any]:
+    """`method` and `search` of the report: what found the architecture of run=, where the report there says it."""
+    try:
+        report = {} if config.run is None else received_json(Path(str(config.run)) / "report.json")
+        method, search = report.get("method"), report["search"] if report.get("kind") == "evaluation" else report
+        known = {key: search.get(key) for key in ("seed", "overrides", "commit")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # its genotype.json is all that is needed
+        return {}
+    return {"method": method, "search": known} if isinstance(method, str) and is_search(known) else {}
 
 
 def named_baselines(config: DictConfig) -> tuple[str, ...]:
@@ -121,6 +133,7 @@ def evaluation_report(
         "image_size": sizes.image_size,
         "seed": config.seed,
         "overrides": job.overrides,
+        **_its_search(config),
         "genotype": json.loads(found.to_json()),
         **networks["found"],
         "table": table,

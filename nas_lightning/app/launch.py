@@ -206,6 +206,7 @@ def _print_own(folder: Path, since: int) -> None:
     """The evaluations among the launch's jobs: each has made and removed the lock of its folder, a finished one too."""
     from nas_lightning.reports.__main__ import print_summary
     from nas_lightning.reports.runs import find_evaluations, find_runs
+    from nas_lightning.reports.trained import trained_networks
 
     def own(runs: "Sequence[Run]") -> "list[Run]":
         return [run for run in runs if run.folder.stat().st_mtime_ns >= since]
@@ -213,6 +214,6 @@ def _print_own(folder: Path, since: int) -> None:
     def show() -> None:
         # What is no evaluation has ended without a report: it failed, or was stopped.
         unreported = [run for run in find_runs(folder) if run.report is None]
-        print_summary([], own([*find_evaluations(folder), *unreported]))
+        print_summary([], trained_networks(own([*find_evaluations(folder), *unreported])))
 
     exit_status(show)

@@ -26,6 +26,7 @@ from nas_lightning.reports.replacements import replacement_tables
 from nas_lightning.reports.runs import Kind, Run, find_evaluations, find_runs, read_metrics
 from nas_lightning.reports.statistic import count
 from nas_lightning.reports.tables import Measure
+from nas_lightning.reports.trained import trained_networks
 
 _PAPER_ONLY = ("fig2a", "fig2b", "fig3")  # computed, no run needed
 _FORMATS = ("table", "markdown", "latex", "csv")
@@ -191,7 +192,7 @@ def _write_comparison(comparison: Comparison, made: Sequence[Table], metric: Met
 
 
 def _summary(options: argparse.Namespace) -> None:
-    evaluations = find_evaluations(*options.runs)
+    evaluations = trained_networks(find_evaluations(*options.runs))
     searches = find_runs(*options.runs) if evaluations else _runs(options.runs)
     if not options.columns:
         return print_summary(searches, evaluations, options.format)

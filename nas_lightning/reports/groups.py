@@ -1,8 +1,9 @@
 """Which runs a comparison is of: groups named by folders, patterns or conditions, split where their protocols differ."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from nas_lightning.records.folder import flat
 from nas_lightning.reports import tables
 from nas_lightning.reports.runs import Kind, Run, find_evaluations, find_runs
 from nas_lightning.reports.statistic import count
+from nas_lightning.reports.trained import trained_networks
 
 PROTOCOL = (
     "space", "dataset", "recipe", "space.C", "space.N", "space.num_cells", "space.none", "dataset.image_size",
@@ -54,9 +56,10 @@ def find_groups(
     for all these runs. Folders are named without what all are in. With `by` the runs of all texts are one group a value of
     that key. UserError for fewer groups than `least`, an empty one, and a run in two of them.
     """
-    selected = (
-        [_selected(text, folders, kind) for text in texts] if texts else [Group("all", tuple(_found(folders, kind)))]
-    )
+    # A folder stands for what was found; what was trained beside it is a group of its own where methods are.
+    asked = {key for text in texts if not _folders_of(text) for key, _ in _conditions(text)}
+    find = partial(_found, kind, "method" in asked | {by})
+    selected = [_selected(text, folders, find) for text in texts] if texts else [Group("all", tuple(find(folders)))]
     if kind == "search":
         selected = [Group(group.name, tuple(run.checked for run in group.runs)) for group in selected]
     notes = [
@@ -83,7 +86,7 @@ def find_groups(
 
 def keys_asked(texts: Sequence[str], by: str | None) -> set[str]:
     """Those that a comparison of these groups is over: of --by and of conditions with several values."""
-    conditions = [pair for text in texts if _is_conditions(text) for pair in _conditions(text)]
+    conditions = [pair for text in texts if not _folders_of(text) for pair in _conditions(text)]
     values: dict[str, set[str]] = {}
     for key, value in conditions:
         values.setdefault(key, set()).add(value)
@@ -141,7 +144,7 @@ def _covers(asked: str, key: str) -> bool:
 
 def varying(runs: Sequence[Run]) -> tuple[str, ...]:
     """The settings, the seed apart, that differ among the runs."""
-    return tuple(key for key in tables.summary(runs).settings if key not in _NO_SETTINGS)
+    return tuple(key for key in tables.summary(runs).settings if key.removeprefix("search.") not in _NO_SETTINGS)
 
 
 def value_of(run: Run, key: str) -> str:
@@ -155,19 +158,15 @@ def value_of(run: Run, key: str) -> str:
     return tables.setting(run.report, key)
 
 
-def _selected(text: str, folders: Sequence[Path], kind: Kind) -> Group:
-    if os.path.isdir(text):
-        return Group(text, tuple(_found([Path(text)], kind)))
-    if any(character in text for character in "*?[") and (
-        matches := [p for p in sorted(glob(text)) if os.path.isdir(p)]
-    ):
-        return Group(text, tuple(_found([Path(match) for match in matches], kind)))
+def _selected(text: str, folders: Sequence[Path], find: Callable[..., list[Run]]) -> Group:
+    if places := _folders_of(text):
+        return Group(text, tuple(find(places)))
     if not _is_conditions(text):
         raise UserError(
             f"{text} is no folder, no pattern of one and no condition such as method=edd; correct the group."
         )
     conditions = _conditions(text)
-    found = _found(folders, kind, text)
+    found = find(folders, text)
     runs = [run for run in found if run.report]
     for key, wanted in conditions:
         present = {value_of(run, key) for run in runs}
@@ -181,10 +180,16 @@ def _selected(text: str, folders: Sequence[Path], kind: Kind) -> Group:
     return Group(text, (*runs, *(run for run in found if not run.report)))
 
 
+def _folders_of(text: str) -> list[Path]:
+    """The folder, or those that the pattern matches; none for conditions."""
+    if os.path.isdir(text):
+        return [Path(text)]
+    is_pattern = any(character in text for character in "*?[")
+    return [Path(match) for match in sorted(glob(text)) if os.path.isdir(match)] if is_pattern else []
+
+
 def _is_conditions(text: str) -> bool:
-    return not os.path.isdir(text) and all(
-        key and equals for key, equals, _ in (p.partition("=") for p in text.split(","))
-    )
+    return all(key and equals for key, equals, _ in (pair.partition("=") for pair in text.split(",")))
 
 
 def _conditions(text: str) -> list[tuple[str, str]]:
@@ -195,10 +200,10 @@ def _named(folders: Sequence[Path]) -> str:
     return " ".join(map(str, folders))
 
 
-def _found(folders: Sequence[Path], kind: Kind, text: str = "no group") -> list[Run]:
+def _found(kind: Kind, beside: bool, folders: Sequence[Path], text: str = "no group") -> list[Run]:
     if not folders:
         raise UserError(f"{text}: of which runs? Give a folder as a group, or --runs FOLDER.")
-    return find_runs(*folders) if kind == "search" else find_evaluations(*folders)
+    return find_runs(*folders) if kind == "search" else trained_networks(find_evaluations(*folders), beside)
 
 
 def _short_names(names: Sequence[str]) -> list[str]:

@@ -10,7 +10,17 @@ from nas_lightning.reports.runs import Run
 from nas_lightning.reports.statistic import finite
 
 MOST_TRAININGS, MOST_NETWORKS, MOST_CLASSES = 200, 20, 20
-_HEADINGS = ("training", "network", "test (%)", "always one class (%)", "parameters", "multiply-adds", "MB", "ms")
+_HEADINGS = (
+    "training",
+    "network",
+    "found by",
+    "test (%)",
+    "always one class (%)",
+    "parameters",
+    "multiply-adds",
+    "MB",
+    "ms",
+)
 
 
 def networks_section(evaluations: Sequence[Run]) -> str:
@@ -26,7 +36,7 @@ def networks_section(evaluations: Sequence[Run]) -> str:
     )
     return (
         f"<h2>Trained networks</h2>{left_out('trainings', MOST_TRAININGS, len(trainings), 'are shown.')}{note}"
-        f"{sortable_table(_HEADINGS, rows, 2)}{''.join(map(_by_class, shown))}"
+        f"{sortable_table(_HEADINGS, rows, 3)}{''.join(map(_by_class, shown))}"
     )
 
 
@@ -45,9 +55,15 @@ def _rows(run: Run) -> list[str]:
             number_cell(finite(_mapping(network).get("latency_ms")), 2),
         ]
         rows.append(
-            f'<tr><th scope="row">{short(str(run.folder))}</th><td>{short(str(name))}</td>{"".join(numbers)}</tr>'
+            f'<tr><th scope="row">{short(str(run.folder))}</th><td>{short(str(name))}</td>'
+            f"<td>{short(_finder(run.report) if name == 'found' else '')}</td>{''.join(numbers)}</tr>"
         )
     return rows
+
+
+def _finder(report: Mapping[str, Any]) -> str:
+    search = report.get("search")
+    return f"{report.get('method')}, seed {search['seed']}" if search else ""
 
 
 def _by_class(run: Run) -> str:

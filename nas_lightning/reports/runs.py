@@ -84,6 +84,8 @@ _OPTIONAL: dict[str, tuple[type, ...]] = {
     "genotype": (dict,),
     "table": (list,),
     "split": (dict,),
+    "networks": (dict,),
+    "search": (dict,),
     "seed": (int,),
     "epochs": (int,),
     "seconds": _NUMBER,
@@ -310,7 +312,26 @@ def _fault(report: Any, kind: Kind) -> str:
         return "report.json has no valid `scores`"
     if not _all_of(_NUMBER, report.get("final", {}).values(), _MOST_OVERRIDES):
         return "report.json has no valid `final`"
+    if "search" in report and not is_search(report["search"]):
+        return "report.json has no valid `search`"
     return ""
+
+
+def is_search(value: Mapping[str, Any]) -> bool:
+    """Whether `value` says which search found the network of an evaluation."""
+    overrides = value.get("overrides")
+    return (
+        isinstance(value.get("seed"), int) and isinstance(overrides, list) and _all_of(str, overrides, _MOST_OVERRIDES)
+    )
+
+
+def is_network(value: Any) -> bool:
+    """Whether `value` is what an evaluation's report has of one of its networks."""
+    if not isinstance(value, dict) or not isinstance(value.get("scores"), dict):
+        return False
+    numbers = isinstance(value.get("params"), int) and isinstance(value.get("macs"), int)
+    known = all(isinstance(value[key], kinds) for key, kinds in _OPTIONAL.items() if key in value)
+    return numbers and known and _all_of((int, float), value["scores"].values(), _MOST_SCORES)
 
 
 def _all_of(kinds: type | tuple[type, ...], values: Collection[Any], most: int) -> bool:

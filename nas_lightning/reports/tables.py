@@ -56,9 +56,9 @@ class Summary:
 def summary(runs: Sequence[Run], measures: Sequence[Measure] = ()) -> Summary:
     """Group the finished runs by every setting that differs among them, the seed excepted; without `measures` the usual ones.
 
-    Settings are the experiment, method, space, data set and recipe, and the overrides of the command line; a run that does not
-    override a setting shows the value of its resolved config, or a blank when that is not a single value. UserError where they
-    differ in more than a table can show.
+    Settings are the experiment, method, space, data set and recipe, and the overrides of the command line (of networks, as
+    `trained_networks` has them, also those of the search); a run that does not override a setting shows the value of its
+    resolved config, or a blank when that is not a single value. UserError where they differ in more than a table can show.
     """
     finished = [run for run in runs if run.report is not None]
     reports = [run.report for run in finished if run.report is not None]
@@ -93,7 +93,8 @@ def summary(runs: Sequence[Run], measures: Sequence[Measure] = ()) -> Summary:
 
 def _is_named(key: str, column: Sequence[str], methods: Sequence[str]) -> bool:
     """Whether the methods' names tell the setting wherever it is made: edd + penalty=beta_decay tells penalty."""
-    return all((f" + {key}={value}" in method) == bool(value) for value, method in zip(column, methods, strict=True))
+    made = f" + {key.removeprefix('search.')}="
+    return all((f"{made}{value}" in method) == bool(value) for value, method in zip(column, methods, strict=True))
 
 
 def by_experiment(runs: Sequence[Run]) -> dict[str, list[Run]]:
@@ -183,7 +184,7 @@ def notes(table: Summary) -> list[str]:
     for row in table.rows:
         seeds = Counter(run.report["seed"] for run in row.runs if run.report and "seed" in run.report)
         name = ", ".join(filter(None, row.settings)) or "all runs"
-        for seed in sorted(seed for seed, count in seeds.items() if count > 1):
+        for seed in sorted((seed for seed, count in seeds.items() if count > 1), key=lambda seed: natural(str(seed))):
             lines.append(f"repeated: {name}: {seeds[seed]} runs have seed {seed}, and n counts each of them")
     for run in table.unfinished:
         lines.append(f"unfinished: {run.folder}: {run.epochs} epoch{'' if run.epochs == 1 else 's'} done")
@@ -208,14 +209,15 @@ def _overrides(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def is_setting(key: str) -> bool:
-    """Whether an override of `key` changes what is computed, the seed apart."""
-    return key not in ("seed", "name", "logger", "run_dir") and not key.startswith(("hydra.", "hydra/", "logger."))
+    """Whether an override of `key` changes what is computed of a search or a network, the seed apart."""
+    apart = ("seed", "name", "logger", "run_dir", "baselines")
+    return key not in apart and not key.startswith(("hydra.", "hydra/", "logger."))
 
 
 def setting(report: Mapping[str, Any], key: str) -> str:
     """The config's value where it is a single one, so that 0.060 and an untouched default of 0.06 are the same."""
     if key in _FIELDS:
-        return str(report.get(key, ""))
+        return str(report.get(key) or "")
     value = config_value(report, key)
     if isinstance(value, str | int | float):
         return str(value)
