@@ -12,6 +12,7 @@ from nas_lightning.errors import UserError
 from nas_lightning.relaxations import Softmax
 from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.spaces.darts import bank as darts
+from nas_lightning.spaces.kernels import noise_like
 from nas_lightning.spaces.relaxed import RelaxedNodes
 from nas_lightning.spaces.weights import EdgeWeights
 from nas_lightning.supernet.architecture import Architecture
@@ -252,6 +253,17 @@ def test_entropy_is_that_of_the_candidates_alone():
     for name, spec in cells.items():
         assert {sum(row) for row in spec.candidates} != {len(spec.operations)}
         assert observed[name] == pytest.approx([math.log(sum(row)) for row in spec.candidates], abs=1e-5)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_noise_is_standard_normal_in_channels_last(stride, layout):
+    torch.manual_seed(0)
+    noise = noise_like(torch.full((64, 8, 15, 16), 3.0, dtype=torch.float64).to(memory_format=layout), stride)
+    assert (noise.shape, noise.dtype) == ((64, 8, -(-15 // stride), 16 // stride), torch.float64)
+    assert noise.is_contiguous(memory_format=torch.channels_last)
+    assert (noise.mean().abs() < 0.02, abs(noise.std() - 1) < 0.02, abs(noise.pow(4).mean() - 3) < 0.2) == (True,) * 3
+    assert noise[0].unique().numel() == noise[0].numel()
 
 
 def test_noise_is_another_on_every_edge_and_in_every_epoch():

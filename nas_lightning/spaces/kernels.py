@@ -1,4 +1,4 @@
-"""What the supernets of all spaces compute with: gradients in channels_last, scaled sums, the 3x3 average."""
+"""What the supernets of all spaces compute with: gradients in channels_last, scaled sums, the 3x3 average, noise."""
 
 import torch
 import torch.nn.functional as F
@@ -52,3 +52,13 @@ def _window_counts(size: int, like: Tensor) -> Tensor:
     """How many of a 3-wide window's places lie inside, for each of `size` centres: 2, 3, ..., 3, 2."""
     position = torch.arange(size, device=like.device)
     return (3 - (position == 0).to(like.dtype)) - (position == size - 1).to(like.dtype)
+
+
+def noise_like(x: Tensor, stride: int) -> Tensor:
+    """N(0, 1) in the shape of x at `stride`: S4's operation without information (arXiv 1909.09656).
+
+    Drawn from the device's default generator, which the search reseeds every epoch. In channels_last, by way of a contiguous
+    tensor: a CPU draws that several times as fast.
+    """
+    last = x[:, :, ::stride, ::stride].permute(0, 2, 3, 1)
+    return torch.randn_like(last, memory_format=torch.contiguous_format).permute(0, 3, 1, 2)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import grad
 
-from nas_lightning.spaces.kernels import ChannelsLastGradient, EdgeScale, average_pool_3x3
+from nas_lightning.spaces.kernels import ChannelsLastGradient, EdgeScale, average_pool_3x3, noise_like
 from nas_lightning.spaces.norms import SupernetNorm
 from nas_lightning.spaces.weights import EdgeWeights
 from nas_lightning.spaces.widening import Widening
@@ -356,14 +356,6 @@ class DartsBank(nn.Module):
 def _add(sums: dict[tuple[int, ...], Tensor], edges: tuple[int, ...], wide: Tensor) -> None:
     """In place: batch norm's backward does not read its output."""
     sums[edges] = sums[edges].add_(wide) if edges in sums else wide
-
-
-def noise_like(x: Tensor, stride: int) -> Tensor:
-    """N(0, 1) in the shape of x at `stride`: S4's operation without information (arXiv 1909.09656).
-
-    Drawn from the device's default generator, which the search reseeds every epoch.
-    """
-    return torch.randn_like(x[:, :, ::stride, ::stride], memory_format=torch.channels_last)
 
 
 def _copies(x: Tensor, count: int, made: dict[int, Tensor]) -> Tensor:

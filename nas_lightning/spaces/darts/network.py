@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
 from nas_lightning.genotypes.base import Choice, Genotype
+from nas_lightning.spaces.kernels import noise_like
 from nas_lightning.spaces.stems import Stem, conv_norm, imagenet_stem
 
 
@@ -59,7 +60,7 @@ class Noise(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.randn_like(x[:, :, :: self.stride, :: self.stride])
+        return noise_like(x, self.stride)
 
 
 def _operation(name: str, channels: int, stride: int, pool_norm: bool) -> nn.Module:
