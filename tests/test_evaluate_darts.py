@@ -235,6 +235,9 @@ def test_model_card_says_data_recipe_numbers_and_commit(finished):
         assert said in card
     assert (report["commit"] or "unknown") in card
     assert "noise" not in card
+    assert "found by architecture search or given by hand, and trained" in card
+    found = {**report, "method": "edd + penalty=beta_decay", "search": {"seed": 3, "overrides": []}}
+    assert "found by edd + penalty=beta_decay (seed 3), and trained" in model_card(found, str(finished))
     noisy = {**report, "architecture": report["architecture"].replace("skip_connect", "noise")}
     assert "the same image gets other logits each time" in model_card(noisy, str(finished))
 

@@ -15,7 +15,7 @@ _KEYS = ("num_classes", "params", "macs", "seed", "seconds")
 _CARD = """\
 # {title}
 
-An image classifier for {dataset} ({num_classes} classes), found by architecture search or given by hand, and trained from
+An image classifier for {dataset} ({num_classes} classes), {origin}, and trained from
 scratch with nas_lightning.
 
 ```
@@ -68,6 +68,7 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
     return _CARD.format(
         title=markdown(f"{report['space']} network for {images_of(report)}"),
         architecture=architecture,
+        origin=_origin(report),
         budget=f"| budget | {budget_sentence(report['budget'])} |\n" if "budget" in report else "",
         accuracy=100 * report["test_accuracy"],
         epoch="last epoch" if best is None else f"epoch {best + 1}, the best by validation accuracy",
@@ -104,6 +105,12 @@ def model_card(report: Mapping[str, Any], folder: str) -> str:
         threads=count(report["threads"], "CPU thread"),
         **{key: report[key] for key in _KEYS},
     )
+
+
+def _origin(report: Mapping[str, Any]) -> str:
+    if "search" not in report:
+        return "found by architecture search or given by hand"
+    return f"found by {markdown(report['method'])} (seed {report['search']['seed']})"
 
 
 def _beside(report: Mapping[str, Any]) -> str:
