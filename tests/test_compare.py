@@ -17,6 +17,7 @@ from nas_lightning.reports.comparison import (
     Metric,
     anytime,
     best_and_last,
+    choose_metric,
     correlations,
     differences,
     holm,
@@ -433,5 +434,7 @@ def test_edges_of_an_operation_are_counted_in_the_found_architecture(tmp_path):
     write_run(tmp_path / "a", genotype=json.loads(ALL_FIVE.to_json()))
     (run,) = find_runs(tmp_path)
     assert (Metric("edges/nor_conv_3x3").result(run), Metric("edges/skip_connect").result(run)) == (2.0, 1.0)
-    with pytest.raises(UserError):
-        Metric("edges/none").result(find_runs(write_run(tmp_path / "b"))[0])
+    without = find_runs(write_run(tmp_path / "b"))
+    assert Metric("edges/none").result(without[0]) is None
+    with pytest.raises(UserError, match="no run of b has edges/none; give --metric one of"):
+        choose_metric("edges/none", [Group("b", tuple(without))])

@@ -82,8 +82,10 @@ class Metric:
         if self._is_score:
             return finite(report["scores"].get(self.name.removeprefix("table/")))
         if self.name.startswith("edges/"):
-            cells = run.genotype.cells.values()
-            return float(sum(choice.operation == self.name[6:] for cell in cells for choice in cell))
+            found = run.known_genotype
+            cells = [] if found is None else found.cells.values()
+            edges = [choice.operation for cell in cells for choice in cell]
+            return float(edges.count(self.name[6:])) if edges else None
         value = finite((report if self.name in _REPORTED else report.get("final", {})).get(self.name))
         return None if value is None else self._factor * value
 
