@@ -1,4 +1,4 @@
-"""The searches on two CPU processes that test_ddp.py and test_decisions.py look at: python -m tests.ddp_searches FOLDER.
+"""The searches on two CPU processes that several test files look at: python -m tests.ddp_searches FOLDER.
 
 whole: a process each by spawn, as users get them; every step of both ranks is written to FOLDER/whole-steps.
 stopped: Ctrl-C in the third epoch, then the same command again. double: in float64, every step written too.
@@ -11,6 +11,7 @@ step written too.
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,10 +23,19 @@ from nas_lightning.app.job import Job
 from nas_lightning.app.strategy import AveragedGradients
 from nas_lightning.errors import UserError
 from tests.axes import toy_choice
-from tests.conftest import TOY, composed
+from tests.conftest import PATIENCE, ROOT, TOY, composed
 from tests.test_config import METHODS
 
 SETTINGS = (*TOY, "trainer=ddp", "model.weight_clip=0.1", "data.valid_batch_size=16")
+
+
+def on_two_processes(folder, *what):
+    """Lets this script run in `folder`."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "tests.ddp_searches", str(folder), *what],
+        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=PATIENCE,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
 
 
 class Recorder(pl.Callback):

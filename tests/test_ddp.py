@@ -5,9 +5,6 @@ Letters: E edges, O operations.
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -22,8 +19,8 @@ from nas_lightning.build import build
 from nas_lightning.errors import UserError
 from nas_lightning.records.folder import RunFolder
 from speed.reference import ReferenceSupernet
-from tests.conftest import PATIENCE, ROOT, TOY, composed
-from tests.ddp_searches import SETTINGS
+from tests.conftest import TOY, composed
+from tests.ddp_searches import SETTINGS, on_two_processes
 from tests.test_config import METHODS
 
 STEPS = 8  # 4 epochs of two steps: 32 images on both ranks together, then 16
@@ -34,22 +31,13 @@ CLIP = 0.1
 def place(tmp_path_factory):
     """Where tests/ddp_searches.py has run."""
     folder = tmp_path_factory.mktemp("ddp")
-    searched(folder)
+    on_two_processes(folder)
     return folder
 
 
 def recorded(folder):
     """[rank][number of the step]"""
     return [[torch.load(folder / f"{rank}-{n}.pt") for n in range(STEPS + 1)] for rank in (0, 1)]
-
-
-def searched(folder, *what):
-    """Lets tests/ddp_searches.py run in `folder`."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.ddp_searches", str(folder), *what],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=PATIENCE,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.fixture(scope="module")
@@ -203,14 +191,14 @@ def test_discrete_accuracy_is_the_one_that_one_device_measures(place, steps):
 
 def test_every_method_searches_on_two_processes(tmp_path):
     """Whose alphas and weights are compared after every epoch: ranks that come apart end a search, as below."""
-    searched(tmp_path, "methods")
+    on_two_processes(tmp_path, "methods")
     reports = [json.loads((tmp_path / method / "report.json").read_text()) for method in METHODS]
     assert all(report["devices"] == 2 for report in reports)
 
 
 def test_running_statistics_are_the_mean_of_the_ranks_after_each_half_step(tmp_path):
     """Of the stem, whose input is the images: the weight step's with the weights before it, then alpha's with those after."""
-    searched(tmp_path, "statistics")
+    on_two_processes(tmp_path, "statistics")
     steps = recorded(tmp_path / "statistics-steps")
     for one, other in zip(*steps, strict=True):
         assert any("running_mean" in name for name in one["state"])

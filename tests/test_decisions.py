@@ -8,9 +8,6 @@ import functools
 import itertools
 import json
 import math
-import os
-import subprocess
-import sys
 
 import pytest
 import pytorch_lightning as pl
@@ -36,7 +33,8 @@ from nas_lightning.supernet.module import SupernetModule
 from speed.reference import ReferenceSupernet
 from speed.reference_darts import ReferenceDartsSupernet, shuffle
 from tests.axes import options
-from tests.conftest import ROOT, composed
+from tests.conftest import composed
+from tests.ddp_searches import on_two_processes
 from tests.test_bilevel import batches
 from tests.test_nb201_supernet import relative_error
 
@@ -883,11 +881,7 @@ def test_a_dropped_edge_of_partial_nas_bench_201_passes_nothing_by():
 
 def test_two_ranks_take_the_same_decisions(tmp_path):
     """A projection on two CPU processes, each with images of its own; the probe is over those of both."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.ddp_searches", str(tmp_path), "decided"],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
+    on_two_processes(tmp_path, "decided")
     steps = sorted({int(path.stem.split("-")[1]) for path in (tmp_path / "decided-steps").glob("0-*.pt")})
     left = []
     for step in steps:

@@ -4,9 +4,6 @@ Letters: E edges, O operations.
 """
 
 import copy
-import os
-import subprocess
-import sys
 
 import pytest
 import pytorch_lightning as pl
@@ -20,7 +17,8 @@ from nas_lightning.supernet.curvature import hessian_product, largest_eigenvalue
 from speed.reference import ReferenceSupernet
 from speed.reference_darts import ReferenceDartsSupernet
 from tests.axes import toy_choice
-from tests.conftest import ROOT, composed
+from tests.conftest import composed
+from tests.ddp_searches import on_two_processes
 from tests.test_decisions import Data, fitted, make, softmax_by_hand
 from tests.test_search import rows, weights
 
@@ -213,11 +211,7 @@ def test_a_callback_of_the_users_is_not_joined_by_a_second_one():
 
 
 def test_two_ranks_measure_the_mean_of_their_hessians_and_stop_together(tmp_path):
-    ran = subprocess.run(
-        [sys.executable, "-m", "tests.ddp_searches", str(tmp_path), "sharp"],
-        cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
+    on_two_processes(tmp_path, "sharp")
     table = rows(tmp_path / "sharp")
     steps = [
         sorted(int(path.stem.split("-")[1]) for path in (tmp_path / "sharp-steps").glob(f"{rank}-*.pt"))
