@@ -169,11 +169,13 @@ def test_trained_networks_are_grouped_by_what_found_them_beside_their_baselines(
         write_training(
             tmp_path / f"edd{seed}", seed, ("edd", seed, made), ["baselines=true"], beside, accuracy=0.5 + 0.2 * seed
         )
-        write_training(tmp_path / f"darts{seed}", seed, ("darts", seed, made), accuracy=0.4)
+        write_training(tmp_path / f"darts{seed}", seed, ("darts", seed, made), networks=beside, accuracy=0.4)
+        write_training(tmp_path / f"random{seed}", seed, ("random", seed, made), accuracy=0.1)
     table, names, accuracies = trained_table(tmp_path)
-    assert (table.settings, names) == (("method",), [("all_skip",), ("darts",), ("edd",), ("random",)])
-    assert [each.mean for each in accuracies] == pytest.approx([20, 40, 60, 35])
-    assert [each.n for each in accuracies] == [2, 2, 2, 2]
+    assert table.settings == ("method",)
+    assert names == [("all_skip (baseline)",), ("darts",), ("edd",), ("random",), ("random (baseline)",)]
+    assert [each.mean for each in accuracies] == pytest.approx([20, 40, 60, 10, 35])
+    assert [each.n for each in accuracies] == [2, 2, 2, 2, 2]  # a training repeated to the same numbers counts once
     assert accuracies[2].std == pytest.approx(statistics.stdev([50, 70]))
     assert notes(table) == []
 
@@ -183,14 +185,16 @@ def test_settings_of_the_search_tell_trained_networks_apart(tmp_path):
         write_training(tmp_path / lam, 0, ("edd", 0, [f"sched.lam={lam}", "+x=1"]), networks={"random": 0.3})
     write_training(tmp_path / "decay", 0, ("edd + penalty=beta_decay", 0, ["penalty=beta_decay", "+x=1"]))
     table, names, _ = trained_table(tmp_path)
-    assert table.settings == ("method", "search.sched.lam", "search.x")
-    assert names == [
-        ("edd", "0.06", "1"),
-        ("edd", "0.12", "1"),
-        ("edd + penalty=beta_decay", "", "1"),
-        ("random", "", ""),
-    ]
-    assert notes(table) == ["repeated: random: 2 runs have seed 0, and n counts each of them"]
+    assert table.settings == ("method", "search.sched.lam")
+    assert names == [("edd", "0.06"), ("edd", "0.12"), ("edd + penalty=beta_decay", ""), ("random (baseline)", "")]
+    assert [len(row.runs) for row in table.rows] == [1, 1, 1, 1]
+
+
+def test_a_baseline_trained_twice_to_other_numbers_is_said_to_repeat_its_seed(tmp_path):
+    for number, accuracy in enumerate((0.3, 0.31)):
+        write_training(tmp_path / str(number), 0, ("edd", number, []), networks={"random": accuracy})
+    table, _, _ = trained_table(tmp_path)
+    assert notes(table) == ["repeated: random (baseline): 2 runs have seed 0, and n counts each of them"]
 
 
 def test_two_searches_trained_with_one_seed_do_not_repeat_each_other(tmp_path, capsys):
@@ -203,6 +207,10 @@ def test_two_searches_trained_with_one_seed_do_not_repeat_each_other(tmp_path, c
     assert (names, notes(table)) == ([("darts",), ("edd",)], [])
     assert main(["compare", str(tmp_path), "--by", "method", "--metric", "test_accuracy"]) == 0
     assert "0 of 2" in capsys.readouterr().out  # pairs that darts won
+    conditions = ["method=darts,seed=0", "method=edd,search.seed=1", "--runs", str(tmp_path)]
+    assert main(["compare", *conditions, "--metric", "test_accuracy", "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out.split("\n\n")[0])))
+    assert [(row["n"], float(row["mean"])) for row in rows] == [("2", pytest.approx(50.5)), ("1", pytest.approx(61))]
 
 
 def test_what_was_trained_beside_is_compared_where_methods_are(tmp_path, capsys):
@@ -217,22 +225,66 @@ def test_what_was_trained_beside_is_compared_where_methods_are(tmp_path, capsys)
 
     asked = [f"{tmp_path}/edd*", f"{tmp_path}/darts*"]
     assert means(*asked) == pytest.approx({"edd*": 50, "darts*": 40})
-    assert means(*asked, "--by", "method") == pytest.approx({"darts": 40, "edd": 50, "random": 30})
-    conditions = ["method=edd", "method=random", "--runs", str(tmp_path)]
-    assert means(*conditions) == pytest.approx({"method=edd": 50, "method=random": 30})
+    assert means(*asked, "--by", "method") == pytest.approx({"darts": 40, "edd": 50, "random (baseline)": 30})
+    conditions = ["method=edd", "method=random (baseline)", "--runs", str(tmp_path)]
+    assert means(*conditions) == pytest.approx({"method=edd": 50, "method=random (baseline)": 30})
+    with_a_folder = [f"{tmp_path}/edd0", "method=random (baseline)", "--runs", str(tmp_path)]
+    assert list(means(*with_a_folder).values()) == pytest.approx([50, 30])
+
+
+def test_what_searches_behind_trainings_were_told_differently_is_said(tmp_path, capsys):
+    for method, epochs in (("edd", 50), ("darts", 2)):
+        write_training(tmp_path / method, 0, (method, 0, [f"trainer.max_epochs={epochs}"]))
+    write_training(tmp_path / "old")
+    assert main(["compare", str(tmp_path), "--by", "method", "--metric", "test_accuracy"]) == 0
+    out = capsys.readouterr().out
+    assert "the searches differ in trainer.max_epochs: 2, 50" in out
+    assert "left out: 1 training of architectures of which no search is known" in out
 
 
 def test_a_training_of_no_known_search_is_named_by_its_folder(tmp_path):
-    write_training(tmp_path / "a", networks={"resnet18": 0.7, "foreign": 0.1})
-    report = json.loads((tmp_path / "a" / "report.json").read_text())
-    report["networks"]["foreign"]["scores"] = None
-    report["networks"]["other"] = [1]
-    (tmp_path / "a" / "report.json").write_text(json.dumps(report))
+    for name in "ab":
+        write_training(tmp_path / name, networks={"resnet18": 0.7})
     table, names, _ = trained_table(tmp_path)
-    assert (table.settings, names) == (("method", "run"), [("", f"{tmp_path / 'a'}-search"), ("resnet18", "")])
+    assert table.settings == ("method", "run")
+    assert names == [("", f"{tmp_path / 'a'}-search"), ("", f"{tmp_path / 'b'}-search"), ("resnet18 (baseline)", "")]
 
 
-@pytest.mark.parametrize("search", [[], {}, {"seed": "0", "overrides": []}, {"seed": 0, "overrides": [1]}])
+@pytest.mark.parametrize(
+    ("name", "change", "shown"),
+    [
+        ("r", {"scores": None}, []), ("r", {"params": "9"}, []), ("r", {"test_accuracy": "x"}, []),
+        ("r", {"overrides": 5, "experiment": [5], "final": 5, "method": "m"}, [("r (baseline)", 70.0)]),
+        ("r", {"test_accuracy": None}, [("r (baseline)", None)]), ("../\0\ud800", {}, [("../\0\ud800 (baseline)", 70.0)]),
+        ("", {}, [(" (baseline)", 70.0)]),
+    ],
+)  # fmt: skip
+def test_foreign_networks_are_left_out_or_read_as_far_as_they_are_ours(name, change, shown, tmp_path, capsys):
+    write_training(tmp_path / "a", networks={name: 0.7})
+    report = json.loads((tmp_path / "a" / "report.json").read_text())
+    report["networks"][name] |= change
+    (tmp_path / "a" / "report.json").write_text(json.dumps(report))
+    table, _, accuracies = trained_table(tmp_path)
+    found = [(row.runs[0].report.get("method"), each.mean) for row, each in zip(table.rows, accuracies, strict=True)]
+    assert [pair for pair in found if pair[0]] == [(method, mean and pytest.approx(mean)) for method, mean in shown]
+    assert main(["summary", str(tmp_path)]) == 0
+
+
+def test_chosen_columns_are_those_of_the_finished_runs(tmp_path, capsys):
+    write_training(tmp_path / "a")
+    write_run(tmp_path / "b", finished=False)
+    write_run(tmp_path / "c")
+    assert main(["summary", str(tmp_path), "--columns", "seconds"]) == 0
+    assert "100.0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "search",
+    [
+        [], {}, {"seed": "0", "overrides": []}, {"seed": True, "overrides": []}, {"seed": 0, "overrides": [1]},
+        {"seed": 0, "overrides": [], "commit": math.nan},
+    ],
+)  # fmt: skip
 def test_a_training_whose_search_is_none_is_broken(search, tmp_path):
     write_training(tmp_path / "a", search=None, **{"method": "edd"})
     report = json.loads((tmp_path / "a" / "report.json").read_text())

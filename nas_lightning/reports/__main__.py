@@ -204,12 +204,13 @@ def _summary(options: argparse.Namespace) -> None:
 def print_summary(
     searches: Sequence[Run], evaluations: Sequence[Run], chosen: str = "table", columns: Sequence[Measure] = ()
 ) -> None:
-    """A table for every experiment of the searches, then of the evaluations; CSV has one for each of the two kinds.
+    """A table for every experiment of the searches, then of the evaluations' networks; CSV has one for each of the two kinds.
 
     columns: instead of the usual ones.
     """
-    for kind, runs in (("search", searches), ("evaluation", evaluations)):
-        if not runs or (columns and not any(column.statistic(runs).n for column in columns)):
+    for kind, runs in (("search", searches), ("network", evaluations)):
+        finished = [run for run in runs if run.report is not None]
+        if not runs or (columns and not any(column.statistic(finished).n for column in columns)):
             continue
         whole = tables.summary(runs, columns)
         apart = tables.by_experiment(runs) if chosen != "csv" else {}

@@ -18,6 +18,7 @@ from nas_lightning.errors import UserError
 from nas_lightning.reports.groups import Group, value_of, varying
 from nas_lightning.reports.runs import SCORE_NAMES, Run, are_tabulated, score_heading
 from nas_lightning.reports.statistic import Statistic, finite
+from nas_lightning.reports.tables import seed_of
 
 CONFIDENCE = 0.95
 RESAMPLES = 9_999
@@ -341,7 +342,7 @@ def _pairs(first: Sequence[Run], second: Sequence[Run], keys: set[str], metric: 
     sides = []
     for runs in (first, second):
         known = [run for run in runs if metric.result(run) is not None and run.report and "seed" in run.report]
-        side = {(*_stratum(run, keys), value_of(run, "seed")): metric.result(run) for run in known}
+        side = {(*_stratum(run, keys), seed_of(run.report or {})): metric.result(run) for run in known}
         if len(side) != len(known):
             return []
         sides.append(side)
@@ -471,5 +472,5 @@ def _within(what: str, name: str, curves: Sequence[Sequence[tuple[float, float]]
 def repeated(group: Group) -> list[tuple[str, int]]:
     """Seeds that runs of one setting share, with how many: such a group is not paired."""
     keys = set(varying(group.runs))
-    seeds = Counter((_stratum(run, keys), value_of(run, "seed")) for run in group.runs)
+    seeds = Counter((_stratum(run, keys), seed_of(run.report or {})) for run in group.runs)
     return sorted((seed, number) for (_, seed), number in seeds.items() if number > 1)

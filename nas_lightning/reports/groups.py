@@ -1,9 +1,8 @@
 """Which runs a comparison is of: groups named by folders, patterns or conditions, split where their protocols differ."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -56,10 +55,8 @@ def find_groups(
     for all these runs. Folders are named without what all are in. With `by` the runs of all texts are one group a value of
     that key. UserError for fewer groups than `least`, an empty one, and a run in two of them.
     """
-    # A folder stands for what was found; what was trained beside it is a group of its own where methods are.
-    asked = {key for text in texts if not _folders_of(text) for key, _ in _conditions(text)}
-    find = partial(_found, kind, "method" in asked | {by})
-    selected = [_selected(text, folders, find) for text in texts] if texts else [Group("all", tuple(find(folders)))]
+    everything = [Group("all", tuple(_found(folders, kind, by == "method")))] if not texts else []
+    selected = [_selected(text, folders, kind, by) for text in texts] or everything
     if kind == "search":
         selected = [Group(group.name, tuple(run.checked for run in group.runs)) for group in selected]
     notes = [
@@ -73,6 +70,9 @@ def find_groups(
             )
     names = _short_names([group.name for group in selected])
     groups = [Group(n, tuple(run for run in g.runs if run.report)) for n, g in zip(names, selected, strict=True)]
+    if by == "method":
+        groups, unknown = _of_known_methods(groups)
+        notes += unknown
     if by:
         groups = _split(groups, by)
     if len(groups) < least:
@@ -82,6 +82,16 @@ def find_groups(
         )
     _check_apart(groups)
     return groups, list(dict.fromkeys(notes))
+
+
+def _of_known_methods(groups: Sequence[Group]) -> tuple[list[Group], list[str]]:
+    """The groups without trainings of architectures that no known search has found, unless there are no others; a note."""
+    unknown = [run for group in groups for run in group.runs if not value_of(run, "method")]
+    if not unknown or len(unknown) == sum(len(group.runs) for group in groups):
+        return [*groups], []
+    known = [Group(g.name, tuple(run for run in g.runs if value_of(run, "method"))) for g in groups]
+    trainings = count(len(unknown), "training")
+    return known, [f"left out: {trainings} of architectures of which no search is known: {unknown[0].folder} ..."]
 
 
 def keys_asked(texts: Sequence[str], by: str | None) -> set[str]:
@@ -134,7 +144,15 @@ def comparisons(groups: Sequence[Group], over: set[str]) -> tuple[list[Compariso
             "difference is what you compare."
         )
     notes = [f"split: {len(found)} comparisons, of runs of one protocol each"] if len(found) > 1 else []
+    notes += _searches_differ([run for group in groups for run in group.runs])
     return found, [*notes, *(f"left out, no other group has its protocol: {each}" for each in alone)]
+
+
+def _searches_differ(runs: Sequence[Run]) -> list[str]:
+    """A note for what of the protocol the searches behind trained networks were told differently."""
+    found = [run for run in runs if run.report and run.report.get("kind") == "evaluation" and "search" in run.report]
+    told = {key: sorted({value_of(run, f"search.{key}") or "not given" for run in found}) for key in PROTOCOL}
+    return [f"the searches differ in {key}: {', '.join(values)}" for key, values in told.items() if len(values) > 1]
 
 
 def _covers(asked: str, key: str) -> bool:
@@ -158,15 +176,15 @@ def value_of(run: Run, key: str) -> str:
     return tables.setting(run.report, key)
 
 
-def _selected(text: str, folders: Sequence[Path], find: Callable[..., list[Run]]) -> Group:
+def _selected(text: str, folders: Sequence[Path], kind: Kind, by: str | None) -> Group:
     if places := _folders_of(text):
-        return Group(text, tuple(find(places)))
+        return Group(text, tuple(_found(places, kind, by == "method")))
     if not _is_conditions(text):
         raise UserError(
             f"{text} is no folder, no pattern of one and no condition such as method=edd; correct the group."
         )
     conditions = _conditions(text)
-    found = find(folders, text)
+    found = _found(folders, kind, "method" in {by, *(key for key, _ in conditions)}, text)
     runs = [run for run in found if run.report]
     for key, wanted in conditions:
         present = {value_of(run, key) for run in runs}
@@ -200,10 +218,11 @@ def _named(folders: Sequence[Path]) -> str:
     return " ".join(map(str, folders))
 
 
-def _found(kind: Kind, beside: bool, folders: Sequence[Path], text: str = "no group") -> list[Run]:
+def _found(folders: Sequence[Path], kind: Kind, baselines: bool, text: str = "no group") -> list[Run]:
+    """The searches, or the networks of evaluations: a folder stands for what was found, baselines are asked for by method."""
     if not folders:
         raise UserError(f"{text}: of which runs? Give a folder as a group, or --runs FOLDER.")
-    return find_runs(*folders) if kind == "search" else trained_networks(find_evaluations(*folders), beside)
+    return find_runs(*folders) if kind == "search" else trained_networks(find_evaluations(*folders), baselines)
 
 
 def _short_names(names: Sequence[str]) -> list[str]:

@@ -320,9 +320,8 @@ def _fault(report: Any, kind: Kind) -> str:
 def is_search(value: Mapping[str, Any]) -> bool:
     """Whether `value` says which search found the network of an evaluation."""
     overrides = value.get("overrides")
-    return (
-        isinstance(value.get("seed"), int) and isinstance(overrides, list) and _all_of(str, overrides, _MOST_OVERRIDES)
-    )
+    known = type(value.get("seed")) is int and isinstance(value.get("commit"), str | None)
+    return known and isinstance(overrides, list) and _all_of(str, overrides, _MOST_OVERRIDES)
 
 
 def is_network(value: Any) -> bool:

@@ -58,7 +58,8 @@ def summary(runs: Sequence[Run], measures: Sequence[Measure] = ()) -> Summary:
 
     Settings are the experiment, method, space, data set and recipe, and the overrides of the command line (of networks, as
     `trained_networks` has them, also those of the search); a run that does not override a setting shows the value of its
-    resolved config, or a blank when that is not a single value. UserError where they differ in more than a table can show.
+    resolved config, or a blank when that is not a single value and for a search's. UserError where they differ in more than a
+    table can show.
     """
     finished = [run for run in runs if run.report is not None]
     reports = [run.report for run in finished if run.report is not None]
@@ -71,7 +72,9 @@ def summary(runs: Sequence[Run], measures: Sequence[Measure] = ()) -> Summary:
         )
     values = {key: [setting(report, key) for report in reports] for key in candidates}
     settings = tuple(
-        key for key, column in values.items() if len(set(column)) > 1 and not _is_named(key, column, values["method"])
+        key
+        for key, column in values.items()
+        if _differs(key, column, reports) and not _is_named(key, column, values["method"])
     )
     measures = tuple(measures) or _measures(reports)
     groups: dict[tuple[str, ...], list[Run]] = {}
@@ -89,6 +92,13 @@ def summary(runs: Sequence[Run], measures: Sequence[Measure] = ()) -> Summary:
         failed=tuple(run for run in runs if run.failed),
         broken=tuple(run for run in runs if run.cause and not run.failed),
     )
+
+
+def _differs(key: str, column: Sequence[str], reports: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the setting has two values; baselines were found by no search, and tell nothing of it."""
+    of_the_found = key in ("run", "genotype") or key.startswith("search.")
+    told = [value for value, report in zip(column, reports, strict=True) if not (of_the_found and "baseline" in report)]
+    return len(set(told)) > 1
 
 
 def _is_named(key: str, column: Sequence[str], methods: Sequence[str]) -> bool:
@@ -182,9 +192,9 @@ def notes(table: Summary) -> list[str]:
     """
     lines = []
     for row in table.rows:
-        seeds = Counter(run.report["seed"] for run in row.runs if run.report and "seed" in run.report)
+        seeds = Counter(seed_of(run.report) for run in row.runs if run.report and "seed" in run.report)
         name = ", ".join(filter(None, row.settings)) or "all runs"
-        for seed in sorted((seed for seed, count in seeds.items() if count > 1), key=lambda seed: natural(str(seed))):
+        for seed in sorted((seed for seed, count in seeds.items() if count > 1), key=natural):
             lines.append(f"repeated: {name}: {seeds[seed]} runs have seed {seed}, and n counts each of them")
     for run in table.unfinished:
         lines.append(f"unfinished: {run.folder}: {run.epochs} epoch{'' if run.epochs == 1 else 's'} done")
@@ -210,12 +220,22 @@ def _overrides(report: Mapping[str, Any]) -> dict[str, str]:
 
 def is_setting(key: str) -> bool:
     """Whether an override of `key` changes what is computed of a search or a network, the seed apart."""
-    apart = ("seed", "name", "logger", "run_dir", "baselines")
-    return key not in apart and not key.startswith(("hydra.", "hydra/", "logger."))
+    apart = ("seed", "name", "logger", "run_dir", "baselines", "mac_limit", "export")
+    of = key.removeprefix("search.")
+    return of not in apart and not of.startswith(("hydra.", "hydra/", "logger.", "export."))
+
+
+def seed_of(report: Mapping[str, Any]) -> str:
+    """The seed, of a found network's training with that of the search where it is another: "0, search 1"."""
+    seed, search = report.get("seed", ""), report.get("search")
+    return str(seed) if search is None or search["seed"] == seed else f"{seed}, search {search['seed']}"
 
 
 def setting(report: Mapping[str, Any], key: str) -> str:
-    """The config's value where it is a single one, so that 0.060 and an untouched default of 0.06 are the same."""
+    """The config's value where it is a single one, so that 0.060 and an untouched default of 0.06 are the same.
+
+    Of the search that found a network (`search.<key>`) there are the overrides alone.
+    """
     if key in _FIELDS:
         return str(report.get(key) or "")
     value = config_value(report, key)
