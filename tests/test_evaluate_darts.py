@@ -1,6 +1,7 @@
 """evaluate.py in the DARTS space: counting, training, resuming, exporting, ImageNet folders, tables over seeds."""
 
 import json
+import shutil
 
 import numpy as np
 import onnxruntime
@@ -129,6 +130,24 @@ def test_the_recipe_normalises_the_searchs_images(tmp_path):
         report = evaluated(tmp_path, f"run={tmp_path}", override, "space.C=4", "space.num_cells=3", dataset="digits")
         assert report["dataset"] == "cifar10"
         assert report["config"]["data"]["dataset"]["normalisation"] == family
+
+
+def test_what_found_a_network_is_known_after_a_training_during_which_its_folder_was_lost(tmp_path, monkeypatch):
+    search = tmp_path / "search"
+    search.mkdir()
+    (search / "genotype.json").write_text(DARTS().parse("DARTS_V2").to_json())
+    (search / "report.json").write_text(
+        json.dumps({"kind": "search", "method": "edd", "seed": 3, "overrides": ["seed=3"]})
+    )
+    train_all = nas_lightning.app.evaluate.train_all
+
+    def losing(*arguments):
+        shutil.rmtree(search)
+        return train_all(*arguments)
+
+    monkeypatch.setattr(nas_lightning.app.evaluate, "train_all", losing)
+    report = trained(tmp_path, f"run={search}", "dataset=fake")
+    assert (report["method"], report["search"]) == ("edd", {"seed": 3, "overrides": ["seed=3"], "commit": None})
 
 
 def test_a_sweep_over_texts_is_split_between_them_and_not_inside():

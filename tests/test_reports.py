@@ -180,6 +180,15 @@ def test_trained_networks_are_grouped_by_what_found_them_beside_their_baselines(
     assert notes(table) == []
 
 
+def test_a_baseline_has_no_number_of_the_found_network(tmp_path):
+    write_training(
+        tmp_path / "a", networks={"random": 0.3}, processor_seconds=5.0, balanced_accuracy=0.5, best_epoch=1, new=1
+    )
+    _, baseline = trained_networks(find_evaluations(tmp_path))
+    assert baseline.report["test_accuracy"] == 0.3
+    assert {"processor_seconds", "balanced_accuracy", "best_epoch", "new", "genotype"} & baseline.report.keys() == set()
+
+
 def test_settings_of_the_search_tell_trained_networks_apart(tmp_path):
     for lam in ("0.06", "0.12"):
         write_training(tmp_path / lam, 0, ("edd", 0, [f"sched.lam={lam}", "+x=1"]), networks={"random": 0.3})

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from nas_lightning.app.axes import build_data
 from nas_lightning.app.budget import Budget, budget_record, kept_record, limits_of_training
 from nas_lightning.app.checkpoints import Checkpoints
-from nas_lightning.app.evaluation import Sizes, check_asked, check_unchanged, evaluation_report, named_baselines
+from nas_lightning.app.evaluation import Sizes, check_asked, check_unchanged, evaluation_report, named_baselines, origin
 from nas_lightning.app.job import Job
 from nas_lightning.app.provenance import provenance
 from nas_lightning.app.schema import check_settings
@@ -69,7 +69,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     if config.train:
         folder.check()
         Checkpoints.of(folder, folder.path / "found").newest()  # refuses those of other settings
-    found = _genotype(config, space)
+    found, found_by = _genotype(config, space), origin(config)
     check_unchanged(found, folder.path)
     drawn = torch.Generator().manual_seed(config.seed)
     candidates = {"found": found, **(space.baselines(drawn) if config.train and config.baselines is True else {})}
@@ -91,7 +91,7 @@ def evaluate(config: DictConfig, job: Job) -> dict[str, Any] | None:
     report = evaluation_report(
         config, job, Sizes(dataset, data.num_classes, data.image_size), found, networks, sources_of(benchmark), training
     )
-    report |= {} if fits is None else {"budget": fits}
+    report |= found_by | ({} if fits is None else {"budget": fits})
     job.lock.check()
     if config.train:
         write_text_atomically(folder.path / "MODEL_CARD.md", model_card(report, str(folder.path)))

@@ -66,8 +66,11 @@ def caution_of_a_training(config: DictConfig) -> None:
         )
 
 
-def _its_search(config: DictConfig) -> dict[str, Any]:
-    """`method` and `search` of the report: what found the architecture of run=, where the report there says it."""
+def origin(config: DictConfig) -> dict[str, Any]:
+    """`method` and `search` for the report: what found the architecture of run=, where the report there says it.
+
+    To be asked before a training, after which the folder may be gone.
+    """
     try:
         report = {} if config.run is None else received_json(Path(str(config.run)) / "report.json")
         method, search = report.get("method"), report["search"] if report.get("kind") == "evaluation" else report
@@ -133,7 +136,6 @@ def evaluation_report(
         "image_size": sizes.image_size,
         "seed": config.seed,
         "overrides": job.overrides,
-        **_its_search(config),
         "genotype": json.loads(found.to_json()),
         **networks["found"],
         "table": table,

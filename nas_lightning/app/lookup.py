@@ -12,7 +12,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from nas_lightning.app.configs import CONFIGS
-from nas_lightning.app.evaluation import Sizes, evaluation_report
+from nas_lightning.app.evaluation import Sizes, evaluation_report, origin
 from nas_lightning.app.job import Job
 from nas_lightning.app.provenance import provenance
 from nas_lightning.build import build
@@ -53,6 +53,7 @@ def recorded(config: DictConfig, job: Job) -> dict[str, Any] | None:
     run.write_config()
     training = {"selection": "table only", **provenance()}
     report = evaluation_report(config, job, sizes, genotype, {"found": network}, sources_of(benchmark), training)
+    report |= origin(config)
     job.lock.check()
     run.write_report(report)
     print_evaluation(report, run.report, config.mac_limit)

@@ -83,10 +83,9 @@ class Metric:
         if self._is_score:
             return finite(report["scores"].get(self.name.removeprefix("table/")))
         if self.name.startswith("edges/"):
-            found = run.known_genotype
-            cells = [] if found is None else found.cells.values()
-            edges = [choice.operation for cell in cells for choice in cell]
-            return float(edges.count(self.name[6:])) if edges else None
+            if (found := run.known_genotype) is None:
+                return None
+            return float(sum(choice.operation == self.name[6:] for cell in found.cells.values() for choice in cell))
         value = finite((report if self.name in _REPORTED else report.get("final", {})).get(self.name))
         return None if value is None else self._factor * value
 

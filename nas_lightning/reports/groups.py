@@ -55,8 +55,11 @@ def find_groups(
     for all these runs. Folders are named without what all are in. With `by` the runs of all texts are one group a value of
     that key. UserError for fewer groups than `least`, an empty one, and a run in two of them.
     """
-    everything = [Group("all", tuple(_found(folders, kind, by == "method")))] if not texts else []
-    selected = [_selected(text, folders, kind, by) for text in texts] or everything
+    selected = (
+        [_selected(text, folders, kind, by) for text in texts]
+        if texts
+        else [Group("all", tuple(_found(folders, kind, by == "method")))]
+    )
     if kind == "search":
         selected = [Group(group.name, tuple(run.checked for run in group.runs)) for group in selected]
     notes = [

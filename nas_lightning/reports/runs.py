@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -298,12 +299,8 @@ def _fault(report: Any, kind: Kind) -> str:
         return "report.json does not hold an object"
     if report.get("schema") != SCHEMA:
         return f"report.json has schema {report.get('schema')!r}, this version reads {SCHEMA}"
-    for key, required in _REQUIRED[kind].items():
-        if not isinstance(report.get(key), required):
-            return f"report.json has no valid `{key}`"
-    for key, kinds in _OPTIONAL.items():
-        if key in report and not isinstance(report[key], kinds):
-            return f"report.json has no valid `{key}`"
+    if key := _of_another_kind(report, _REQUIRED[kind]):
+        return f"report.json has no valid `{key}`"
     if not _all_of(str, report["overrides"], _MOST_OVERRIDES):
         return "report.json has no valid `overrides`"
     if not _all_of(str, report.get("table", []), _MOST_SCORES):
@@ -326,11 +323,16 @@ def is_search(value: Mapping[str, Any]) -> bool:
 
 def is_network(value: Any) -> bool:
     """Whether `value` is what an evaluation's report has of one of its networks."""
-    if not isinstance(value, dict) or not isinstance(value.get("scores"), dict):
+    if not isinstance(value, dict) or _of_another_kind(value, {"params": int, "macs": int, "scores": dict}):
         return False
-    numbers = isinstance(value.get("params"), int) and isinstance(value.get("macs"), int)
-    known = all(isinstance(value[key], kinds) for key, kinds in _OPTIONAL.items() if key in value)
-    return numbers and known and _all_of((int, float), value["scores"].values(), _MOST_SCORES)
+    return _all_of((int, float), value["scores"].values(), _MOST_SCORES)
+
+
+def _of_another_kind(values: Mapping[str, Any], required: Mapping[str, type]) -> str | None:
+    """The first key that is missing or not what it is to be, of these and of what may be missing."""
+    wrong = (key for key, kind in required.items() if not isinstance(values.get(key), kind))
+    optional = (key for key, kinds in _OPTIONAL.items() if key in values and not isinstance(values[key], kinds))
+    return next(chain(wrong, optional), None)
 
 
 def _all_of(kinds: type | tuple[type, ...], values: Collection[Any], most: int) -> bool:

@@ -6,16 +6,21 @@ from dataclasses import replace
 from typing import Any
 
 from nas_lightning.records.folder import folder_name
+from nas_lightning.records.overrides import key_of
 from nas_lightning.reports import tables
 from nas_lightning.reports.runs import Run, is_network
 
 _SAID = ("space", "method", "seed")  # of the search, apart from its overrides
-# What is known of each network; a report's own are those of the found one.
-_OF_EACH = (
-    "architecture", "params", "auxiliary_params", "macs", "scores", "seconds", "epochs", "best_epoch", "test_accuracy",
-    "train_accuracy", "validation_accuracy",
+# A report's own numbers are those of the found network: a baseline has what is named here, and nothing of the found one's.
+_OF_THE_EVALUATION = (
+    "schema", "kind", "experiment", "space", "dataset", "recipe", "choices", "seed", "selection", "overrides", "config",
+    "classwise",
 )  # fmt: skip
-_OF_THE_FOUND = (*_OF_EACH, "genotype", "method", "search", "networks")
+_OF_EACH = (
+    "architecture", "params", "auxiliary_params", "macs", "scores", "seconds", "processor_seconds", "epochs", "best_epoch",
+    "test_accuracy", "train_accuracy", "validation_accuracy", "balanced_accuracy",
+)  # fmt: skip
+_TIMES = ("seconds", "processor_seconds")
 
 
 def trained_networks(evaluations: Sequence[Run], baselines: bool = True) -> list[Run]:
@@ -33,8 +38,7 @@ def trained_networks(evaluations: Sequence[Run], baselines: bool = True) -> list
 def _found(report: Mapping[str, Any]) -> dict[str, Any]:
     if "search" not in report:
         return dict(report)
-    overrides = (override.lstrip("+") for override in report["search"]["overrides"])
-    made = [f"search.{override}" for override in overrides if override.partition("=")[0] not in _SAID]
+    made = [f"search.{each.lstrip('+')}" for each in report["search"]["overrides"] if key_of(each) not in _SAID]
     without = _without(report, "run")
     return {**without, "overrides": [*without["overrides"], f"search.seed={report['search']['seed']}", *made]}
 
@@ -44,7 +48,7 @@ def _baselines(evaluations: Sequence[Run]) -> Iterator[Run]:
     for run in evaluations:
         if run.report is None:
             continue
-        shared = _without({key: run.report[key] for key in run.report if key not in _OF_THE_FOUND}, "run", "genotype")
+        shared = _without({key: run.report[key] for key in _OF_THE_EVALUATION if key in run.report}, "run", "genotype")
         for name, network in run.report.get("networks", {}).items():
             if name == "found" or not is_network(network):
                 continue
@@ -57,12 +61,12 @@ def _baselines(evaluations: Sequence[Run]) -> Iterator[Run]:
 
 def _training(report: Mapping[str, Any]) -> str:
     """The same of two that are one training, repeated to the same numbers."""
-    known = {key: value for key, value in report.items() if key in (*_OF_EACH, "method", "experiment", "seed")}
-    settings = sorted(each for each in report["overrides"] if tables.is_setting(each.lstrip("+").partition("=")[0]))
-    return json.dumps({**known, "seconds": None, "overrides": settings}, sort_keys=True)
+    kept = {*_OF_EACH, "method", "experiment", "seed"} - {*_TIMES}
+    settings = sorted(each for each in report["overrides"] if tables.is_setting(key_of(each)))
+    return json.dumps({**{key: report[key] for key in kept & report.keys()}, "overrides": settings}, sort_keys=True)
 
 
 def _without(report: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     """The report as if these settings had not been made."""
-    overrides = [each for each in report["overrides"] if each.lstrip("+").partition("=")[0] not in keys]
+    overrides = [each for each in report["overrides"] if key_of(each) not in keys]
     return {**report, "overrides": overrides, "config": {**report["config"], **dict.fromkeys(keys)}}
