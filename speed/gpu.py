@@ -6,8 +6,9 @@
 Half steps eager, graphed and compiled; graphed gradients against eager ones; where the host waits for the GPU inside an
 epoch; exact resumption; a search on CIFAR-10 with its table scores; Lightning's overhead. A part that fails or finds no time
 left is a sentence in the record and does not end the others; the next call of the same commit goes on with those. The
-seconds that are left go to full-size searches in the folder --runs, seeds in order, as many at a time as are fastest together:
-`reports table table1 runs/full_size` reads them. float32 here is PyTorch's default: convolutions may use TF32.
+seconds that are left go to full-size searches in the folder --runs, the first one alone, then seeds in order, as many at a time
+as are fastest together: `reports table table1 runs/full_size` reads them. float32 here is PyTorch's default: convolutions may
+use TF32.
 """
 
 import argparse
@@ -399,35 +400,37 @@ def overhead(plan: Plan) -> Record:
 
 
 def parts(plan: Plan, left: Callable[[], float]) -> dict[str, tuple[float, Callable[[], Record]]]:
-    """Name -> (seconds it may need on a GPU, what measures it), the more important first."""
-    first, *more = plan.search_batches
+    """Name -> (seconds it may need on a GPU, what measures it), the more important first.
+
+    With a folder for searches none is made and thrown away.
+    """
     made = {
         "half_steps": (0.0, lambda: half_steps(plan)),
         "gradients": (10.0, lambda: gradients(plan)),
         "synchronisations": (20.0, lambda: synchronisations(plan)),
-        f"search, batch {first}": (60.0, lambda: search(plan, first)),
         "resumption": (20.0, lambda: resumption(plan)),
         "overhead": (40.0, lambda: overhead(plan)),
-        "compiled": (30.0, lambda: compiled(plan, min(180.0, left() - 10))),
     }
-    made |= {f"search, batch {batch}": (150.0, lambda b=batch: search(plan, b)) for batch in more}
-    if plan.runs is not None:
-        made["side_by_side"] = (90.0, lambda: side_by_side(plan))
-    return made
+    if plan.runs is None:
+        made |= {f"search, batch {batch}": (90.0, lambda b=batch: search(plan, b)) for batch in plan.search_batches}
+    else:
+        made["side_by_side"] = (60.0, lambda: side_by_side(plan))
+    return made | {"compiled": (30.0, lambda: compiled(plan, min(180.0, left() - 10)))}
 
 
 def side_by_side(plan: Plan) -> Record:
     return gpu_searches.side_by_side(plan.fake(plan.search_batches[0], 3), gpu_searches.AT_ONCE)
 
 
-def searches(plan: Plan, rates: Record, seconds: float) -> Record:
-    """The full-size searches, in what is left of the time."""
+def searches(plan: Plan, rates: Record, left: Callable[[], float]) -> Record:
+    """The full-size searches, in what is left of the time: the first has the device for itself, so that its seconds count."""
     assert plan.runs is not None
     asked = gpu_searches.Searches(
         plan.runs.absolute(), full_size(plan, plan.search_batches[0]), plan.methods, plan.seeds
     )
+    gpu_searches.run(replace(asked, methods=plan.methods[:1], seeds=1), 1, left())
     at_once = 1 if "failed" in rates else gpu_searches.best_number(rates)
-    return gpu_searches.run(asked, at_once, seconds)
+    return gpu_searches.run(asked, at_once, left())
 
 
 def run(plan: Plan, out: Path | None, say: Callable[[str], None] = print) -> Record:
@@ -454,7 +457,7 @@ def run(plan: Plan, out: Path | None, say: Callable[[str], None] = print) -> Rec
         if out is not None:
             write(record, out)
     if plan.runs is not None:
-        record["searches"] = searches(plan, record["side_by_side"], left())
+        record["searches"] = searches(plan, record["side_by_side"], left)
         say(f"searches: {json.dumps(record['searches'])}")
         if out is not None:
             write(record, out)

@@ -319,6 +319,20 @@ def test_a_search_that_fails_is_named_by_its_last_words_and_the_others_go_on(ful
     assert all("no_such_file.py" in words for words in found["failed"].values())
 
 
+def test_the_first_search_has_the_device_for_itself(monkeypatch, tmp_path):
+    ran = []
+    monkeypatch.setattr(
+        gpu_searches,
+        "run",
+        lambda asked, at_once, seconds: ran.append((asked.unfinished(), at_once, seconds)) or {"at_once": at_once},
+    )
+    plan = replace(PLAN, runs=tmp_path / "runs", methods=("edd", "pcd"), seeds=2)
+    found = gpu.searches(plan, {"1": 1.0, "2": 2.0}, iter((300.0, 200.0)).__next__)
+    everything = [f"method={method},seed={seed}" for seed in (0, 1) for method in ("edd", "pcd")]
+    assert ran == [(everything[:1], 1, 300.0), (everything, 2, 200.0)]
+    assert found == {"at_once": 2}
+
+
 def test_more_searches_at_a_time_only_where_all_together_are_faster():
     assert gpu_searches.best_number({"1": 1.0, "2": 1.9, "4": 2.1}) == 4
     assert gpu_searches.best_number({"1": 1.0, "2": 1.9, "4": 1.95}) == 2
@@ -330,7 +344,7 @@ def test_the_next_call_measures_what_is_missing_and_searches_in_the_time_that_is
     monkeypatch.setattr(
         gpu, "parts", lambda plan, left: {name: (0.0, lambda n=name: made.append(n) or {"1": 1.0}) for name in names}
     )
-    monkeypatch.setattr(gpu, "searches", lambda plan, rates, seconds: {"rates": rates, "in_time": 0 < seconds <= 120})
+    monkeypatch.setattr(gpu, "searches", lambda plan, rates, left: {"rates": rates, "in_time": 0 < left() <= 120})
     out = tmp_path / "gpu.json"
     gpu.run(PLAN, out, lambda text: None)
     record.write(json.loads(out.read_text()) | {"b": {"failed": "left out"}}, out)
