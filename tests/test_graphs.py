@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+from unittest import mock
 
 import pytest
 import pytorch_lightning as pl
@@ -258,3 +259,15 @@ def test_inductor_computes_an_edge_as_eager_does():
     for ours, eager in zip(gradients(), expected, strict=True):
         assert torch.allclose(ours, eager, rtol=1e-9, atol=1e-11)
     assert cell._compiled_call_impl is not None
+
+
+def test_a_search_starts_on_a_gpu_that_nobody_has_used_yet(monkeypatch, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    # PyTorch's answer before CUDA is initialised
+    monkeypatch.setattr(
+        torch.cuda, "reset_peak_memory_stats", mock.Mock(side_effect=RuntimeError("Invalid device argument"))
+    )
+    trainer = mock.Mock(num_devices=1, strategy=mock.Mock(root_device=torch.device("cuda", 0), launcher=None))
+    (tmp_path / "metrics.csv").write_text("epoch,seconds\n0,2.0\n")
+    assert [row["seconds"] for row in fit(trainer, tmp_path, None, mock.Mock(), mock.Mock())] == [2.0]
+    trainer.fit.assert_called_once()

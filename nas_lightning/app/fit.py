@@ -92,8 +92,9 @@ def fit(
     """Train `module` in `folder`, from the checkpoint `last` on where there is one; returns the rows of its metrics.csv."""
     if last is not None:
         log.info("Going on with the interrupted run in %s.", folder)
-    if trainer.strategy.root_device.type == "cuda" and trainer.num_devices == 1:
-        torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
+    device = trainer.strategy.root_device
+    if device.type == "cuda" and trainer.num_devices == 1 and torch.cuda.is_initialized():  # PyTorch refuses it before
+        torch.cuda.reset_peak_memory_stats(device)
     try:
         with _hears_sigterm(trainer):
             trainer.fit(module, datamodule=data, ckpt_path=last)
