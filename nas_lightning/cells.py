@@ -26,8 +26,9 @@ class CellSpec:
     edges into a node an architecture keeps, None for all.
 
     auxiliary_skip: gamma of a skip connection beside the operations of every edge, outside of the relaxation (DARTS-); no
-    architecture has it. drop_path: the probability with which a half step takes the mixed output of an edge from an image
-    (R-DARTS). None, or 0 in an epoch: there is nothing of the kind.
+    architecture has it. auxiliary_mean: an edge then has (operations + gamma * skip) / (1 + gamma), so that features do not
+    grow from cell to cell where no batch norm lies between. drop_path: the probability with which a half step takes the mixed
+    output of an edge from an image (R-DARTS). None, or 0 in an epoch: there is nothing of the kind.
     """
 
     edges: tuple[tuple[int, int], ...]
@@ -37,6 +38,7 @@ class CellSpec:
     edge_weights: bool = False
     inputs_a_node: int | None = None
     auxiliary_skip: Ramp | None = None
+    auxiliary_mean: bool = False
     drop_path: Ramp | None = None
 
     @property

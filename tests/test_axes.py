@@ -229,6 +229,7 @@ def test_the_report_records_every_groups_choice(tmp_path):
             "decision is never asked in a search that stop ends after one epoch",
         ),
         (("method=darts", "model.discretise=with_auxiliary"), "measures beside space.auxiliary_skip, which is null"),
+        (("method=edd", "space.auxiliary_mean=true"), "is the mean with space.auxiliary_skip, which is null; give one"),
         (
             ("arch_optimizer.lr=-1",),
             r"arch_optimizer \(by default of protocol.adam\) refuses its settings \(Invalid learning rate",

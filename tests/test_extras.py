@@ -256,20 +256,31 @@ def softmax_of(alphas, spec):
     return {name: torch.softmax(a.masked_fill(~spec[name].mask_EO, -torch.inf), -1) for name, a in alphas.items()}
 
 
-@pytest.mark.parametrize("name", ["nb201", "darts"])
-def test_both_half_steps_of_darts_minus_are_the_references(name):
-    halves, reference = steps(name, progress=0.4, auxiliary_skip=FADING)
+@pytest.mark.parametrize("share", [1.0, 1 / 1.6], ids=["sum", "mean"])
+@pytest.mark.parametrize("name", ["nb201", "darts", "nb201/partial/edges"])
+def test_both_half_steps_beside_a_skip_connection_are_the_references(name, share):
+    """share: of the operations in an edge's output, beside gamma = 0.6."""
+    halves, reference = steps(name, progress=0.4, auxiliary_skip=FADING, auxiliary_mean=share < 1)
     (x, y), cells = batches()["valid"], halves.architecture.cells
     y = y % 4
     loss, _, *gradients = FirstOrder().alpha_gradients(halves, {"valid": (x, y)}, {}, None)
     alphas = {n: a.detach().clone().requires_grad_() for n, a in halves.architecture.alpha.items()}
-    theirs = F.cross_entropy(reference(x, softmax_of(alphas, cells), 0.6), y)
-    assert loss.item() == pytest.approx(theirs.item(), rel=1e-9)
-    for ours, wanted in zip(gradients, torch.autograd.grad(theirs, list(alphas.values())), strict=True):
+
+    def loss_of_reference():
+        mixed = {cell: share * beta for cell, beta in softmax_of(alphas, cells).items()}
+        edges = {cell: halves.architecture.edge_weights(cell) for cell in cells}
+        return F.cross_entropy(
+            reference(x, mixed, share * 0.6, **({} if None in edges.values() else {"edge": edges})), y
+        )
+
+    theirs = loss_of_reference()
+    assert loss.item() == pytest.approx(theirs.item(), rel=1e-7)  # progress is kept in single precision
+    wanted_gradients = torch.autograd.grad(theirs, list(alphas.values()))
+    for ours, wanted in zip(gradients, wanted_gradients, strict=False):  # those of edges' own weights come after
         assert relative_error(ours, wanted) < 1e-6  # progress is kept in single precision
     weight_loss, _, *ours = halves.weight_gradients((x, y), {})
-    assert weight_loss.item() == pytest.approx(theirs.item(), rel=1e-9)
-    F.cross_entropy(reference(x, softmax_of(alphas, cells), 0.6), y).backward()
+    assert weight_loss.item() == pytest.approx(theirs.item(), rel=1e-7)
+    loss_of_reference().backward()
     found = dict(zip((id(w) for w in halves.supernet.parameters()), ours, strict=True))
     for kernels, stacked in (
         *reference.network.stacked_pairs(halves.supernet),

@@ -197,21 +197,26 @@ class Architecture(nn.Module):
         """
         offsets, kept = offsets or {}, kept or {}
         return {
-            name: EdgeWeights(
-                beta,
-                active[name],
-                self.edge_weights(name),
-                self._dropped(name),
-                offsets.get(name),
-                self._gamma(name),
-                kept.get(name),
-            )
+            name: self._edge_weights(name, beta, active[name], offsets.get(name), True, kept.get(name))
             for name, beta in betas.items()
         }
 
-    def _gamma(self, cell: str) -> Tensor | None:
-        """The weight of the cell type's auxiliary skip connections in this epoch, scalar; None where they have none."""
-        return self._auxiliary[cell](self.progress) if cell in self._auxiliary else None
+    def _edge_weights(
+        self,
+        cell: str,
+        beta_EO: Tensor,
+        active: Sequence[Sequence[bool]],
+        offset_E: Tensor | None,
+        auxiliary: bool,
+        kept: Tensor | None = None,
+    ) -> EdgeWeights:
+        """auxiliary: with the auxiliary skip connections that the cell type has in this epoch."""
+        gamma = self._auxiliary[cell](self.progress) if auxiliary and cell in self._auxiliary else None
+        if gamma is not None and self.cells[cell].auxiliary_mean:
+            share = 1 / (1 + gamma)
+            beta_EO, gamma = beta_EO * share, gamma * share
+            offset_E = None if offset_E is None else offset_E * share
+        return EdgeWeights(beta_EO, active, self.edge_weights(cell), self._dropped(cell), offset_E, gamma, kept)
 
     def _dropped(self, cell: str) -> frozenset[int]:
         if not self._has_dropped[cell]:
@@ -292,8 +297,7 @@ class Architecture(nn.Module):
 
         Edges with weights of their own keep them.
         """
-        gamma = self._gamma(cell) if auxiliary else None
-        return EdgeWeights(beta_EO, active, self.edge_weights(cell), self._dropped(cell), offset_E, gamma)
+        return self._edge_weights(cell, beta_EO, active, offset_E, auxiliary)
 
     def view(self) -> dict[str, CellView]:
         """What penalties and perturbations see: on the device, attached to alpha."""

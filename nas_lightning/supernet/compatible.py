@@ -133,6 +133,11 @@ def check_kept(space: SearchSpace, stages: Stages | None) -> None:
 def check_auxiliary(space: SearchSpace, discretise: str) -> None:
     """UserError where the discretised accuracy is to be measured beside skip connections that there are not."""
     has_one = any(spec.auxiliary_skip is not None for spec in space.cells.values())
+    if any(spec.auxiliary_mean for spec in space.cells.values()) and not has_one:
+        raise UserError(
+            "space.auxiliary_mean=true is the mean with space.auxiliary_skip, which is null; give one, as in "
+            "'space.auxiliary_skip={start: 1, end: 1}', or drop space.auxiliary_mean."
+        )
     if discretise == "with_auxiliary" and not has_one:
         raise UserError(
             "model.discretise=with_auxiliary measures beside space.auxiliary_skip, which is null; give one, as in "

@@ -78,6 +78,7 @@ class DARTS:
         softmax over the edges into its node (PC-DARTS' edge normalisation).
     auxiliary_skip, drop_path: ramps over the run, or their settings by name, of the supernet alone: see `CellSpec` and
         `RelaxedNodes`. The auxiliary skip connection is the identity, at stride 2 a factorised reduction of its own.
+    auxiliary_mean: the mean with it instead of the sum, see `CellSpec`.
     running_statistics: of the supernet's batch norms, used in eval mode, see `SupernetNorm`.
     stem: of supernet and networks, see `spaces.stems`. auxiliary_head, pool_norm: of the stand-alone networks only, see
         `DartsNetwork`.
@@ -95,6 +96,7 @@ class DARTS:
         partial: int = 1,
         edge_weights: bool = False,
         auxiliary_skip: Ramp | Mapping[str, Any] | None = None,
+        auxiliary_mean: bool = False,
         drop_path: Ramp | Mapping[str, Any] | None = None,
         stem: Stem = "cifar",
         auxiliary_head: bool = False,
@@ -106,6 +108,7 @@ class DARTS:
         for key, flag in (
             ("none", none),
             ("edge_weights", edge_weights),
+            ("auxiliary_mean", auxiliary_mean),
             ("auxiliary_head", auxiliary_head),
             ("pool_norm", pool_norm),
             ("running_statistics", running_statistics),
@@ -129,7 +132,9 @@ class DARTS:
         self.running_statistics = running_statistics
         skip, drop = as_ramp("space.auxiliary_skip", auxiliary_skip), as_ramp("space.drop_path", drop_path, below=1)
         self.cells = {
-            cell: replace(_spec(table, none, edge_weights), auxiliary_skip=skip, drop_path=drop)
+            cell: replace(
+                _spec(table, none, edge_weights), auxiliary_skip=skip, auxiliary_mean=auxiliary_mean, drop_path=drop
+            )
             for cell, table in _CANDIDATES[candidates].items()
         }
 

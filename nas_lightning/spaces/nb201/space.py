@@ -26,8 +26,9 @@ class NB201:
     networks, see `spaces.stems`; the benchmark's is "cifar", of its table's networks too.
 
     auxiliary_skip, drop_path: ramps over the run, or their settings by name, of the supernet alone: see `CellSpec` and
-    `RelaxedNodes`. Edges have stride 1, so that the auxiliary skip connection is the identity. running_statistics: of the
-    supernet's batch norms, used in eval mode, see `SupernetNorm`.
+    `RelaxedNodes`. Edges have stride 1, so that the auxiliary skip connection is the identity. auxiliary_mean: the mean with it
+    instead of the sum, see `CellSpec`. running_statistics: of the supernet's batch norms, used in eval mode, see
+    `SupernetNorm`.
     """
 
     name = "nb201"
@@ -42,6 +43,7 @@ class NB201:
         partial: int = 1,
         edge_weights: bool = False,
         auxiliary_skip: Ramp | Mapping[str, Any] | None = None,
+        auxiliary_mean: bool = False,
         drop_path: Ramp | Mapping[str, Any] | None = None,
         stem: Stem = "cifar",
         running_statistics: bool = False,
@@ -52,6 +54,7 @@ class NB201:
             ("none", none),
             ("conv_bias", conv_bias),
             ("edge_weights", edge_weights),
+            ("auxiliary_mean", auxiliary_mean),
             ("running_statistics", running_statistics),
         ):
             check_flag(f"space.{key}", flag)
@@ -71,6 +74,7 @@ class NB201:
             outputs=(3,),
             edge_weights=edge_weights,
             auxiliary_skip=as_ramp("space.auxiliary_skip", auxiliary_skip),
+            auxiliary_mean=auxiliary_mean,
             drop_path=as_ramp("space.drop_path", drop_path, below=1),
         )
         self.cells = {"cell": cell}
