@@ -25,6 +25,10 @@ class MachineError(UserError):
     """The machine refuses, not the settings: a full disk, missing rights. Once that is mended the same command goes on."""
 
 
+class DivergedError(UserError):
+    """A run whose numbers have become infinite or none: the same command would end the same way."""
+
+
 def exit_status(program: Callable[[], None]) -> int:
     """Run `program`: 0; 1 with the sentence of a UserError on stderr; 1 where the reader of stdout has gone (`| head`); 130
     after Ctrl-C, as shells know it."""

@@ -7,11 +7,12 @@ from unittest import mock
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch.multiprocessing import ProcessRaisedException
 
 import nas_lightning.supernet.runner
 from nas_lightning.app.fit import fit
 from nas_lightning.cells import CellSpec
-from nas_lightning.errors import UserError
+from nas_lightning.errors import DivergedError, MachineError, UserError
 from nas_lightning.genotypes.nb201 import NB201_OPERATIONS
 from nas_lightning.relaxations import SnSoftmax
 from nas_lightning.spaces import DARTS, NB201
@@ -259,6 +260,16 @@ def test_inductor_computes_an_edge_as_eager_does():
     for ours, eager in zip(gradients(), expected, strict=True):
         assert torch.allclose(ours, eager, rtol=1e-9, atol=1e-11)
     assert cell._compiled_call_impl is not None
+
+
+@pytest.mark.parametrize("kind", [UserError, MachineError, DivergedError])
+def test_what_a_process_of_several_refuses_is_what_one_alone_would(kind, tmp_path):
+    raised = ProcessRaisedException(f"\nTraceback ...\n{kind.__module__}.{kind.__qualname__}: lower this: now.\n", 1, 2)
+    trainer = mock.Mock(num_devices=2, strategy=mock.Mock(root_device=torch.device("cpu"), launcher=None))
+    trainer.fit.side_effect = raised
+    with pytest.raises(UserError, match=r"^lower this: now\.$") as caught:
+        fit(trainer, tmp_path, None, mock.Mock(), mock.Mock())
+    assert type(caught.value) is kind
 
 
 def test_a_search_starts_on_a_gpu_that_nobody_has_used_yet(monkeypatch, tmp_path):

@@ -172,6 +172,17 @@ def test_an_experiment_names_its_grid_the_command_line_wins_and_a_failed_job_is_
     assert not list(tmp_path.rglob("failed.txt"))
 
 
+def test_a_diverged_run_that_is_of_no_sweep_says_so_in_its_folder(tmp_path):
+    """Else a table would count it among those that the same command goes on with."""
+    code, _, err = finish(tmp_path, *TOY, "model.weight_optimizer.lr=1e30", "run_dir=runs/x")
+    assert code == 1
+    assert "has diverged; lower the learning rate" in err
+    assert (tmp_path / "runs/x/failed.txt").read_text() == err.splitlines()[-1] + "\n"
+    code, _, _ = finish(tmp_path, *TOY, "sched.lam=-1", "run_dir=runs/refused")
+    assert code == 1
+    assert not (tmp_path / "runs/refused").exists()
+
+
 def test_a_sweep_of_evaluations_ends_with_its_own_jobs(tmp_path):
     """Those that fail and those that were there before the launch among them, but nothing of the launch before."""
     code, _, err = finish(tmp_path, "-m", "genotype=1,2", program="evaluate.py")

@@ -22,7 +22,7 @@ from nas_lightning.app.loggers import LoggedRun
 from nas_lightning.app.trainer_settings import OURS
 from nas_lightning.build import build, target_of
 from nas_lightning.callbacks import MetricsFile, Progress
-from nas_lightning.errors import UserError, is_out_of_memory
+from nas_lightning.errors import DivergedError, MachineError, UserError, is_out_of_memory
 from nas_lightning.escapes import shortened
 from nas_lightning.records.epochs import Row, read_rows
 from nas_lightning.records.folder import ELSEWHERE
@@ -152,8 +152,9 @@ def _hears_sigterm(trainer: pl.Trainer) -> Iterator[None]:
 def _of_rank(error: ProcessRaisedException) -> Exception:
     """What was raised in a process of a run on several devices; only the text of its traceback comes here."""
     kind, _, sentence = str(error).strip().splitlines()[-1].partition(": ")
-    if kind == f"{UserError.__module__}.{UserError.__qualname__}":
-        return UserError(sentence)
+    for own in (UserError, MachineError, DivergedError):
+        if kind == f"{own.__module__}.{own.__qualname__}":
+            return own(sentence)
     if kind.endswith("OutOfMemoryError"):
         return UserError(
             f"out of memory on one of the devices ({sentence}); give a smaller data.batch_size or space.C."

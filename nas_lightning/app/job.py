@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.stdout import tell_who_waits
-from nas_lightning.errors import MachineError, UserError, is_out_of_memory
+from nas_lightning.errors import DivergedError, MachineError, UserError, is_out_of_memory
 from nas_lightning.records.files import remove_temporary, write_text_atomically
 from nas_lightning.records.folder import FAILURE, RunFolder
 from nas_lightning.records.lock import FolderInUse, FolderLock
@@ -77,6 +77,8 @@ def _run(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
     except UserError as error:
         print(error, file=sys.stderr)
         if not job.in_sweep:
+            if isinstance(error, DivergedError):
+                _note_failure(folder, str(error))
             with suppress(OSError):  # Hydra has made the folder; nothing was written into it
                 folder.rmdir()
             sys.exit(1)

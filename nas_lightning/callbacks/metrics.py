@@ -7,7 +7,7 @@ from pathlib import Path
 import pytorch_lightning as pl
 
 from nas_lightning.callbacks.epoch_file import EpochFileCallback
-from nas_lightning.errors import UserError
+from nas_lightning.errors import DivergedError
 from nas_lightning.records.epochs import Row
 from nas_lightning.supernet.module import SupernetModule
 
@@ -63,7 +63,7 @@ class MetricsFile(EpochFileCallback):
         rates = "model.weight_optimizer.lr, arch_optimizer.lr" if searched else "recipe.optimizer.lr"
         for name, value in logged.items():
             if not math.isfinite(value):
-                raise UserError(
+                raise DivergedError(
                     f"{name} is {value} in epoch {epoch + 1}: the run in {self.file.path.parent} has diverged; lower the "
                     f"learning rate ({rates}) and start it anew under another name=."
                 )

@@ -22,7 +22,8 @@ ELSEWHERE = "another name= or run_dir="
 """Where else a run may be written, for the end of a refusal."""
 
 FAILURE = "failed.txt"
-"""In the folder of a sweep's failed job: its cause, one sentence. The next launch of the job removes it."""
+"""In the folder of a sweep's failed job, or of any run that has diverged: its cause, one sentence. The next launch of the job
+removes it."""
 
 # They say where results go or how they are shown, not what is computed.
 _FREE_KEYS = (
