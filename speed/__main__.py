@@ -83,7 +83,7 @@ def _this_machine() -> str:
 
 
 def _finish(action: str, kept: dict, console: Console) -> None:  # type: ignore[type-arg]
-    from speed import record, tables
+    from speed import gpu_tables, record, tables
 
     if action == "show":
         for table in tables.tables(kept):
@@ -95,7 +95,8 @@ def _finish(action: str, kept: dict, console: Console) -> None:  # type: ignore[
         plot(kept, _DOCS / "performance")
     else:
         for document in documents():
-            tables.write_document(document, kept, record.read(record.PUBLISHED))
+            of_gpu = gpu_tables.contents(gpu_tables.newest())
+            tables.write_document(document, kept, record.read(record.PUBLISHED), of_gpu)
 
 
 if __name__ == "__main__":

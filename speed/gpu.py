@@ -36,17 +36,16 @@ from torch.profiler import ProfilerActivity, profile
 from nas_lightning.app.axes import build_module
 from nas_lightning.supernet.graphs import Capture, Outputs, StepGraphs, capture_on_cuda
 from nas_lightning.supernet.skipping import step_bound
-from speed import gpu_searches
+from speed import gpu_searches, gpu_tables
+from speed.gpu_tables import HALVES
 from speed.half_steps import PRECISIONS, Size
 from speed.loop import BareModule, build_search, composed, lightning_overhead, quieten, synchronise
 from speed.memory import profile_step
 from speed.methods import METHODS
 from speed.record import RESULTS, Record, heading, read, write
 from speed.statistics import Numbers, interleaved, spread
-from speed.tables import Table, between, number
 
 _LAUNCHES = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch", "cudaMemcpy", "cudaMemset")
-HALVES = ("weights", "alpha")
 
 
 @dataclass(frozen=True)
@@ -491,38 +490,6 @@ def _sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def tables(record: Record) -> list[Table]:
-    rows = [
-        (f"{setting}, {mode}", *_cells(found))
-        for part in ("half_steps", "compiled")
-        for setting, modes in record.get(part, {}).items()
-        if setting != "failed"
-        for mode, found in modes.items()
-    ]
-    made = [Table("gpu", "Half steps", ("", "weights ms", "alpha ms", "peak MB", "reserved MB", "launches"), rows)]
-    facts = [(name, json.dumps(value)[:160]) for name, value in record.get("gradients", {}).items()]
-    facts += [(f"host waits, {mode}", str(value)[:160]) for mode, value in record.get("synchronisations", {}).items()]
-    resumed = record["resumption"]
-    facts.append(("tensors that differ after resuming", str(resumed.get("tensors_that_differ", resumed))))
-    for mode, value in record["overhead"].items():
-        facts.append((f"Lightning's overhead %, {mode}", between(value["share"], 100) if mode != "failed" else value))
-    for name, value in record.items():
-        if name.startswith("search,"):
-            keys = ("failed", "epochs", "seconds", "peak_mb", "still_graphed", "captures", "architecture", "scores")
-            facts.append((name, ", ".join(f"{key} {value[key]}" for key in keys if key in value)))
-    for name in ("side_by_side", "searches"):
-        facts += [(f"{name}, {key}", str(value)[:160]) for key, value in record.get(name, {}).items()]
-    return [*made, Table("gpu-facts", "The rest", ("", ""), facts)]
-
-
-def _cells(found: Record) -> tuple[str, ...]:
-    if "failed" in found:
-        return found["failed"], "", "", "", ""
-    seconds = [between(found[half]["seconds"], 1e3) for half in HALVES]
-    peak, launches = (" / ".join(number(found[half][key]) for half in HALVES) for key in ("peak_mb", "launches"))
-    return *seconds, peak, number(found["reserved_mb"]), launches
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m speed.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -561,7 +528,7 @@ def main() -> None:
     out = args.out or (None if args.quick else RESULTS / f"{heading(plan.torch_device)['hardware']}.json")
     record = run(plan, out)
     console = Console()
-    for table in tables(record):
+    for table in gpu_tables.tables(record):
         table.show(console)
 
 

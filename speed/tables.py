@@ -1,9 +1,10 @@
 """A record as tables: on the terminal with rich, in docs/performance.md as Markdown. The same rows in both."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -335,13 +336,16 @@ def fill(document: str, contents: dict[str, str]) -> str:
     return re.sub(r"<!-- begin (\S+) -->\n.*?<!-- end \1 -->", put, document, flags=re.DOTALL)
 
 
-def document_contents(record: Record, others: Record) -> dict[str, str]:
+def document_contents(
+    record: Record, others: Record, of_gpu: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
     made = [*tables(record), *published(others), goals(record, others)]
     contents = {table.name: table.markdown() for table in made} | {"origin": origin(record)} | method_costs(record)
+    contents |= of_gpu
     if "methods" in record:  # measured with the rest, or later
         contents["origin-methods"] = origin(record.get("later", {}).get("methods", record))
     return contents
 
 
-def write_document(path: Path, record: Record, others: Record) -> None:
-    path.write_text(fill(path.read_text(), document_contents(record, others)))
+def write_document(path: Path, record: Record, others: Record, of_gpu: Mapping[str, str]) -> None:
+    path.write_text(fill(path.read_text(), document_contents(record, others, of_gpu)))

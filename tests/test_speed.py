@@ -11,7 +11,7 @@ from torch import nn
 
 from nas_lightning.reports.__main__ import main
 from nas_lightning.spaces.norms import SupernetNorm
-from speed import gpu, gpu_searches, measure, methods, record, scaling, tables
+from speed import gpu, gpu_searches, gpu_tables, measure, methods, record, scaling, tables
 from speed.__main__ import documents
 from speed.half_steps import ARCHITECTURE, SIDES, SPACES, WEIGHT_STEPS, MeasuredSteps, Size
 from speed.loop import BareModule, build_search, fake_search, lightning_overhead
@@ -119,7 +119,10 @@ def test_the_document_says_what_the_records_say():
     kept = record.read(CPU_RECORDS[0])
     for document in documents():
         text = document.read_text()
-        assert text == tables.fill(text, tables.document_contents(kept, record.read(record.PUBLISHED))), document
+        of_gpu = gpu_tables.contents(gpu_tables.newest())
+        assert text == tables.fill(text, tables.document_contents(kept, record.read(record.PUBLISHED), of_gpu)), (
+            document
+        )
 
 
 def test_the_document_of_scaling_says_what_its_record_says():
@@ -188,7 +191,7 @@ def test_a_part_that_fails_does_not_end_the_proof(monkeypatch, tmp_path):
     assert (searched["epochs"], searched["still_graphed"], searched["captures"]) == (2, True, 2)
     assert json.loads((tmp_path / "gpu.json").read_text())["gradients"].keys() == found["gradients"].keys()
     found |= {"half_steps": {}, "compiled": {}}
-    assert "tensors that differ after resuming" in {row[0] for table in gpu.tables(found) for row in table.rows}
+    assert "tensors that differ after resuming" in {row[0] for table in gpu_tables.tables(found) for row in table.rows}
 
 
 def forwards(method, space="nb201"):
