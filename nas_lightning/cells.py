@@ -26,8 +26,8 @@ class CellSpec:
     edges into a node an architecture keeps, None for all.
 
     auxiliary_skip: gamma of a skip connection beside the operations of every edge, outside of the relaxation (DARTS-); no
-    architecture has it. auxiliary_mean: an edge then has (operations + gamma * skip) / (1 + gamma), so that features do not
-    grow from cell to cell where no batch norm lies between. drop_path: the probability with which a half step takes the mixed
+    architecture has it. auxiliary_mean: an edge then has (operations + gamma * skip) / (1 + gamma), so that features grow far
+    less from cell to cell where no batch norm lies between. drop_path: the probability with which a half step takes the mixed
     output of an edge from an image (R-DARTS). None, or 0 in an epoch: there is nothing of the kind.
     """
 
