@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nas_lightning.records.epochs import read_rows
+from nas_lightning.records.folder import FAILURE
 from speed.record import Record
 
 METHODS = ("edd", "edd_skip", "edd_clip", "pcd", "darts")
@@ -30,8 +31,20 @@ class Searches:
     seeds: int = 10
 
     def unfinished(self) -> list[str]:
-        names = [f"method={method},seed={seed}" for seed in range(self.seeds) for method in self.methods]
-        return [name for name in names if not (self.folder / name / "report.json").exists()]
+        """Those to go on with: neither finished nor diverged."""
+        return [name for name in self._names() if not (self._has(name, "report.json") or self._has(name, FAILURE))]
+
+    def diverged(self) -> list[str]:
+        return [name for name in self._names() if self._has(name, FAILURE)]
+
+    def finished(self) -> int:
+        return sum(self._has(name, "report.json") for name in self._names())
+
+    def _names(self) -> list[str]:
+        return [f"method={method},seed={seed}" for seed in range(self.seeds) for method in self.methods]
+
+    def _has(self, name: str, file: str) -> bool:
+        return (self.folder / name / file).exists()
 
     def command(self, name: str) -> list[str]:
         return [sys.executable, str(_TRAIN), *self.overrides, *name.split(","), f"run_dir='{self.folder / name}'"]
@@ -40,7 +53,8 @@ class Searches:
 def run(searches: Searches, at_once: int, seconds: float) -> Record:
     """Search for `seconds`, `at_once` at a time; what is not done by then is stopped and goes on in the next call.
 
-    Returns how many are finished, the epochs of those that are begun, and the last words of those that failed.
+    Returns how many are finished, which have diverged, the epochs of those that are begun, and the last words of those that
+    failed.
     """
     end = time.monotonic() + seconds - _TO_STOP
     waiting, failed = searches.unfinished(), {}
@@ -53,11 +67,11 @@ def run(searches: Searches, at_once: int, seconds: float) -> Record:
                 name = waiting.pop(0)
                 running[name] = _begin(searches, name, at_once)
             time.sleep(0.1)
-    unfinished = searches.unfinished()
-    begun = {name: _epochs(searches.folder / name) for name in unfinished if name not in failed}
+    begun = {name: _epochs(searches.folder / name) for name in searches.unfinished() if name not in failed}
     return {
         "at_once": at_once,
-        "finished": len(searches.methods) * searches.seeds - len(unfinished),
+        "finished": searches.finished(),
+        "diverged": searches.diverged(),
         "begun": {name: len(epochs) for name, epochs in begun.items() if epochs},
         "failed": failed,
     }

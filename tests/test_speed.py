@@ -275,7 +275,7 @@ def full_size_searches(tmp_path):
 
 def test_searches_side_by_side_are_run_folders_that_tables_read(full_size_searches, tmp_path, capsys):
     found = gpu_searches.run(full_size_searches, 2, 1_800)
-    assert found == {"at_once": 2, "finished": 2, "begun": {}, "failed": {}}
+    assert found == {"at_once": 2, "finished": 2, "diverged": [], "begun": {}, "failed": {}}
     assert full_size_searches.unfinished() == []
     assert main(["table", "table1", str(full_size_searches.folder)]) == 0
     assert "EDD" in capsys.readouterr().out
@@ -307,12 +307,22 @@ def test_searches_that_find_no_time_go_on_in_the_next_call(full_size_searches, m
     assert found == {
         "at_once": 2,
         "finished": 0,
+        "diverged": [],
         "begun": {"method=edd,seed=0": 1, "method=pcd,seed=0": 1},
         "failed": {},
     }
     gpu_searches.run(full_size_searches, 1, gpu_searches._TO_STOP + 0.3)
     assert commands[2] == commands[0]
     assert len(commands) == 3
+
+
+def test_a_search_that_has_diverged_is_not_begun_again(full_size_searches):
+    folder = full_size_searches.folder / "method=edd,seed=0"
+    folder.mkdir(parents=True)
+    (folder / "failed.txt").write_text("discrete_loss is nan in epoch 1: the run has diverged.\n")
+    assert full_size_searches.unfinished() == ["method=pcd,seed=0"]
+    found = gpu_searches.run(replace(full_size_searches, methods=("edd",)), 2, 1_800)
+    assert found == {"at_once": 2, "finished": 0, "diverged": ["method=edd,seed=0"], "begun": {}, "failed": {}}
 
 
 def test_a_search_that_fails_is_named_by_its_last_words_and_the_others_go_on(full_size_searches, monkeypatch):
