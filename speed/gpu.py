@@ -428,9 +428,12 @@ def searches(plan: Plan, rates: Record, left: Callable[[], float]) -> Record:
     asked = gpu_searches.Searches(
         plan.runs.absolute(), full_size(plan, plan.search_batches[0]), plan.methods, plan.seeds
     )
-    gpu_searches.run(replace(asked, methods=plan.methods[:1], seeds=1), 1, left())
+    alone = gpu_searches.run(replace(asked, methods=plan.methods[:1], seeds=1), 1, left())
+    if (seconds := left()) < gpu_searches.TO_STOP:
+        return alone
     at_once = 1 if "failed" in rates else gpu_searches.best_number(rates)
-    return gpu_searches.run(asked, at_once, left())
+    found = gpu_searches.run(asked, at_once, seconds)
+    return found | {"failed": alone["failed"] | found["failed"]}
 
 
 def run(plan: Plan, out: Path | None, say: Callable[[str], None] = print) -> Record:

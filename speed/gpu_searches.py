@@ -17,7 +17,7 @@ from speed.record import Record
 METHODS = ("edd", "edd_skip", "edd_clip", "pcd", "darts")
 AT_ONCE = (1, 2, 4)
 _TRAIN = Path(__file__).parent.parent / "train.py"
-_TO_STOP = 30.0  # seconds for the epoch's checkpoint to be written and the process to end
+TO_STOP = 30.0  # seconds for the epoch's checkpoint to be written and the process to end
 _WORTH_IT = 1.05  # more side by side only where all of them together are so much faster
 
 
@@ -56,7 +56,7 @@ def run(searches: Searches, at_once: int, seconds: float) -> Record:
     Returns how many are finished, which have diverged, the epochs of those that are begun, and the last words of those that
     failed.
     """
-    end = time.monotonic() + seconds - _TO_STOP
+    end = time.monotonic() + seconds - TO_STOP
     waiting, failed = searches.unfinished(), {}
     with _children() as running:
         while (waiting or running) and time.monotonic() < end:
@@ -109,7 +109,7 @@ def _children() -> Iterator[dict[str, "subprocess.Popen[bytes]"]]:
             child.terminate()
         for child in running.values():
             try:
-                child.wait(_TO_STOP)
+                child.wait(TO_STOP)
             except subprocess.TimeoutExpired:
                 child.kill()
                 child.wait()

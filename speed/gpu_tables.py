@@ -10,17 +10,15 @@ HALVES = ("weights", "alpha")
 
 
 def newest(folder: Path = RESULTS) -> Record:
-    """The latest record of a GPU; an empty one where there is none."""
-    records = [read(path) for path in folder.glob("*.json") if path.stem not in ("published",)]
-    return max((each for each in records if "gradients" in each), key=lambda each: str(each["date"]), default={})
+    """The latest record of an NVIDIA GPU; an empty one where there is none."""
+    return max(map(read, folder.glob("nvidia-*.json")), key=lambda each: str(each["date"]), default={})
 
 
 def tables(record: Record) -> list[Table]:
     rows = [
         (f"{setting}, {mode}", *_cells(found))
         for part in ("half_steps", "compiled")
-        for setting, modes in record.get(part, {}).items()
-        if setting != "failed"
+        for setting, modes in _measured(record, part).items()
         for mode, found in modes.items()
     ]
     columns = ("", "weight step, ms", "architecture step, ms", "reserved MB", "launches of each")
@@ -35,25 +33,31 @@ def _cells(found: Record) -> tuple[str, ...]:
     return *seconds, number(found["reserved_mb"]), launches
 
 
+def _measured(record: Record, part: str) -> Record:
+    """A part of the record; empty where it was not tried or failed as a whole."""
+    found: Record = record.get(part, {})
+    return {} if isinstance(found.get("failed"), str) else found
+
+
 def _facts(record: Record) -> list[tuple[str, ...]]:
-    facts = []
-    for name, value in record.get("gradients", {}).items():
-        words = f"{value['difference']:.2g} (two eager runs: {value['noise']:.2g})" if "noise" in value else str(value)
+    parts = {name: value for name, value in record.items() if isinstance(value, dict)}
+    facts = [(name, value["failed"]) for name, value in parts.items() if isinstance(value.get("failed"), str)]
+    for name, value in _measured(record, "gradients").items():
+        words = f"{value['difference']:.2g} (two eager runs: {value['noise']:.2g})"
         facts.append((f"graphed gradient against the eager one, {name}", words))
-    for mode, value in record.get("synchronisations", {}).items():
-        words = ", ".join(value["places"]) or f"none in {value['batches']} batches" if "places" in value else str(value)
+    for mode, value in _measured(record, "synchronisations").items():
+        words = ", ".join(value["places"]) or f"none in {value['batches']} batches"
         facts.append((f"where the host waits for the GPU, {mode}", words))
-    resumed = record.get("resumption", {})
-    facts.append(("tensors that differ after resuming", str(resumed.get("tensors_that_differ", resumed) or "none")))
-    for mode, value in record.get("overhead", {}).items():
-        words = between(value["share"], 100) if mode != "failed" else str(value)
-        facts.append((f"Lightning, callbacks, logging over the bare loop, {mode}, %", words))
+    if resumed := _measured(record, "resumption"):
+        facts.append(("tensors that differ after resuming", ", ".join(resumed["tensors_that_differ"]) or "none"))
+    for mode, value in _measured(record, "overhead").items():
+        facts.append((f"Lightning, callbacks, logging over the bare loop, {mode}, %", between(value["share"], 100)))
     for name, value in record.items():
-        if name.startswith("search,"):
-            keys = ("failed", "epochs", "seconds", "peak_mb", "still_graphed", "captures", "architecture", "scores")
+        if name.startswith("search,") and "failed" not in value:
+            keys = ("epochs", "seconds", "peak_mb", "still_graphed", "captures", "architecture", "scores")
             facts.append((name, ", ".join(f"{key} {value[key]}" for key in keys if key in value)))
     for name in ("side_by_side", "searches"):
-        facts += [(f"{name}, {key}", json.dumps(value)[:160]) for key, value in record.get(name, {}).items()]
+        facts += [(f"{name}, {key}", json.dumps(value)[:160]) for key, value in _measured(record, name).items()]
     return facts
 
 

@@ -177,7 +177,14 @@ def test_a_diverged_run_that_is_of_no_sweep_says_so_in_its_folder(tmp_path):
     code, _, err = finish(tmp_path, *TOY, "model.weight_optimizer.lr=1e30", "run_dir=runs/x")
     assert code == 1
     assert "has diverged; lower the learning rate" in err
-    assert (tmp_path / "runs/x/failed.txt").read_text() == err.splitlines()[-1] + "\n"
+    cause = (tmp_path / "runs/x/failed.txt").read_text()
+    assert cause == err.splitlines()[-1] + "\n"
+    code, _, err = finish(tmp_path, *TOY, "sched.lam=-1", "run_dir=runs/x")
+    assert (code, err) == (1, "sched.lam must be a positive number, got -1.\n")
+    assert (tmp_path / "runs/x/failed.txt").read_text() == cause
+    code, _, err = finish(tmp_path, *TOY, "trainer.max_epochs=1", "run_dir=runs/x")  # nothing of the run is kept
+    assert code == 0, err
+    assert not (tmp_path / "runs/x/failed.txt").exists()
     code, _, _ = finish(tmp_path, *TOY, "sched.lam=-1", "run_dir=runs/refused")
     assert code == 1
     assert not (tmp_path / "runs/refused").exists()

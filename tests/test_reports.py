@@ -434,6 +434,17 @@ def test_a_default_and_the_same_value_written_out_are_one_setting(tmp_path):
     assert [(row.settings, len(row.runs)) for row in table.rows] == [(("0.12",), 2), (("0.5",), 1)]
 
 
+def test_a_flag_that_a_reports_version_did_not_have_counts_as_off(tmp_path):
+    write_run(tmp_path / "before", seed=0, config={"space": {"C": 8}})
+    write_run(tmp_path / "off", seed=1, config={"space": {"C": 8, "auxiliary_mean": False}})
+    write_run(
+        tmp_path / "on", 2, overrides=["space.auxiliary_mean=true"], config={"space": {"C": 8, "auxiliary_mean": True}}
+    )
+    table = summary(find_runs(tmp_path))
+    index = table.settings.index("space.auxiliary_mean")
+    assert [(row.settings[index], len(row.runs)) for row in table.rows] == [("False", 2), ("True", 1)]
+
+
 def test_settings_that_are_groups_show_the_choice_and_stay_blank_where_not_chosen(tmp_path):
     config = {"relaxation": {"_target_": "x"}}
     write_run(tmp_path / "a", overrides=["relaxation=softmax", "hydra.job.name=x"], config=config)

@@ -303,7 +303,7 @@ def test_searches_that_find_no_time_go_on_in_the_next_call(full_size_searches, m
             return 143
 
     monkeypatch.setattr(gpu_searches.subprocess, "Popen", Child)
-    found = gpu_searches.run(full_size_searches, 2, gpu_searches._TO_STOP + 0.3)
+    found = gpu_searches.run(full_size_searches, 2, gpu_searches.TO_STOP + 0.3)
     assert found == {
         "at_once": 2,
         "finished": 0,
@@ -311,7 +311,7 @@ def test_searches_that_find_no_time_go_on_in_the_next_call(full_size_searches, m
         "begun": {"method=edd,seed=0": 1, "method=pcd,seed=0": 1},
         "failed": {},
     }
-    gpu_searches.run(full_size_searches, 1, gpu_searches._TO_STOP + 0.3)
+    gpu_searches.run(full_size_searches, 1, gpu_searches.TO_STOP + 0.3)
     assert commands[2] == commands[0]
     assert len(commands) == 3
 
@@ -332,18 +332,34 @@ def test_a_search_that_fails_is_named_by_its_last_words_and_the_others_go_on(ful
     assert all("no_such_file.py" in words for words in found["failed"].values())
 
 
+def test_what_a_gpus_record_lacks_is_no_row_and_what_failed_is_said():
+    kept = gpu_tables.newest()
+    assert kept["device"].startswith("NVIDIA")
+    lacking = {name: value for name, value in kept.items() if name not in ("resumption", "overhead")}
+    facts = dict(gpu_tables.tables(lacking)[1].rows)
+    assert not [name for name in facts if "resuming" in name or "Lightning" in name]
+    parts = ("half_steps", "gradients", "synchronisations", "resumption", "overhead", "compiled")
+    table, rest = gpu_tables.tables(kept | {part: {"failed": f"{part}: no places, noise"} for part in parts})
+    assert table.rows == []
+    assert dict(rest.rows) == {part: f"{part}: no places, noise" for part in parts}
+
+
 def test_the_first_search_has_the_device_for_itself(monkeypatch, tmp_path):
     ran = []
     monkeypatch.setattr(
         gpu_searches,
         "run",
-        lambda asked, at_once, seconds: ran.append((asked.unfinished(), at_once, seconds)) or {"at_once": at_once},
+        lambda asked, at_once, seconds: (
+            ran.append((asked.unfinished(), at_once, seconds)) or {"at_once": at_once, "failed": {at_once: "words"}}
+        ),
     )
     plan = replace(PLAN, runs=tmp_path / "runs", methods=("edd", "pcd"), seeds=2)
     found = gpu.searches(plan, {"1": 1.0, "2": 2.0}, iter((300.0, 200.0)).__next__)
     everything = [f"method={method},seed={seed}" for seed in (0, 1) for method in ("edd", "pcd")]
     assert ran == [(everything[:1], 1, 300.0), (everything, 2, 200.0)]
-    assert found == {"at_once": 2}
+    assert found == {"at_once": 2, "failed": {1: "words", 2: "words"}}
+    assert gpu.searches(plan, {"1": 1.0, "2": 2.0}, iter((300.0, 5.0)).__next__)["at_once"] == 1
+    assert len(ran) == 3
 
 
 def test_more_searches_at_a_time_only_where_all_together_are_faster():

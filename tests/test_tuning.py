@@ -59,6 +59,10 @@ def test_an_interrupted_trial_goes_on_and_a_refused_one_fails_alone(tune, tmp_pa
         tune("tune.trials=3", *negative)
     with pytest.raises(UserError, match=r"no trial of .* has ended in a result"):
         tune("tune.trials=2", *negative, folder="negative")
+    with pytest.raises(UserError, match=r"no trial of .* has ended in a result"):
+        tune("tune.trials=1", "model.weight_optimizer.lr=1e30", folder="diverged")
+    (cause,) = (tmp_path / "diverged").glob("*/failed.txt")
+    assert "has diverged" in cause.read_text()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from nas_lightning.callbacks import MetricsFile, Progress
 from nas_lightning.errors import DivergedError, MachineError, UserError, is_out_of_memory
 from nas_lightning.escapes import shortened
 from nas_lightning.records.epochs import Row, read_rows
-from nas_lightning.records.folder import ELSEWHERE
+from nas_lightning.records.folder import ELSEWHERE, forget_failure
 
 log = logging.getLogger("nas_lightning")
 
@@ -92,6 +92,7 @@ def fit(
     """Train `module` in `folder`, from the checkpoint `last` on where there is one; returns the rows of its metrics.csv."""
     if last is not None:
         log.info("Going on with the interrupted run in %s.", folder)
+    forget_failure(folder)
     device = trainer.strategy.root_device
     if device.type == "cuda" and trainer.num_devices == 1 and torch.cuda.is_initialized():  # PyTorch refuses it before
         torch.cuda.reset_peak_memory_stats(device)

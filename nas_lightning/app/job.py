@@ -23,8 +23,8 @@ from omegaconf.errors import OmegaConfBaseException
 from nas_lightning.app.configs import CONFIGS
 from nas_lightning.app.stdout import tell_who_waits
 from nas_lightning.errors import DivergedError, MachineError, UserError, is_out_of_memory
-from nas_lightning.records.files import remove_temporary, write_text_atomically
-from nas_lightning.records.folder import FAILURE, RunFolder
+from nas_lightning.records.files import remove_temporary
+from nas_lightning.records.folder import RunFolder, forget_failure, note_failure
 from nas_lightning.records.lock import FolderInUse, FolderLock
 
 log = logging.getLogger("nas_lightning")
@@ -78,17 +78,17 @@ def _run(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
         print(error, file=sys.stderr)
         if not job.in_sweep:
             if isinstance(error, DivergedError):
-                _note_failure(folder, str(error))
+                note_failure(folder, str(error))
             with suppress(OSError):  # Hydra has made the folder; nothing was written into it
                 folder.rmdir()
             sys.exit(1)
         if not isinstance(error, FolderInUse) and not RunFolder(folder, {}).is_finished:
-            _note_failure(folder, str(error))
+            note_failure(folder, str(error))
         # Hydra goes on with the other jobs and ends with exit status 1.
         raise CompactHydraException(str(error)) from error
     except Exception as error:
         if job.in_sweep:
-            _note_failure(folder, f"{type(error).__name__}: {error}")
+            note_failure(folder, f"{type(error).__name__}: {error}")
         raise
 
 
@@ -105,10 +105,9 @@ def check_whole(config: DictConfig, program: str) -> None:
 def working_in(folder: Path) -> Iterator[FolderLock]:
     """The folder locked, without what an earlier process has left; what the machine refuses in it is one sentence."""
     with _environment_explained(folder), FolderLock(folder) as lock:
-        if (folder / FAILURE).exists():
-            (folder / FAILURE).unlink()
         remove_temporary(folder)
         yield lock
+        forget_failure(folder)
 
 
 def is_skipped(config: DictConfig, job: Job) -> bool:
@@ -213,9 +212,3 @@ def in_one_sentence(error: OmegaConfBaseException) -> str:
     """What OmegaConf says on several lines, such as of an interpolation that leads nowhere."""
     reason = " ".join(str(error.msg or error).split("full_key:")[0].split())
     return f"a value of the command line or of a yaml cannot be resolved ({reason}); correct what follows the ${{."
-
-
-def _note_failure(folder: Path, cause: str) -> None:
-    """For the table that ends the sweep, and for anyone who looks later."""
-    with suppress(UserError):  # where it cannot be written, the cause above is all there is
-        write_text_atomically(folder / FAILURE, " ".join(cause.split()) + "\n")

@@ -20,7 +20,7 @@ from nas_lightning.app.search import search
 from nas_lightning.app.trainer_settings import check_search_settings
 from nas_lightning.errors import MachineError, UserError, brief, check_whole, is_number
 from nas_lightning.plain import fits, in_words
-from nas_lightning.records.folder import RunFolder, folder_name, is_among
+from nas_lightning.records.folder import RunFolder, folder_name, is_among, note_failure
 from nas_lightning.records.overrides import key_of
 from nas_lightning.records.received import check_regular, received_json
 
@@ -202,6 +202,8 @@ def _finish(study: Any, number: int, values: dict[str, float], config: DictConfi
         raise  # the other trials would fail by it too
     except UserError as error:
         log.warning("Trial %d (%s) failed: %s", number, ", ".join(overrides), error)
+        if Path(trial.run_dir).is_dir():
+            note_failure(Path(trial.run_dir), str(error))
         study.tell(number, state=_import_optuna().trial.TrialState.FAIL)
     else:
         # Outside the try: what this trial's report lacks, every other's would lack too.

@@ -6,6 +6,7 @@ Imports no torch: a program names folders before it loads anything.
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha1
 from pathlib import Path
 from typing import Any, Self
@@ -22,8 +23,8 @@ ELSEWHERE = "another name= or run_dir="
 """Where else a run may be written, for the end of a refusal."""
 
 FAILURE = "failed.txt"
-"""In the folder of a sweep's failed job, or of any run that has diverged: its cause, one sentence. The next launch of the job
-removes it."""
+"""In the folder of a sweep's failed job, of a study's failed trial, or of any run that has diverged: its cause, one sentence.
+Gone once the run trains again or is finished."""
 
 # They say where results go or how they are shown, not what is computed.
 _FREE_KEYS = (
@@ -49,6 +50,17 @@ def folder_name(override_dirname: str) -> str:
     while len(overrides) > 1 and len(",".join(overrides)) > 109:
         overrides.remove(max(overrides, key=len))
     return f"{','.join(overrides)[:109]}-{sha1(override_dirname.encode()).hexdigest()[:10]}"
+
+
+def note_failure(folder: Path, cause: str) -> None:
+    """For the table that ends the sweep, and for anyone who looks later."""
+    with suppress(UserError):  # where it cannot be written, what is said of it is all there is
+        write_text_atomically(folder / FAILURE, " ".join(cause.split()) + "\n")
+
+
+def forget_failure(folder: Path) -> None:
+    with suppress(OSError):
+        (folder / FAILURE).unlink(missing_ok=True)
 
 
 class _Dumper(yaml.SafeDumper):
@@ -136,7 +148,9 @@ class RunFolder:
     def check_same(self, settings: Mapping[str, Any]) -> None:
         """UserError where a run with these settings, as `settings` has them, cannot go on with this configuration."""
         before, now = self._fixed(settings), self._fixed(flat(self.config))
-        before = {key: False for key, value in now.items() if value is False} | before  # a later version's flag, off
+        before = {
+            key: False for key, value in now.items() if isinstance(value, bool)
+        } | before  # a later version's flag
         different = [key for key in {*before, *now} if before.get(key) != now.get(key)]
         if different:
             groups = self._changed_groups(settings)

@@ -70,7 +70,7 @@ def summary(runs: Sequence[Run], measures: Sequence[Measure] = ()) -> Summary:
             f"these runs set {len(candidates):,} keys of their configs, of which {_MOST_SETTINGS} fit in a table; give fewer "
             "folders."
         )
-    values = {key: [setting(report, key) for report in reports] for key in candidates}
+    values = {key: _column(reports, key) for key in candidates}
     settings = tuple(
         key
         for key, column in values.items()
@@ -92,6 +92,13 @@ def summary(runs: Sequence[Run], measures: Sequence[Measure] = ()) -> Summary:
         failed=tuple(run for run in runs if run.failed),
         broken=tuple(run for run in runs if run.cause and not run.failed),
     )
+
+
+def _column(reports: Sequence[Mapping[str, Any]], key: str) -> list[str]:
+    """The setting in each report; off where it is a flag that a report's version did not have yet."""
+    column = [setting(report, key) for report in reports]
+    is_flag = {*column} - {""} <= {"True", "False"}
+    return [value or "False" for value in column] if is_flag and len({*column}) > 2 else column
 
 
 def _differs(key: str, column: Sequence[str], reports: Sequence[Mapping[str, Any]]) -> bool:
