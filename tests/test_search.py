@@ -18,10 +18,12 @@ from nas_lightning.callbacks import MetricsFile, Progress
 from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.genotypes.nb201 import parse_nb201
+from nas_lightning.records.epochs import read_rows
 from nas_lightning.records.folder import folder_name
 from nas_lightning.records.overrides import quote_values
 from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.supernet.compatible import check_side
+from nas_lightning.supernet.module import SupernetModule
 from nas_lightning.training.cost import network_cost
 from speed.reference import ReferenceSupernet
 from tests.conftest import ROOT, TOY, composed
@@ -264,6 +266,28 @@ def test_a_darts_search_of_a_size_that_its_networks_refuse_is_refused(tmp_path):
 def test_what_lightning_finds_wrong_only_when_it_starts_is_one_sentence(limit, toy):
     with pytest.raises(UserError, match=r"^Lightning's trainer refuses its settings: [^\n]+ Try at least `limit"):
         toy("run", limit)
+
+
+def test_a_discretised_supernet_that_overflows_does_not_end_the_search(toy, tmp_path, monkeypatch, caplog):
+    validate, write, epochs = SupernetModule.validation_step, MetricsFile.write, []
+
+    def overflowing(self, batch, batch_idx):
+        with monkeypatch.context() as patched:
+            if not epochs:
+                patched.setattr(
+                    self.halves, "loss_at", lambda *_: (torch.tensor(torch.nan), torch.zeros(len(batch[1]), 10))
+                )
+            validate(self, batch, batch_idx)
+
+    monkeypatch.setattr(SupernetModule, "validation_step", overflowing)
+    monkeypatch.setattr(
+        MetricsFile, "write", lambda self, row, trainer: epochs.append(row) or write(self, row, trainer)
+    )
+    report = toy("run")
+    assert "discrete_loss is nan in epoch 1: left blank" in caplog.text
+    rows = read_rows(tmp_path / "run" / "metrics.csv")
+    assert ["discrete_loss" in row for row in rows] == [False, True, True, True]
+    assert report["final"]["discrete_loss"] > 0
 
 
 def test_a_diverged_search_is_no_result(toy, tmp_path):

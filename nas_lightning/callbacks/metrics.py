@@ -1,5 +1,6 @@
 """metrics.csv: one row an epoch, to the file and to every logger."""
 
+import logging
 import math
 import time
 from pathlib import Path
@@ -10,6 +11,8 @@ from nas_lightning.callbacks.epoch_file import EpochFileCallback
 from nas_lightning.errors import DivergedError
 from nas_lightning.records.epochs import Row
 from nas_lightning.supernet.module import SupernetModule
+
+log = logging.getLogger("nas_lightning")
 
 
 class MetricsFile(EpochFileCallback):
@@ -58,15 +61,25 @@ class MetricsFile(EpochFileCallback):
             _send(row, trainer)
 
     def _check_finite(self, epoch: int, logged: dict[str, float]) -> None:
-        """A diverged run must not end as a result: this comes before the row and the checkpoint of the epoch."""
-        searched = any(name.startswith("entropy") for name in logged)
-        rates = "model.weight_optimizer.lr, arch_optimizer.lr" if searched else "recipe.optimizer.lr"
-        for name, value in logged.items():
-            if not math.isfinite(value):
-                raise DivergedError(
-                    f"{name} is {value} in epoch {epoch + 1}: the run in {self.file.path.parent} has diverged; lower the "
-                    f"learning rate ({rates}) and start it anew under another name=."
-                )
+        """A diverged run must not end as a result: this comes before the row and the checkpoint of the epoch.
+
+        The discretised supernet may overflow while the search goes well, as it does where skip connections multiply: its loss
+        is then left out of the epoch.
+        """
+        infinite = [name for name, value in logged.items() if not math.isfinite(value)]
+        if infinite == ["discrete_loss"]:
+            log.warning(
+                "discrete_loss is %s in epoch %d: left blank. The discretised supernet overflows; the search itself does not.",
+                logged.pop("discrete_loss"), epoch + 1,
+            )  # fmt: skip
+        elif infinite:
+            name = next(name for name in infinite if name != "discrete_loss")
+            searched = any(name.startswith("entropy") for name in logged)
+            rates = "model.weight_optimizer.lr, arch_optimizer.lr" if searched else "recipe.optimizer.lr"
+            raise DivergedError(
+                f"{name} is {logged[name]} in epoch {epoch + 1}: the run in {self.file.path.parent} has diverged; lower the "
+                f"learning rate ({rates}) and start it anew under another name=."
+            )
 
 
 def _send(row: Row, trainer: pl.Trainer) -> None:
