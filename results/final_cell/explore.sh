@@ -30,6 +30,13 @@ each() {
     search 'space.auxiliary_skip={start: 1, end: 1}' space.none=false sched.warmup=0.4 "$@"
     for method in pcd darts; do search method=$method 'space.auxiliary_skip={start: 1, end: 1}' space.none=false "$@"; done
     search method=edd_skip sched.late_lambda_mult=1 "$@"
+    search method=edd_skip space.auxiliary_mean=true "$@"
+    search space.N=5 "$@"
+    for mean in false true; do
+        search method=edd_skip space.auxiliary_mean=$mean space.N=5 "$@"
+        search method=darts 'space.auxiliary_skip={start: 1, end: 1}' space.none=false model.discretise=with_auxiliary \
+            space.auxiliary_mean=$mean space.N=5 "$@"
+    done
     # Beside other methods
     for method in pcd darts drnas gaea random; do search method=$method "$@"; done
     # Size
