@@ -148,9 +148,8 @@ class RunFolder:
     def check_same(self, settings: Mapping[str, Any]) -> None:
         """UserError where a run with these settings, as `settings` has them, cannot go on with this configuration."""
         before, now = self._fixed(settings), self._fixed(flat(self.config))
-        before = {
-            key: False for key, value in now.items() if isinstance(value, bool)
-        } | before  # a later version's flag
+        flags_of_now = {key: False for key, value in now.items() if isinstance(value, bool)}
+        before = flags_of_now | before  # off in a version that did not have them
         different = [key for key in {*before, *now} if before.get(key) != now.get(key)]
         if different:
             groups = self._changed_groups(settings)

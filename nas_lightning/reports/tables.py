@@ -97,9 +97,8 @@ def summary(runs: Sequence[Run], measures: Sequence[Measure] = ()) -> Summary:
 def _column(reports: Sequence[Mapping[str, Any]], key: str) -> list[str]:
     """The setting in each report; off where it is a flag that a report's version did not have yet."""
     column = [setting(report, key) for report in reports]
-    lacks_flag = {*column} == {"", "True", "False"} and not key.startswith(
-        "search."
-    )  # of which there are overrides alone
+    of_search = key.startswith("search.")  # of which there are the overrides alone
+    lacks_flag = {*column} == {"", "True", "False"} and not of_search
     return [value or "False" for value in column] if lacks_flag else column
 
 
