@@ -19,7 +19,7 @@ from nas_lightning.errors import UserError
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.genotypes.nb201 import parse_nb201
 from nas_lightning.records.epochs import read_rows
-from nas_lightning.records.folder import folder_name
+from nas_lightning.records.folder import RunFolder, folder_name
 from nas_lightning.records.overrides import quote_values
 from nas_lightning.spaces import DARTS, NB201
 from nas_lightning.supernet.compatible import check_side
@@ -383,6 +383,12 @@ def test_an_interrupted_run_names_what_was_chosen_and_goes_on_with_that_alone(be
     assert "nas_lightning." not in str(raised.value)
     assert "\n" not in str(raised.value)
     assert toy("run", *few, *before)["epochs"] == 2
+
+
+def test_a_flag_that_an_interrupted_runs_version_did_not_have_was_off(tmp_path):
+    RunFolder(tmp_path, {"space": {"C": 4, "new": False}}).check_same({"space.C": 4})
+    with pytest.raises(UserError, match=r"interrupted run with space\.new=False, now it is True; set it back to go on"):
+        RunFolder(tmp_path, {"space": {"C": 4, "new": True}}).check_same({"space.C": 4})
 
 
 def test_an_interrupted_run_goes_on_with_the_same_search_in_other_words(toy, monkeypatch):
