@@ -94,9 +94,10 @@ def _finish(action: str, kept: dict, console: Console) -> None:  # type: ignore[
 
         plot(kept, _DOCS / "performance")
     else:
+        contents = tables.document_contents(kept, record.read(record.PUBLISHED))
+        contents |= gpu_tables.contents(gpu_tables.newest())
         for document in documents():
-            of_gpu = gpu_tables.contents(gpu_tables.newest())
-            tables.write_document(document, kept, record.read(record.PUBLISHED), of_gpu)
+            tables.write_document(document, contents)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from speed import record
-from speed.tables import Table, fill, number
+from speed.tables import Table, number, write_document
 
 ROOT = Path(__file__).parent.parent
 RECORD = record.RESULTS / "scaling" / "cpu.json"
@@ -100,4 +100,4 @@ def contents(kept: record.Record) -> dict[str, str]:
 
 if __name__ == "__main__":
     record.write(measure(), RECORD)
-    DOCUMENT.write_text(fill(DOCUMENT.read_text(), contents(record.read(RECORD))))
+    write_document(DOCUMENT, contents(record.read(RECORD)))

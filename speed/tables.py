@@ -1,10 +1,9 @@
 """A record as tables: on the terminal with rich, in docs/performance.md as Markdown. The same rows in both."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -336,16 +335,13 @@ def fill(document: str, contents: dict[str, str]) -> str:
     return re.sub(r"<!-- begin (\S+) -->\n.*?<!-- end \1 -->", put, document, flags=re.DOTALL)
 
 
-def document_contents(
-    record: Record, others: Record, of_gpu: Mapping[str, str] = MappingProxyType({})
-) -> dict[str, str]:
+def document_contents(record: Record, others: Record) -> dict[str, str]:
     made = [*tables(record), *published(others), goals(record, others)]
     contents = {table.name: table.markdown() for table in made} | {"origin": origin(record)} | method_costs(record)
-    contents |= of_gpu
     if "methods" in record:  # measured with the rest, or later
         contents["origin-methods"] = origin(record.get("later", {}).get("methods", record))
     return contents
 
 
-def write_document(path: Path, record: Record, others: Record, of_gpu: Mapping[str, str]) -> None:
-    path.write_text(fill(path.read_text(), document_contents(record, others, of_gpu)))
+def write_document(path: Path, contents: dict[str, str]) -> None:
+    path.write_text(fill(path.read_text(), contents))

@@ -116,13 +116,11 @@ def test_numbers_keep_three_digits():
 
 @pytest.mark.skipif(not CPU_RECORDS, reason="no record of a CPU")
 def test_the_document_says_what_the_records_say():
-    kept = record.read(CPU_RECORDS[0])
+    contents = tables.document_contents(record.read(CPU_RECORDS[0]), record.read(record.PUBLISHED))
+    contents |= gpu_tables.contents(gpu_tables.newest())
     for document in documents():
         text = document.read_text()
-        of_gpu = gpu_tables.contents(gpu_tables.newest())
-        assert text == tables.fill(text, tables.document_contents(kept, record.read(record.PUBLISHED), of_gpu)), (
-            document
-        )
+        assert text == tables.fill(text, contents), document
 
 
 def test_the_document_of_scaling_says_what_its_record_says():

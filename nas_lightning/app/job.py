@@ -82,7 +82,7 @@ def _run(task: Callable[[DictConfig, Job], object], config: DictConfig) -> None:
             with suppress(OSError):  # Hydra has made the folder; nothing was written into it
                 folder.rmdir()
             sys.exit(1)
-        if not isinstance(error, FolderInUse) and not RunFolder(folder, {}).is_finished:
+        if not isinstance(error, FolderInUse):
             note_failure(folder, str(error))
         # Hydra goes on with the other jobs and ends with exit status 1.
         raise CompactHydraException(str(error)) from error

@@ -53,7 +53,9 @@ def folder_name(override_dirname: str) -> str:
 
 
 def note_failure(folder: Path, cause: str) -> None:
-    """For the table that ends the sweep, and for anyone who looks later."""
+    """For the table that ends the sweep, and for anyone who looks later; nothing where the folder holds a finished run."""
+    if RunFolder(folder, {}).is_finished:
+        return
     with suppress(UserError):  # where it cannot be written, what is said of it is all there is
         write_text_atomically(folder / FAILURE, " ".join(cause.split()) + "\n")
 
