@@ -545,7 +545,7 @@ def test_a_search_that_a_version_without_them_began_goes_on_without_and_not_with
     state = torch.load(path, weights_only=True)
     del state[_OURS]["settings"]["space.running_statistics"]
     torch.save(state, path)
-    with pytest.raises(UserError, match=r"an interrupted run with space.running_statistics=null, now it is True"):
+    with pytest.raises(UserError, match=r"an interrupted run with space.running_statistics=False, now it is True"):
         toy("stopped", "method=edd", KEEPS)
     toy("stopped", "method=edd")
     ours, theirs = weights(tmp_path / "stopped"), weights(tmp_path / "whole")
