@@ -116,6 +116,17 @@ def test_a_graph_is_captured_again_only_for_another_key():
     assert (total, recorder.captures) == (2, 3)  # another shape
 
 
+def test_a_capture_leaves_the_generator_that_a_supernet_draws_noise_from():
+    def step(x):
+        return (x + torch.rand(2),)
+
+    graphs, x = StepGraphs(Recorder()), torch.zeros(2)
+    torch.manual_seed(0)
+    replayed = [graphs.run("a", key, step, x)[0].tolist() for key in (0, 0, 1)]
+    torch.manual_seed(0)
+    assert replayed == [step(x)[0].tolist() for _ in range(3)]
+
+
 def test_replays_see_new_inputs_and_parameters_changed_in_place():
     graphs, weight = StepGraphs(Recorder()), torch.ones(2)
     run = functools.partial(graphs.run, "scale", None, lambda x: ((weight * x).sum(),))

@@ -22,7 +22,8 @@ _WARM_UPS = 3  # as torch.cuda.make_graphed_callables: libraries choose their al
 class StepGraphs:
     """Runs steps by replaying their capture: a step is a function of tensors without side effects but the memory it fills.
 
-    state: the tensors that a step moves besides, a supernet's running statistics: a capture, which runs it, leaves them.
+    state: the tensors that a step moves besides, a supernet's running statistics: a capture, which runs it, leaves them, and
+    the default generators, from which a supernet may draw noise.
     One graph is kept for each name. A new `key`, say another set of computed operations, has it captured anew; another
     shape of the inputs than the first one's runs eagerly, so that the last batch of an epoch costs no capture.
     Parameters and buffers are read at every replay, so they may change in place.
@@ -43,7 +44,8 @@ class StepGraphs:
         if name not in self._graphs or self._graphs[name][0] != key:
             self._graphs.pop(name, None)  # its memory goes to the next one
             places = tuple(tensor.clone() for tensor in inputs)
-            with restored(self._state()):
+            device = places[0].device
+            with restored(self._state()), torch.random.fork_rng([device] if device.type == "cuda" else []):
                 self._graphs[name] = key, places, *self._capture(lambda: uncached(step, places))
         _, places, replay, outputs = self._graphs[name]
         for place, tensor in zip(places, inputs, strict=True):
