@@ -28,7 +28,8 @@ class CellSpec:
     auxiliary_skip: gamma of a skip connection beside the operations of every edge, outside of the relaxation (DARTS-); no
     architecture has it. auxiliary_mean: an edge then has (operations + gamma * skip) / (1 + gamma), so that features grow far
     less from cell to cell where no batch norm lies between. drop_path: the probability with which a half step takes the mixed
-    output of an edge from an image (R-DARTS). None, or 0 in an epoch: there is nothing of the kind.
+    output of an edge from an image (R-DARTS). skip_dropout: with which it takes an entry of its features from a candidate skip
+    connection of stride 1 (P-DARTS, arXiv 1904.12760). None, or 0 in an epoch: there is nothing of the kind.
     """
 
     edges: tuple[tuple[int, int], ...]
@@ -40,6 +41,7 @@ class CellSpec:
     auxiliary_skip: Ramp | None = None
     auxiliary_mean: bool = False
     drop_path: Ramp | None = None
+    skip_dropout: Ramp | None = None
 
     @property
     def mask_EO(self) -> Tensor:

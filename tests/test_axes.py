@@ -229,6 +229,10 @@ def test_the_report_records_every_groups_choice(tmp_path):
             "decision is never asked in a search that stop ends after one epoch",
         ),
         (("method=darts", "model.discretise=with_auxiliary"), "measures beside space.auxiliary_skip, which is null"),
+        (
+            ("space=s4", "space.skip_dropout={start: 0.3, end: 0}"),
+            "space.skip_dropout acts on candidate skip connections",
+        ),
         (("method=edd", "space.auxiliary_mean=true"), "is the mean with space.auxiliary_skip, which is null; give one"),
         (
             ("arch_optimizer.lr=-1",),

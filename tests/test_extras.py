@@ -1,4 +1,5 @@
-"""The supernet's auxiliary skip connection (DARTS-) and drop path (R-DARTS), against mixed edges written out one by one.
+"""The supernet's auxiliary skip connection (DARTS-), drop path (R-DARTS) and dropout on skip connections (P-DARTS), against
+mixed edges written out one by one.
 
 Letters: B batch, E edges, L cells of the supernet, O operations.
 """
@@ -29,7 +30,9 @@ from nas_lightning.perturbations import RandomBall
 from nas_lightning.ramps import Ramp
 from nas_lightning.relaxations import GumbelHard, Softmax
 from nas_lightning.spaces import DARTS, NB201
+from nas_lightning.spaces import weights as edge_weights
 from nas_lightning.spaces.darts import bank as darts
+from nas_lightning.spaces.kernels import dropped_out
 from nas_lightning.spaces.weights import EdgeWeights
 from nas_lightning.spaces.widening import Widening, widen
 from nas_lightning.supernet.architecture import Architecture
@@ -48,6 +51,7 @@ from tests.test_nb201_supernet import relative_error
 FADING = Ramp(1.0, 0.0)
 RISING = Ramp(0.0, 0.4, epochs=50)
 BOTH = {"auxiliary_skip": FADING, "drop_path": RISING}
+ALL = {**BOTH, "skip_dropout": Ramp(0.5, 0.1)}
 GAMMA, P = 0.6, 0.3
 SPACES = {
     "nb201": lambda **extras: NB201(C=4, N=1, **extras),
@@ -66,13 +70,19 @@ SPACES = {
 # ---- the slow reference ----
 
 
+def dropout_pattern(x, p):
+    """What the draw of `dropped_out` might be, the same on both sides."""
+    kept = (torch.arange(x.numel()).reshape(x.shape) * 7919) % 100 >= 100 * p
+    return x * kept / (1 - p)
+
+
 class Edge(nn.Module):
     """weight * keep_b * (sum_o beta_o op_o(x) + gamma * skip(x)), of partial channels beside those that pass by."""
 
     def __init__(self, mixed, columns, stride, partial, reduce_weight):
         super().__init__()
         self.operations, self.columns, self.stride, self.partial = mixed.operations, columns, stride, partial
-        self.skip = nn.Identity() if stride == 1 else None
+        self.skip, self.dropout = nn.Identity() if stride == 1 else None, None
         if reduce_weight is not None:
             width = reduce_weight.shape[0]
             self.skip = FactorizedReduce(width, width).to(reduce_weight.dtype)
@@ -83,7 +93,10 @@ class Edge(nn.Module):
     def forward(self, x, beta_O, gamma, weight, keep_B):
         width = x.shape[1] // self.partial
         first, rest = x[:, :width], x[:, width:]
-        out = sum(beta_O[o] * op(first) for o, op in zip(self.columns, self.operations.values(), strict=True))
+        out = 0
+        for o, (name, op) in zip(self.columns, self.operations.items(), strict=True):
+            is_dropped = name == "skip_connect" and self.stride == 1 and self.dropout is not None
+            out = out + beta_O[o] * (dropout_pattern(first, self.dropout) if is_dropped else op(first))
         if gamma:
             out = out + gamma * self.skip(first)
         if self.partial > 1:
@@ -133,6 +146,11 @@ class Plain(nn.Module):
                     skips = [edges[e].skip for e in bank.edges]
                     yield [c.weight for skip in skips for c in (skip.first, skip.second)], bank.auxiliary.weight
 
+    def drop_out(self, p):
+        """From now on, of the candidate skip connections of stride 1; None for not at all."""
+        for edge in itertools.chain(*self.edges):
+            edge.dropout = p
+
     def along(self, number, inputs, beta, gamma, edge, keep_LEB):
         cell_type, nodes = self.types[number], list(inputs)
         edges = self.spec[cell_type]
@@ -169,6 +187,7 @@ def made(name, monkeypatch=None, seed=0, **extras):
     """(space, supernet, reference) in float64."""
     if monkeypatch is not None:
         monkeypatch.setattr(darts, "noise_like", noise_pattern)  # both sides draw the same
+        monkeypatch.setattr(edge_weights, "dropped_out", dropout_pattern)
     torch.manual_seed(seed)
     space = SPACES[name](**extras)
     supernet = space.supernet(4).double()
@@ -182,7 +201,7 @@ def draws(space, supernet, images):
     return torch.rand(shape, generator=generator) >= P
 
 
-EXTRAS = [("auxiliary_skip",), ("drop_path",), ("auxiliary_skip", "drop_path")]
+EXTRAS = [("auxiliary_skip",), ("drop_path",), ("skip_dropout",), ("auxiliary_skip", "drop_path", "skip_dropout")]
 
 
 @pytest.mark.parametrize("wanted", EXTRAS, ids="+".join)
@@ -190,7 +209,7 @@ EXTRAS = [("auxiliary_skip",), ("drop_path",), ("auxiliary_skip", "drop_path")]
 @pytest.mark.parametrize("name", SPACES)
 def test_outputs_and_all_gradients_are_those_of_the_edges_one_by_one(name, kind, wanted, monkeypatch):
     """`sparse`: operations of weight 0 are not computed, on some edges none at all."""
-    space, supernet, reference = made(name, monkeypatch, **{extra: BOTH[extra] for extra in wanted})
+    space, supernet, reference = made(name, monkeypatch, **{extra: ALL[extra] for extra in wanted})
     generator = torch.Generator().manual_seed(1)
     x, y = torch.randn(5, 3, 8, 8, dtype=torch.float64), torch.randint(4, (5,))
     beta = {cell: betas(spec, kind, generator) for cell, spec in space.cells.items()}
@@ -204,17 +223,21 @@ def test_outputs_and_all_gradients_are_those_of_the_edges_one_by_one(name, kind,
         leaf.requires_grad_()
     gamma = torch.tensor(GAMMA, dtype=torch.float64) if "auxiliary_skip" in wanted else None
     keep_LEB = draws(space, supernet, 5) if "drop_path" in wanted else None
+    dropout = torch.tensor(P, dtype=torch.float64) if "skip_dropout" in wanted else None
+    reference.drop_out(dropout)
     ours = supernet(x, {
         cell: EdgeWeights(
             beta[cell], (beta[cell] > 0).tolist() if kind == "sparse" else spec.candidates,
             None if edge is None else edge[cell], auxiliary=gamma,
-            keep_LEB=None if keep_LEB is None else keep_LEB.double() / (1 - P),
+            keep_LEB=None if keep_LEB is None else keep_LEB.double() / (1 - P), skip_dropout=dropout,
         )
         for cell, spec in space.cells.items()
     })  # fmt: skip
     theirs = reference(x, beta, GAMMA if gamma is not None else 0.0, edge, keep_LEB)
     assert relative_error(ours, theirs) < 1e-10
-    assert relative_error(ours, reference(x, beta, 0.0, edge, None)) > 1e-3  # the extras do something
+    reference.drop_out(None)
+    does_nothing = name == "s4" and wanted == ("skip_dropout",)  # no skip connection among the candidates
+    assert (relative_error(ours, reference(x, beta, 0.0, edge, None)) < 1e-3) == does_nothing
     F.cross_entropy(theirs, y).backward()
     expected = [leaf.grad.clone() for leaf in leaves]
     shared = {n: p.grad.clone() for n, p in supernet.named_parameters() if p.grad is not None}
@@ -438,6 +461,44 @@ def test_an_image_loses_an_edge_with_probability_p_and_what_is_left_is_scaled():
     )  # another on every edge of every cell
 
 
+def test_dropout_takes_an_entry_with_probability_p_and_scales_what_is_left():
+    x = torch.ones(8, 4, 30, 31).to(memory_format=torch.channels_last)
+    torch.manual_seed(0)
+    one, other = (dropped_out(x, torch.tensor(0.25)) for _ in range(2))
+    assert one.is_contiguous(memory_format=torch.channels_last)
+    assert one.unique().tolist() == pytest.approx([0.0, 4 / 3])
+    assert (one == 0).double().mean().item() == pytest.approx(0.25, abs=0.01)
+    assert ((one == 0) & (other == 0)).double().mean().item() == pytest.approx(0.0625, abs=0.01)  # another each time
+    assert dropped_out(x.bfloat16(), torch.tensor(0.25)).dtype == torch.bfloat16
+
+
+def test_half_steps_drop_entries_of_skip_connections_and_no_other_pass_does(monkeypatch):
+    halves, reference = steps(
+        "nb201", progress=0.5, monkeypatch=monkeypatch, auxiliary_skip=FADING, skip_dropout=Ramp(P, P)
+    )
+    architecture, (x, y) = halves.architecture, batches(size=6)["valid"]
+    y = y % 4
+    beta = softmax_of(architecture.alpha, architecture.cells)
+    losses = {}
+    for p in (P, None):
+        reference.drop_out(p)
+        losses[p] = F.cross_entropy(reference(x, beta, 0.5), y).item()
+    assert halves.loss((x, y), {})[0].item() == pytest.approx(losses[P], rel=1e-6)
+    assert halves.weight_loss((x, y), {})[0].item() == pytest.approx(losses[P], rel=1e-6)
+    perturbed = HalfSteps(architecture, halves.supernet, perturbation=RandomBall(Ramp(0.0, 0.0)))
+    drawn = perturbed.draw(torch.Generator().manual_seed(0), for_weights=True)
+    assert perturbed.weight_loss((x, y), drawn)[0].item() == pytest.approx(losses[P], rel=1e-6)
+    probed = architecture.weights(architecture.beta(), architecture.candidates)
+    assert halves.loss_at((x, y), probed)[0].item() == pytest.approx(losses[None], rel=1e-6)
+    genotype = derive(NB201(), {"cell": architecture.alpha["cell"].detach()})
+    hard = {"cell": F.one_hot(architecture.alpha["cell"].argmax(-1), 5).double()}
+    theirs = F.cross_entropy(reference(x, hard, 0.5), y).item()
+    assert halves.loss_at((x, y), architecture.one_hot(genotype, auxiliary=True))[0].item() == pytest.approx(
+        theirs, rel=1e-6
+    )
+    assert losses[P] != pytest.approx(losses[None], rel=1e-3)
+
+
 def test_skip_connections_are_dropped_too():
     _, supernet, _ = made("nb201")
     only_skips = torch.zeros(6, 5, dtype=torch.float64)
@@ -600,8 +661,14 @@ COMBINED = [
 
 
 @pytest.mark.parametrize("choices", COMBINED, ids=" ".join)
-def test_any_method_searches_with_both(choices, toy):
-    extras = ("space.auxiliary_skip={start: 1, end: 0, shape: cosine}", "space.drop_path={start: 0, end: 0.3}")
+def test_any_method_searches_with_all(choices, toy):
+    extras = (
+        "space.auxiliary_skip={start: 1, end: 0, shape: cosine}",
+        "space.drop_path={start: 0, end: 0.3}",
+        "space.skip_dropout={start: 0.3, end: 0.01, shape: exponential}",
+    )
+    if "space=s4" in choices:  # which has no candidate skip connections
+        extras = extras[:2]
     report = toy("run", *choices, *extras, "trainer.max_epochs=2", "data.train_images=16", "data.valid_images=16")
     assert report["epochs"] == 2
     assert report["config"]["space"]["auxiliary_skip"] == {"start": 1, "end": 0, "shape": "cosine"}
@@ -649,7 +716,8 @@ def kernels(halves):
 @pytest.mark.parametrize("name", ["nb201/partial/edges", "darts"])
 def test_a_ramp_at_0_costs_no_kernel_and_changes_no_bit(name):
     plain, _ = steps(name)
-    later, _ = steps(name, progress=0.5, auxiliary_skip=Ramp(0.0, 1.0, begin=0.5), drop_path=Ramp(0.0, 0.5, begin=0.5))
+    ramp = Ramp(0.0, 0.5, begin=0.5)
+    later, _ = steps(name, progress=0.5, auxiliary_skip=ramp, drop_path=ramp, skip_dropout=ramp)
     # At stride 2 there are weights, of which the random start of the others must not depend here.
     later.supernet.load_state_dict(plain.supernet.state_dict(), strict=False)
     (calls, of_alpha, of_weights), (others, alpha_too, weights_too) = kernels(plain), kernels(later)
@@ -679,7 +747,16 @@ def test_at_stride_1_it_costs_sums_of_scalars_alone_which_the_cells_share():
     assert extra(3) <= extra(1) < 60
 
 
-@pytest.mark.parametrize("extras", [{"auxiliary_skip": FADING}, {"drop_path": Ramp(0.0, 0.4, epochs=3)}, BOTH], ids=str)
+@pytest.mark.parametrize(
+    "extras",
+    [
+        {"auxiliary_skip": FADING},
+        {"drop_path": Ramp(0.0, 0.4, epochs=3)},
+        BOTH,
+        {**ALL, "drop_path": Ramp(0.0, 0.4, epochs=3)},
+    ],
+    ids=str,
+)
 def test_replayed_search_equals_the_eager_search(extras, monkeypatch):
     recorder = Recorder()
     monkeypatch.setattr(nas_lightning.supernet.runner, "step_graphs", lambda device, state: StepGraphs(recorder, state))
@@ -751,6 +828,10 @@ def test_a_skip_connection_that_stays_and_one_that_fades_have_two_names_in_repor
         (
             "drop_path={start: 0, end: 1}",
             "space.drop_path must be null or a ramp whose ends are 0 or more and less than 1",
+        ),
+        (
+            "skip_dropout={start: 1, end: 0}",
+            "space.skip_dropout must be null or a ramp whose ends are 0 or more and less",
         ),
         ("drop_path={start: 0, end: 0.2, epochs: 2.5}", "a ramp's epochs must be a whole number"),
     ],

@@ -55,6 +55,7 @@ from nas_lightning.supernet.compatible import (
     check_kept,
     check_lengths,
     check_side,
+    check_skip_dropout,
     check_temperature,
     check_widening,
 )
@@ -141,6 +142,7 @@ def _check_together(config: DictConfig, data: SearchData, axes: dict[str, Any], 
     check_kept(module.space, axes["stages"])
     check_temperature(module.architecture, axes["sched"])
     check_auxiliary(module.space, config.model.discretise)
+    check_skip_dropout(module.space)
     check_widening(module.supernet, axes["stages"])
     check_batches(config.trainer.graphs, data.batch_growth is not None)
     check_ends(module.space, axes["stop"], axes["selection"])

@@ -54,6 +54,15 @@ def _window_counts(size: int, like: Tensor) -> Tensor:
     return (3 - (position == 0).to(like.dtype)) - (position == size - 1).to(like.dtype)
 
 
+def dropped_out(x: Tensor, p: Tensor) -> Tensor:
+    """x [B, C, H, W], each entry 0 with probability p, else times 1 / (1 - p), as `nn.Dropout`; drawn as `noise_like` draws.
+
+    p: scalar in [0, 1), a tensor, so that a captured step follows it.
+    """
+    drawn = torch.rand_like(x.permute(0, 2, 3, 1), dtype=p.dtype, memory_format=torch.contiguous_format)
+    return x * ((drawn >= p) / (1 - p)).to(x.dtype).permute(0, 3, 1, 2)
+
+
 def noise_like(x: Tensor, stride: int) -> Tensor:
     """N(0, 1) in the shape of x at `stride`: S4's operation without information (arXiv 1909.09656).
 

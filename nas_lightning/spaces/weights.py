@@ -9,6 +9,8 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
+from nas_lightning.spaces.kernels import dropped_out
+
 
 class EdgeWeights:
     """The weights beta of one cell type for one forward pass, and which operations that pass computes.
@@ -23,6 +25,7 @@ class EdgeWeights:
     auxiliary: gamma, scalar, or None: every edge that is not dropped adds gamma * skip(x) to its operations' output, before
         the edge's weight, whichever operations are computed (DARTS-).
     keep_LEB: what the output of each edge of each cell is multiplied by, image by image, or None (drop path).
+    skip_dropout: scalar, with which probability a candidate skip connection loses an entry of its features, or None.
     """
 
     def __init__(
@@ -34,6 +37,7 @@ class EdgeWeights:
         offset_E: Tensor | None = None,
         auxiliary: Tensor | None = None,
         keep_LEB: Tensor | None = None,
+        skip_dropout: Tensor | None = None,
     ) -> None:
         self.beta_EO = beta_EO if edge_E is None else beta_EO * edge_E[:, None]
         self.active = active
@@ -41,10 +45,11 @@ class EdgeWeights:
         self.dropped = dropped
         self.offset_E = offset_E if offset_E is None or edge_E is None else offset_E * edge_E
         self.auxiliary = auxiliary
+        self.skip_dropout = skip_dropout
         self._keep_LEB = keep_LEB
         self._keep_EB: Tensor | None = None
         self._vectors: dict[tuple[int | None, tuple[int, ...], int], Tensor] = {}
-        self._identities: dict[tuple[int, int | None], Tensor] = {}
+        self._identities: dict[int, Tensor] = {}
 
     def of_cell(self, index: int) -> "EdgeWeights":
         """For the supernet's cell `index`, counted as its `cells()` come: with the masks of that cell."""
@@ -79,19 +84,22 @@ class EdgeWeights:
             return ()
         return tuple(position for position, edge in enumerate(edges) if edge not in self.dropped)
 
-    def identity(self, edge: int, operation: int | None) -> Tensor | None:
-        """The weight of x itself in the output of an edge of stride 1; None where x is not computed.
+    def identities(self, x: Tensor, edge: int, operation: int | None) -> list[tuple[Tensor, Tensor]]:
+        """(weight, features) of what passes x on in the output of an edge of stride 1; none where x is not computed.
 
-        That of `operation`, the skip connection among the candidates if there is one, plus the auxiliary one's.
+        x itself with the weight of `operation`, the skip connection among the candidates if there is one, plus the auxiliary
+        one's. Two where dropout acts on the candidate's features, as it never does on the auxiliary one's.
         """
         beta = None if operation is None or not self.active[edge][operation] else self.scalar(edge, operation)
-        if self.auxiliary is None or edge in self.dropped:
-            return beta
-        key = (edge, None if beta is None else operation)
-        if key not in self._identities:  # all cells ask for the same sums
-            gamma = self._gamma(edge)
-            self._identities[key] = gamma if beta is None else beta + gamma
-        return self._identities[key]
+        gamma = None if self.auxiliary is None or edge in self.dropped else self._gamma(edge)
+        if beta is not None and self.skip_dropout is not None:
+            dropped = beta, dropped_out(x, self.skip_dropout)
+            return [dropped] if gamma is None else [dropped, (gamma, x)]
+        if beta is None or gamma is None:
+            return [(weight, x) for weight in (beta, gamma) if weight is not None]
+        if edge not in self._identities:  # all cells ask for the same sums
+            self._identities[edge] = beta + gamma
+        return [(self._identities[edge], x)]
 
     def _gamma(self, edge: int) -> Tensor:
         assert self.auxiliary is not None

@@ -25,6 +25,8 @@ Lists = dict[str, list[list[bool]]]
 DROP_PATH = "drop_path/"
 """Before a cell type's name: what is drawn for the drop path of its edges."""
 
+_RAMPS = ("auxiliary_skip", "drop_path", "skip_dropout")
+
 
 class Architecture(nn.Module):
     """Owns alpha_EO of each cell type and turns it into the weights beta of the operations.
@@ -35,8 +37,8 @@ class Architecture(nn.Module):
     Buffers, so that a step never copies them from the host and a checkpoint holds them: `mask_<cell>` [E, O], the candidates
     that are left, which only `narrow` changes; `temperature`; `progress`, the share of the run that is done.
 
-    version: a counter that rises with every change of the masks, and where an auxiliary skip connection or drop path sets in
-    or ends.
+    version: a counter that rises with every change of the masks, and where a ramp of the cell types (auxiliary skip connection,
+    drop path, dropout of skip connections) sets in or ends.
     """
 
     temperature: Tensor
@@ -66,7 +68,7 @@ class Architecture(nn.Module):
         self.host_temperature = 1.0
         self.version = 0
         self._read_masks()
-        self._auxiliary, self._drop_path = self._in_effect(0.0)
+        self._ramps = self._in_effect(0.0)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """For an optimiser: `operations`, and where edges have weights `edges`, whose `sizes` say how many edges lead into
@@ -98,7 +100,7 @@ class Architecture(nn.Module):
         super()._load_from_state_dict(*arguments)
         self.host_temperature = self.temperature.item()
         self._read_masks()
-        self._auxiliary, self._drop_path = self._in_effect(self.progress.item())
+        self._ramps = self._in_effect(self.progress.item())
 
     @torch.no_grad()
     def narrow(self, masks: Mapping[str, Tensor]) -> None:
@@ -146,19 +148,22 @@ class Architecture(nn.Module):
     def set_progress(self, progress: float) -> None:
         """At an epoch's start. What a ramp has at 0 is not computed at all: a choice on the host, once an epoch."""
         self.progress.fill_(progress)
-        before = self._auxiliary, self._drop_path
-        self._auxiliary, self._drop_path = self._in_effect(progress)
-        self.version += before != (self._auxiliary, self._drop_path)
+        before, self._ramps = self._ramps, self._in_effect(progress)
+        self.version += before != self._ramps
 
-    def _in_effect(self, progress: float) -> tuple[dict[str, Ramp], dict[str, Ramp]]:
-        """The ramps of auxiliary skip connections and of drop path that are not 0, by cell type."""
+    def _in_effect(self, progress: float) -> dict[str, dict[str, Ramp]]:
+        """By their name in `CellSpec` and by cell type: the ramps that are not 0."""
         at = torch.tensor(progress)
+        ramps = {key: {name: getattr(spec, key) for name, spec in self.cells.items()} for key in _RAMPS}
+        return {
+            key: {name: ramp for name, ramp in of_cells.items() if ramp is not None and ramp(at).item() != 0}
+            for key, of_cells in ramps.items()
+        }
 
-        def some(ramps: Mapping[str, Ramp | None]) -> dict[str, Ramp]:
-            return {name: ramp for name, ramp in ramps.items() if ramp is not None and ramp(at).item() != 0}
-
-        auxiliary = {name: spec.auxiliary_skip for name, spec in self.cells.items()}
-        return some(auxiliary), some({name: spec.drop_path for name, spec in self.cells.items()})
+    def _at_progress(self, key: str, cell: str) -> Tensor | None:
+        """What the ramp has in this epoch, None for nothing."""
+        ramp = self._ramps[key].get(cell)
+        return None if ramp is None else ramp(self.progress)
 
     def beta(self, drawn: Mapping[str, Tensor] | None = None, weight_step: bool = False) -> dict[str, Tensor]:
         """beta_EO of each cell type, attached to alpha. drawn: cell type -> what its relaxation drew. weight_step: with the
@@ -191,13 +196,14 @@ class Architecture(nn.Module):
         offsets: Mapping[str, Tensor] | None = None,
         kept: Mapping[str, Tensor] | None = None,
     ) -> dict[str, EdgeWeights]:
-        """What a supernet is called with: auxiliary skip connections included, drop path where `kept` has it.
+        """What a supernet is called with, auxiliary skip connections included.
 
-        active: host-side [E][O], the operations to compute. offsets, kept: see the methods of that name.
+        active: host-side [E][O], the operations to compute. offsets, kept: see the methods of that name; only with `kept`,
+        which half steps have, there are drop path and the dropout of skip connections.
         """
-        offsets, kept = offsets or {}, kept or {}
+        offsets = offsets or {}
         return {
-            name: self._edge_weights(name, beta, active[name], offsets.get(name), True, kept.get(name))
+            name: self._edge_weights(name, beta, active[name], offsets.get(name), True, kept)
             for name, beta in betas.items()
         }
 
@@ -208,15 +214,18 @@ class Architecture(nn.Module):
         active: Sequence[Sequence[bool]],
         offset_E: Tensor | None,
         auxiliary: bool,
-        kept: Tensor | None = None,
+        kept: Mapping[str, Tensor] | None = None,
     ) -> EdgeWeights:
         """auxiliary: with the auxiliary skip connections that the cell type has in this epoch."""
-        gamma = self._auxiliary[cell](self.progress) if auxiliary and cell in self._auxiliary else None
+        gamma = self._at_progress("auxiliary_skip", cell) if auxiliary else None
         if gamma is not None and self.cells[cell].auxiliary_mean:
             share = 1 / (1 + gamma)
             beta_EO, gamma = beta_EO * share, gamma * share
             offset_E = None if offset_E is None else offset_E * share
-        return EdgeWeights(beta_EO, active, self.edge_weights(cell), self._dropped(cell), offset_E, gamma, kept)
+        keep_LEB, dropout = (None, None) if kept is None else (kept.get(cell), self._at_progress("skip_dropout", cell))
+        return EdgeWeights(
+            beta_EO, active, self.edge_weights(cell), self._dropped(cell), offset_E, gamma, keep_LEB, dropout
+        )
 
     def _dropped(self, cell: str) -> frozenset[int]:
         if not self._has_dropped[cell]:
@@ -244,7 +253,7 @@ class Architecture(nn.Module):
     @property
     def drops_paths(self) -> bool:
         """Whether any cell type has drop path in this epoch."""
-        return bool(self._drop_path)
+        return bool(self._ramps["drop_path"])
 
     def draw_drop_path(self, generator: torch.Generator, cells: int, images: int) -> dict[str, Tensor]:
         """U(0, 1) for every cell of the supernet, edge and image [L, E, B] of the cell types with drop path in this epoch.
@@ -255,13 +264,13 @@ class Architecture(nn.Module):
             DROP_PATH + name: torch.rand(
                 cells, len(self.cells[name].edges), images, generator=generator, device=generator.device
             )
-            for name in self._drop_path
+            for name in self._ramps["drop_path"]
         }
 
     def kept(self, drawn: Mapping[str, Tensor], images: int) -> dict[str, Tensor]:
         """[L, E, B] from what `draw_drop_path` drew: 0 where an image loses the edge's output, else 1 / (1 - p)."""
         kept = {}
-        for name, ramp in self._drop_path.items():
+        for name, ramp in self._ramps["drop_path"].items():
             if DROP_PATH + name in drawn:
                 p = ramp(self.progress)
                 kept[name] = (drawn[DROP_PATH + name][..., :images] >= p) / (1 - p)

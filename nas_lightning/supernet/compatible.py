@@ -145,6 +145,15 @@ def check_auxiliary(space: SearchSpace, discretise: str) -> None:
         )
 
 
+def check_skip_dropout(space: SearchSpace) -> None:
+    """UserError where no edge has a candidate that it would act on."""
+    wanted = any(spec.skip_dropout is not None for spec in space.cells.values())
+    if wanted and not any("skip_connect" in spec.operations for spec in space.cells.values()):
+        raise UserError(
+            "space.skip_dropout acts on candidate skip connections, which this space has none of; drop it or choose another."
+        )
+
+
 def check_temperature(architecture: Architecture, schedule: object) -> None:
     """UserError where `schedule` moves a temperature that no relaxation looks at."""
     looks_at_none = all(isinstance(relaxation, Simplex) for relaxation in architecture.relaxations.values())

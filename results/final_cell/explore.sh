@@ -19,10 +19,13 @@ each() {
     search perturbation=random_ball "$@"
     search perturbation=uniform_paths "$@"
     search penalty=beta_decay "$@"
+    search penalty=zero_one "$@"
     search stages=darts_pt "$@"
     search sched.interval=2 sched.reheat_below=0.5 "$@"
     search sched.warmup=0.4 "$@"
     search 'space.drop_path={start: 0, end: 0.2}' "$@"
+    search 'space.skip_dropout={start: 0.4, end: 0.02, shape: exponential}' "$@"
+    search 'space.skip_dropout={start: 0.4, end: 0.4}' "$@"
     search relaxation=dirichlet "$@"
     search relaxation=gumbel_hard "$@"
     # Added while it ran

@@ -328,8 +328,8 @@ class DartsBank(nn.Module):
         """(edge, weight, features) of identity, pools and noise; all but noise are computed once for all edges."""
         scaled = []
         if self.stride == 1:
-            identities = ((edge, weights.identity(edge, self.columns.get("skip_connect"))) for edge in self.edges)
-            scaled += [(edge, weight, x) for edge, weight in identities if weight is not None]
+            skip = self.columns.get("skip_connect")
+            scaled += [(edge, *identity) for edge in self.edges for identity in weights.identities(x, edge, skip)]
         for name in (*POOLS, "noise"):
             if name not in self.columns:
                 continue

@@ -76,8 +76,9 @@ class DARTS:
     candidates: "darts" for seven operations on every edge, "s1" to "s4" for RobustDARTS' subspaces.
     partial: K; the operations act on 1/K of the channels (PC-DARTS), 1 for all. edge_weights: each edge is weighted by a
         softmax over the edges into its node (PC-DARTS' edge normalisation).
-    auxiliary_skip, drop_path: ramps over the run, or their settings by name, of the supernet alone: see `CellSpec` and
-        `RelaxedNodes`. The auxiliary skip connection is the identity, at stride 2 a factorised reduction of its own.
+    auxiliary_skip, drop_path, skip_dropout: ramps over the run, or their settings by name, of the supernet alone: see
+        `CellSpec` and `RelaxedNodes`. The auxiliary skip connection is the identity, at stride 2 a factorised reduction of
+        its own.
     auxiliary_mean: the mean with it instead of the sum, see `CellSpec`.
     running_statistics: of the supernet's batch norms, used in eval mode, see `SupernetNorm`.
     stem: of supernet and networks, see `spaces.stems`. auxiliary_head, pool_norm: of the stand-alone networks only, see
@@ -98,6 +99,7 @@ class DARTS:
         auxiliary_skip: Ramp | Mapping[str, Any] | None = None,
         auxiliary_mean: bool = False,
         drop_path: Ramp | Mapping[str, Any] | None = None,
+        skip_dropout: Ramp | Mapping[str, Any] | None = None,
         stem: Stem = "cifar",
         auxiliary_head: bool = False,
         pool_norm: bool = False,
@@ -130,10 +132,13 @@ class DARTS:
         self.auxiliary_head = auxiliary_head
         self.pool_norm = pool_norm
         self.running_statistics = running_statistics
-        skip, drop = as_ramp("space.auxiliary_skip", auxiliary_skip), as_ramp("space.drop_path", drop_path, below=1)
         self.cells = {
             cell: replace(
-                _spec(table, none, edge_weights), auxiliary_skip=skip, auxiliary_mean=auxiliary_mean, drop_path=drop
+                _spec(table, none, edge_weights),
+                auxiliary_skip=as_ramp("space.auxiliary_skip", auxiliary_skip),
+                auxiliary_mean=auxiliary_mean,
+                drop_path=as_ramp("space.drop_path", drop_path, below=1),
+                skip_dropout=as_ramp("space.skip_dropout", skip_dropout, below=1),
             )
             for cell, table in _CANDIDATES[candidates].items()
         }

@@ -99,11 +99,10 @@ class SourceBank(nn.Module):
         return outputs
 
     def _without_weights(self, x: Tensor, weights: EdgeWeights) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """(position in the bank, weight, features) of x itself and of its average, which is computed once for all edges."""
+        """(position in the bank, weight, features) of what passes x on and of its average, computed once for all edges."""
         for position, edge in enumerate(self.edges):
-            scale = weights.identity(edge, self.columns["skip_connect"])
-            if scale is not None:
-                yield position, scale, x
+            for scale, features in weights.identities(x, edge, self.columns["skip_connect"]):
+                yield position, scale, features
         column = self.columns["avg_pool_3x3"]
         positions = weights.running(self.edges, column)
         if positions:

@@ -25,10 +25,10 @@ class NB201:
     conv_bias: give the search cells' convolutions the (idle) bias of AutoDL-Projects, see `StackedConv`. stem: of supernet and
     networks, see `spaces.stems`; the benchmark's is "cifar", of its table's networks too.
 
-    auxiliary_skip, drop_path: ramps over the run, or their settings by name, of the supernet alone: see `CellSpec` and
-    `RelaxedNodes`. Edges have stride 1, so that the auxiliary skip connection is the identity. auxiliary_mean: the mean with it
-    instead of the sum, see `CellSpec`. running_statistics: of the supernet's batch norms, used in eval mode, see
-    `SupernetNorm`.
+    auxiliary_skip, drop_path, skip_dropout: ramps over the run, or their settings by name, of the supernet alone: see
+    `CellSpec` and `RelaxedNodes`. Edges have stride 1, so that the auxiliary skip connection is the identity. auxiliary_mean:
+    the mean with it instead of the sum, see `CellSpec`. running_statistics: of the supernet's batch norms, used in eval mode,
+    see `SupernetNorm`.
     """
 
     name = "nb201"
@@ -45,6 +45,7 @@ class NB201:
         auxiliary_skip: Ramp | Mapping[str, Any] | None = None,
         auxiliary_mean: bool = False,
         drop_path: Ramp | Mapping[str, Any] | None = None,
+        skip_dropout: Ramp | Mapping[str, Any] | None = None,
         stem: Stem = "cifar",
         running_statistics: bool = False,
     ) -> None:
@@ -76,6 +77,7 @@ class NB201:
             auxiliary_skip=as_ramp("space.auxiliary_skip", auxiliary_skip),
             auxiliary_mean=auxiliary_mean,
             drop_path=as_ramp("space.drop_path", drop_path, below=1),
+            skip_dropout=as_ramp("space.skip_dropout", skip_dropout, below=1),
         )
         self.cells = {"cell": cell}
 
