@@ -49,6 +49,7 @@ class EdgeWeights:
         self._keep_LEB = keep_LEB
         self._keep_EB: Tensor | None = None
         self._vectors: dict[tuple[int | None, tuple[int, ...], int], Tensor] = {}
+        self._gammas: dict[int, Tensor] = {}
         self._identities: dict[int, Tensor] = {}
 
     def of_cell(self, index: int) -> "EdgeWeights":
@@ -97,13 +98,15 @@ class EdgeWeights:
             return [dropped] if gamma is None else [dropped, (gamma, x)]
         if beta is None or gamma is None:
             return [(weight, x) for weight in (beta, gamma) if weight is not None]
-        if edge not in self._identities:  # all cells ask for the same sums
+        if edge not in self._identities:
             self._identities[edge] = beta + gamma
         return [(self._identities[edge], x)]
 
     def _gamma(self, edge: int) -> Tensor:
         assert self.auxiliary is not None
-        return self.auxiliary if self.edge_E is None else self.auxiliary * self.edge_E[edge]
+        if edge not in self._gammas:  # all cells ask for the same products and sums
+            self._gammas[edge] = self.auxiliary if self.edge_E is None else self.auxiliary * self.edge_E[edge]
+        return self._gammas[edge]
 
     def per_channel(self, edges: tuple[int, ...], operation: int, channels: int) -> Tensor:
         """beta of `operation` on each of `edges`, repeated for each of an edge's channels: [K * C]."""
