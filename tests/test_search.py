@@ -291,8 +291,13 @@ def test_a_discretised_supernet_that_overflows_does_not_end_the_search(toy, tmp_
 
 
 def test_a_diverged_search_is_no_result(toy, tmp_path):
-    with pytest.raises(UserError, match="has diverged"):
+    with pytest.raises(
+        UserError, match=r"has diverged; lower the learning rate \(.*, arch_optimizer.lr\) and start it anew"
+    ):
         toy("run", "model.weight_optimizer.lr=1e30")
+    beside = r"has diverged; lower the learning rate \(.*, arch_optimizer.lr\), or set space.auxiliary_mean=true, .*, and start"
+    with pytest.raises(UserError, match=beside):
+        toy("beside", "model.weight_optimizer.lr=1e30", "space.auxiliary_skip={start: 1, end: 1}")
     assert not (tmp_path / "run" / "report.json").exists()
     assert not (tmp_path / "run" / "checkpoints").exists()
 

@@ -47,7 +47,7 @@ class MetricsFile(EpochFileCallback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self._check_finite(trainer.current_epoch, logged)
+        self._check_finite(trainer.current_epoch, logged, pl_module)
         row: Row = {
             "epoch": trainer.current_epoch,
             **logged,
@@ -60,7 +60,7 @@ class MetricsFile(EpochFileCallback):
         if trainer.is_global_zero:
             _send(row, trainer)
 
-    def _check_finite(self, epoch: int, logged: dict[str, float]) -> None:
+    def _check_finite(self, epoch: int, logged: dict[str, float], module: pl.LightningModule) -> None:
         """A diverged run must not end as a result: this comes before the row and the checkpoint of the epoch.
 
         The discretised supernet may overflow while the search goes well, as it does where skip connections multiply: its loss
@@ -74,12 +74,20 @@ class MetricsFile(EpochFileCallback):
             )  # fmt: skip
         elif infinite:
             name = next(name for name in infinite if name != "discrete_loss")
-            searched = any(name.startswith("entropy") for name in logged)
-            rates = "model.weight_optimizer.lr, arch_optimizer.lr" if searched else "recipe.optimizer.lr"
             raise DivergedError(
-                f"{name} is {logged[name]} in epoch {epoch + 1}: the run in {self.file.path.parent} has diverged; lower the "
-                f"learning rate ({rates}) and start it anew under another name=."
+                f"{name} is {logged[name]} in epoch {epoch + 1}: the run in {self.file.path.parent} has diverged; "
+                f"{_remedies(module)} and start it anew under another name=."
             )
+
+
+def _remedies(module: pl.LightningModule) -> str:
+    """What to set against divergence."""
+    if not isinstance(module, SupernetModule):
+        return "lower the learning rate (recipe.optimizer.lr)"
+    rates = "lower the learning rate (model.weight_optimizer.lr, arch_optimizer.lr)"
+    if all(spec.auxiliary_skip is None or spec.auxiliary_mean for spec in module.space.cells.values()):
+        return rates
+    return f"{rates}, or set space.auxiliary_mean=true, beside which features grow less from cell to cell,"
 
 
 def _send(row: Row, trainer: pl.Trainer) -> None:
