@@ -434,6 +434,18 @@ def test_a_default_and_the_same_value_written_out_are_one_setting(tmp_path):
     assert [(row.settings, len(row.runs)) for row in table.rows] == [(("0.12",), 2), (("0.5",), 1)]
 
 
+def test_runs_may_be_named_by_patterns(tmp_path, capsys):
+    for name, seed in (("a,seed=0", 0), ("a,seed=1", 1), ("b,seed=0", 2), ("[b]", 3)):
+        write_run(tmp_path / name, seed)
+    names = [run.folder.name for run in find_runs(tmp_path / "a,*", tmp_path / "*seed=0")]
+    assert names == ["a,seed=0", "a,seed=1", "b,seed=0"]
+    assert [run.folder.name for run in find_runs(tmp_path / "[b]")] == ["[b]"]  # a folder of that name comes first
+    assert main(["summary", str(tmp_path / "*seed=0"), "--format", "csv"]) == 0
+    by_pattern = capsys.readouterr().out
+    assert main(["summary", str(tmp_path / "a,seed=0"), str(tmp_path / "b,seed=0"), "--format", "csv"]) == 0
+    assert by_pattern == capsys.readouterr().out
+
+
 def test_a_flag_that_a_reports_version_did_not_have_counts_as_off(tmp_path):
     write_run(tmp_path / "before", seed=0, config={"space": {"C": 8}})
     write_run(tmp_path / "off", seed=1, config={"space": {"C": 8, "auxiliary_mean": False}})
@@ -739,7 +751,11 @@ raise SystemExit(exit_status(refused))
 
 def test_a_folder_without_runs_is_one_sentence_and_status_1(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
-    for name, message in (("nowhere", "is not a folder"), ("empty", "holds no run")):
+    for name, message in (
+        ("nowhere", "is not a folder"),
+        ("no*where", "nor a pattern of some"),
+        ("empty", "holds no run"),
+    ):
         assert main(["summary", str(tmp_path / name)]) == 1
         output, errors = capsys.readouterr()
         assert output == ""

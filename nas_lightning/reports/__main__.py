@@ -30,6 +30,7 @@ from nas_lightning.reports.trained import trained_networks
 
 _PAPER_ONLY = ("fig2a", "fig2b", "fig3")  # computed, no run needed
 _FORMATS = ("table", "markdown", "latex", "csv")
+_RUNS = "folders, or patterns of them in quotes; runs are found at any depth"
 
 
 def main(arguments: Sequence[str] | None = None, program: str = "python -m nas_lightning.reports") -> int:
@@ -45,7 +46,13 @@ def _parser(program: str) -> argparse.ArgumentParser:
     def add(name: str, command: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
         each = commands.add_parser(name, help=help, description=help)
         each.set_defaults(command=command)
-        each.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="folders; runs are found at any depth")
+        each.add_argument(
+            "runs",
+            type=Path,
+            nargs="+",
+            metavar="RUNS",
+            help=_RUNS,
+        )
         return each
 
     _add_summary(
@@ -56,7 +63,13 @@ def _parser(program: str) -> argparse.ArgumentParser:
     paper.add_argument(
         "name", choices=("all", *paper_tables.table_names()), metavar="NAME", help="table1 ... table7c, all"
     )
-    paper.add_argument("runs", type=Path, nargs="+", metavar="RUNS", help="folders; runs are found at any depth")
+    paper.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUNS",
+        help=_RUNS,
+    )
     paper.add_argument("--format", choices=_FORMATS, default="table")
     paper.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="also write each as Markdown, LaTeX and CSV")
     figure = commands.add_parser("figure", help="a figure of the paper or of searches, as SVG and PNG")

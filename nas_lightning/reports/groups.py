@@ -3,14 +3,13 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from glob import glob
 from pathlib import Path
 from typing import Any
 
 from nas_lightning.errors import UserError
 from nas_lightning.records.folder import flat
 from nas_lightning.reports import tables
-from nas_lightning.reports.runs import Kind, Run, find_evaluations, find_runs
+from nas_lightning.reports.runs import Kind, Run, find_evaluations, find_runs, matching_folders
 from nas_lightning.reports.statistic import count
 from nas_lightning.reports.trained import trained_networks
 
@@ -99,7 +98,7 @@ def _of_known_methods(groups: Sequence[Group]) -> tuple[list[Group], list[str]]:
 
 def keys_asked(texts: Sequence[str], by: str | None) -> set[str]:
     """Those that a comparison of these groups is over: of --by and of conditions with several values."""
-    conditions = [pair for text in texts if not _folders_of(text) for pair in _conditions(text)]
+    conditions = [pair for text in texts if not matching_folders(text) for pair in _conditions(text)]
     values: dict[str, set[str]] = {}
     for key, value in conditions:
         values.setdefault(key, set()).add(value)
@@ -180,7 +179,7 @@ def value_of(run: Run, key: str) -> str:
 
 
 def _selected(text: str, folders: Sequence[Path], kind: Kind, by: str | None) -> Group:
-    if places := _folders_of(text):
+    if places := matching_folders(text):
         return Group(text, tuple(_found(places, kind, by == "method")))
     if not _is_conditions(text):
         raise UserError(
@@ -199,14 +198,6 @@ def _selected(text: str, folders: Sequence[Path], kind: Kind, by: str | None) ->
                 f"{text}: no run in {_named(folders)} has {key}={wanted}; they have {', '.join(sorted(filter(None, present)))}."
             )
     return Group(text, (*runs, *(run for run in found if not run.report)))
-
-
-def _folders_of(text: str) -> list[Path]:
-    """The folder, or those that the pattern matches; none for conditions."""
-    if os.path.isdir(text):
-        return [Path(text)]
-    is_pattern = any(character in text for character in "*?[")
-    return [Path(match) for match in sorted(glob(text)) if os.path.isdir(match)] if is_pattern else []
 
 
 def _is_conditions(text: str) -> bool:

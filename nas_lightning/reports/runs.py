@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from glob import glob
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -158,17 +159,17 @@ class Run:
 
 
 def find_runs(*folders: str | Path) -> list[Run]:
-    """Every search at or below `folders`, once each, sorted by path.
+    """Every search at or below `folders`, or what these match as patterns, once each, sorted by path.
 
     A broken file is reported in `Run.cause` instead of raised. The `metrics.csv` of a finished run is not opened.
-    UserError when one of `folders` is not a folder.
+    UserError when one of `folders` is neither a folder nor a pattern of any.
     """
     runs = [run for place, files in _places(folders) for run in _run_at(place, files)]
     return sorted(runs, key=lambda run: run.folder)
 
 
 def find_evaluations(*folders: str | Path) -> list[Run]:
-    """Every evaluation of an architecture at or below `folders`, once each, sorted by path.
+    """Every evaluation of an architecture at or below `folders`, or what these match, once each, sorted by path.
 
     Broken files are left to `find_runs`; one that lacks a value which evaluations have is reported in `Run.cause`.
     """
@@ -222,15 +223,27 @@ def read_metrics(path: str | Path) -> dict[str, list[float]]:
     return columns
 
 
-def _places(folders: Sequence[str | Path]) -> Iterator[tuple[Path, list[str]]]:
-    """Every folder at or below `folders`, once, with the names of its files."""
+def matching_folders(text: str | Path) -> list[Path]:
+    """The folder of that name, or those that it matches as a pattern; none for any other text."""
+    if os.path.isdir(text):
+        return [Path(text)]
+    is_pattern = any(character in str(text) for character in "*?[")
+    return [Path(match) for match in sorted(glob(str(text))) if os.path.isdir(match)] if is_pattern else []
+
+
+def _places(given: Sequence[str | Path]) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder at or below those that are given, once, with the names of its files."""
+    matches = {text: matching_folders(text) for text in given}
+    for text, found in matches.items():
+        if not found:
+            raise UserError(
+                f"{text} is not a folder, nor a pattern of some; give the folder of a run or of a sweep, such as "
+                "runs/quickstart."
+            )
+    folders = [folder for found in matches.values() for folder in found]
     seen: set[str] = set()
     entries = 0
     for folder in folders:
-        if not Path(folder).is_dir():
-            raise UserError(
-                f"{folder} is not a folder; give the folder of a run or of a sweep, such as runs/quickstart."
-            )
         for place, below, files in os.walk(folder, onerror=_unlisted):
             below[:] = [name for name in below if name not in _NOT_SEARCHED and not name.startswith(".")]
             entries += len(below) + len(files)
