@@ -52,6 +52,30 @@ def test_other_work_on_the_machine_in_one_of_two_runs_does_not_count():
     assert max(times) < 0.2
 
 
+@pytest.mark.parametrize(("batch", "overhead", "an_image"), [(1, 0.05, 0.05), (96, 0.04, 0.0004), (96, 0.001, 0.02)])
+def test_the_time_of_a_batch_is_that_of_many_images_not_of_few(batch, overhead, an_image):
+    """What a step takes for no image, most of it for a few, does not count for each of a large batch."""
+
+    def part(images):
+        time.sleep(overhead + an_image * len(images[0]))
+
+    found = estimate._estimate([part, part], torch.nn.Linear(1, 1), 1, batch, Precision())
+    assert found.seconds == pytest.approx(2 * (overhead + an_image * batch), rel=0.25, abs=0.05)
+
+
+def test_no_more_images_are_tried_than_fit_into_half_of_the_memory(monkeypatch):
+    counts = []
+
+    def part(images):
+        counts.append(len(images[0]))
+        torch.zeros(len(images[0]), MB, requires_grad=True).tanh().sum().backward()
+
+    monkeypatch.setattr(estimate, "_PATIENCE", 60.0)
+    monkeypatch.setattr(estimate, "_free_memory", lambda: 2 * 20 * 4 * MB * 1.4)
+    estimate._estimate([part], torch.nn.Linear(1, 1), 1, 96, Precision())
+    assert max(counts) in (19, 20)
+
+
 @pytest.mark.parametrize("method", ["edd", "darts_v2", "sdarts_adv", "gdas", "random", "drnas_progressive"])
 def test_an_estimate_changes_neither_the_search_nor_what_is_drawn_next(method):
     config = composed(

@@ -29,7 +29,8 @@ from nas_lightning.training.module import NetworkModule
 
 log = logging.getLogger("nas_lightning")
 
-_FEW, _MORE = 2, 8  # images of the measured steps; batch statistics need two
+_FEW, _MORE = 2, 8  # images of the steps that memory is measured on; batch statistics need two
+_PATIENCE = 0.5  # seconds of the step that time is measured on, by what those of few images take
 _OVERHEAD = 1.4
 """A step's rise of the resident memory over the tensors that autograd keeps for it, which misses gradients in flight, the
 libraries' scratch and fragmentation. Measured 1.1 to 1.4 for both spaces and stems, 1.7 and 1.9 for SDARTS-ADV and DARTS V2."""
@@ -143,20 +144,34 @@ def _estimate(
         return torch.randn(count, 3, side, side, dtype=dtype), torch.zeros(count, dtype=torch.int64)
 
     dtype = next(model.parameters()).dtype
-    few, more = min(_FEW, batch_size), min(_MORE, batch_size)
-    sizes, seconds, forward = [], 0.0, 0.0
     with torch.random.fork_rng(devices=[]), precision.forward_context():
-        for part in parts:
-            part(images(few))  # the first one also loads what the libraries load once
-            (least, short), (most, long) = (_measured(part, images(count)) for count in (few, more))
-            each = max(0, most - least) / (more - few) if more > few else least / few
-            sizes.append((max(0.0, least - each * few), each))
-            slope = max(long - short, long / 4) / (more - few) if more > few else long / more
-            seconds += long + slope * (batch_size - more)
-            forward = forward or _FORWARD * slope
-    fixed, an_image = max(sizes, key=lambda size: size[0] + size[1] * batch_size)
+        measured = [_estimate_part(part, images, batch_size) for part in parts]
+    largest = max(measured, key=lambda part: part.size(batch_size))
     kept = sum(weight.numel() * weight.element_size() for weight in model.parameters())
-    return Estimate(_OVERHEAD * fixed + _OPTIMIZER * kept, _OVERHEAD * an_image, seconds, forward)
+    return Estimate(
+        _OVERHEAD * largest.fixed + _OPTIMIZER * kept,
+        _OVERHEAD * largest.an_image,
+        sum(part.seconds for part in measured),
+        measured[0].forward,
+    )
+
+
+def _estimate_part(part: Callable[[Batch], None], images: Callable[[int], Batch], batch_size: int) -> Estimate:
+    """Of one of a step's parts; memory is what autograd keeps."""
+    few, more = min(_FEW, batch_size), min(_MORE, batch_size)
+    part(images(few))  # the first one also loads what the libraries load once
+    (least, short), (most, long) = (_measured(part, images(count)) for count in (few, more))
+    an_image = max(0, most - least) / (more - few) if more > few else least / few
+    fixed = max(0.0, least - an_image * few)
+    slope = max(long - short, long / 4) / (more - few) if more > few else long / more
+    # Few images take little longer than none: as many as may be say what one of the batch takes.
+    free = _free_memory()
+    fit = batch_size if free is None else int((free / (2 * _OVERHEAD) - fixed) / max(an_image, 1))
+    many = min(batch_size, fit, more + int((_PATIENCE - long) / slope))
+    if many > more:
+        _, longer = _measured(part, images(many))
+        slope, more, long = max(longer - long, longer / 4) / (many - more), many, longer
+    return Estimate(fixed, an_image, long + slope * (batch_size - more), _FORWARD * slope)
 
 
 def _measured(half: Callable[[Batch], None], batch: Batch) -> tuple[int, float]:
