@@ -446,6 +446,18 @@ def test_runs_may_be_named_by_patterns(tmp_path, capsys):
     assert by_pattern == capsys.readouterr().out
 
 
+def test_a_mapping_is_one_setting_with_spaces_and_without(tmp_path):
+    for seed, text in enumerate(("{start: 1, end: 1}", "{start:1,end:1}", "{ start: 1, end: 0 }")):
+        end = 0 if "0" in text else 1
+        config = {"space": {"auxiliary_skip": {"start": 1, "end": end}}}
+        write_run(tmp_path / str(seed), seed, overrides=[f"space.auxiliary_skip={text}"], config=config)
+    table = summary(find_runs(tmp_path))
+    assert [(row.settings, len(row.runs)) for row in table.rows] == [
+        (("{start:1,end:0}",), 1),
+        (("{start:1,end:1}",), 2),
+    ]
+
+
 def test_a_flag_that_a_reports_version_did_not_have_counts_as_off(tmp_path):
     write_run(tmp_path / "before", seed=0, config={"space": {"C": 8}})
     write_run(tmp_path / "off", seed=1, config={"space": {"C": 8, "auxiliary_mean": False}})

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -221,9 +222,14 @@ def _causes(state: str, runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _overrides(report: Mapping[str, Any]) -> dict[str, str]:
-    """Hydra's overrides by key, without the `+` and `++` of added keys."""
+    """Hydra's overrides by key, without the `+` and `++` of added keys; mappings and lists as Hydra writes them in a sweep."""
     pairs = (override.lstrip("+").partition("=") for override in report["overrides"])
-    return {key: value for key, _, value in pairs}
+    return {key: _compact(value) if value[:1] in ("{", "[") else value for key, _, value in pairs}
+
+
+def _compact(value: str) -> str:
+    """Without the spaces that YAML and Hydra have around brackets, colons and commas: one text however it was typed."""
+    return re.sub(r"\s*([{}\[\]:,])\s*", r"\1", value)
 
 
 def is_setting(key: str) -> bool:
