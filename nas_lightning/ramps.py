@@ -76,7 +76,8 @@ def as_ramp(setting: str, value: object, below: float = math.inf) -> Ramp | None
             ramp = Ramp(**value)
         except UserError as error:
             raise UserError(f"{setting}: {error}") from None
-    if not isinstance(ramp, Ramp) or not all(0 <= end < below for end in (ramp.start, ramp.end)):
+    # In single precision, as a supernet computes with it: 1 - 1e-9 is 1 there.
+    if not isinstance(ramp, Ramp) or not all(0 <= torch.tensor(end).item() < below for end in (ramp.start, ramp.end)):
         limit = "" if below == math.inf else f" and less than {below:g}"
         raise UserError(
             f"{setting} must be null or a ramp whose ends are 0 or more{limit}, such as {{start: 0.5, end: 0}}, got "

@@ -3,9 +3,9 @@
 import hashlib
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """Seed of the global generator in an epoch, so that an interrupted run goes on as if it had not been."""
-    return seed * 1_000_003 + epoch
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """Seed of a rank's global generator in an epoch, so that an interrupted run goes on as if it had not been."""
+    return stream_seed(seed, epoch, f"rank/{rank}") if rank else seed * 1_000_003 + epoch
 
 
 def stream_seed(seed: int, epoch: int, role: str) -> int:

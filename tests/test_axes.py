@@ -230,6 +230,10 @@ def test_the_report_records_every_groups_choice(tmp_path):
         ),
         (("method=darts", "model.discretise=with_auxiliary"), "measures beside space.auxiliary_skip, which is null"),
         (
+            ("method=darts_v2", "space.skip_dropout={start: 0.3, end: 0}"),
+            "looks ahead and would take that for curvature",
+        ),
+        (
             ("space=s4", "space.skip_dropout={start: 0.3, end: 0}"),
             "space.skip_dropout acts on candidate skip connections",
         ),

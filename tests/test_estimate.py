@@ -52,7 +52,9 @@ def test_other_work_on_the_machine_in_one_of_two_runs_does_not_count():
     assert max(times) < 0.2
 
 
-@pytest.mark.parametrize(("batch", "overhead", "an_image"), [(1, 0.05, 0.05), (96, 0.04, 0.0004), (96, 0.001, 0.02)])
+@pytest.mark.parametrize(
+    ("batch", "overhead", "an_image"), [(1, 0.05, 0.05), (96, 0.04, 0.0004), (96, 0.001, 0.02), (500, 0.3, 1e-5)]
+)
 def test_the_time_of_a_batch_is_that_of_many_images_not_of_few(batch, overhead, an_image):
     """What a step takes for no image, most of it for a few, does not count for each of a large batch."""
 
@@ -70,7 +72,6 @@ def test_no_more_images_are_tried_than_fit_into_half_of_the_memory(monkeypatch):
         counts.append(len(images[0]))
         torch.zeros(len(images[0]), MB, requires_grad=True).tanh().sum().backward()
 
-    monkeypatch.setattr(estimate, "_PATIENCE", 60.0)
     monkeypatch.setattr(estimate, "_free_memory", lambda: 2 * 20 * 4 * MB * 1.4)
     estimate._estimate([part], torch.nn.Linear(1, 1), 1, 96, Precision())
     assert max(counts) in (19, 20)
@@ -140,6 +141,15 @@ def test_the_log_says_what_a_search_will_take(tmp_path, caplog):
         r"A step takes about [\d.]+ [kM]B of memory, an epoch about \d:\d\d:\d\d on this processor, 4 of them \d:\d\d:\d\d\.",
         line,
     )
+
+
+def test_an_epoch_that_is_cut_short_is_said_to_be(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(estimate, "estimate_search", lambda *_: estimate.Estimate(0.0, 1.0, 3600.0, 60.0))
+    with caplog.at_level(logging.INFO, "nas_lightning"):
+        run(tmp_path, "++trainer.limit_train_batches=2", "++trainer.limit_val_batches=1", "data.batch_size=4")
+    (line,) = [record.getMessage() for record in caplog.records if "memory" in record.getMessage()]
+    assert "an epoch about 2:04:00 on this processor" in line  # two steps and four images
+    assert [estimate._limited(10, limit) for limit in (None, 20, 3, 1.0, 0.5, 0)] == [10, 10, 3, 10, 5, 0]
 
 
 def test_free_memory_is_what_the_system_says():

@@ -118,6 +118,8 @@ def test_a_published_recipe_may_have_another_value_and_has_the_methods_name(over
         (("method=drnas_progressive", "space.partial=8"), "drnas_progressive with space.partial=8"),
         (("method=drnas_progressive", "+protocol.space.partial=8"), "drnas_progressive"),
         (("method=r_darts_dp", "trainer.max_epochs=7"), "r_darts_dp"),
+        (("method=edd", "space.skip_dropout={start: 0.4, end: 0.4}"), "edd + space.skip_dropout={start:0.4,end:0.4}"),
+        (("method=edd_skip", "space.auxiliary_mean=true"), "edd_skip with space.auxiliary_mean=true"),
         (("method=r_darts_dp", "space.drop_path.epochs=7"), "r_darts_dp with space.drop_path.epochs=7"),
     ],
 )  # fmt: skip

@@ -35,6 +35,7 @@ from nas_lightning.reports.architecture import plot_beta, plot_trajectories
 from nas_lightning.reports.cell_layout import arc, layout
 from nas_lightning.reports.figures import LOOKS, plot_cost
 from nas_lightning.reports.grid import Grid, fitted, listed, markdown, say, terminal
+from nas_lightning.reports.groups import find_groups
 from nas_lightning.reports.runs import find_evaluations, images_of
 from nas_lightning.reports.tables import as_csv, grid, group_names, notes
 from nas_lightning.reports.trained import trained_networks
@@ -439,6 +440,7 @@ def test_runs_may_be_named_by_patterns(tmp_path, capsys):
         write_run(tmp_path / name, seed)
     names = [run.folder.name for run in find_runs(tmp_path / "a,*", tmp_path / "*seed=0")]
     assert names == ["a,seed=0", "a,seed=1", "b,seed=0"]
+    assert [run.folder.name for run in find_runs(tmp_path.parent / "**" / "a,seed=?")] == ["a,seed=0", "a,seed=1"]
     assert [run.folder.name for run in find_runs(tmp_path / "[b]")] == ["[b]"]  # a folder of that name comes first
     assert main(["summary", str(tmp_path / "*seed=0"), "--format", "csv"]) == 0
     by_pattern = capsys.readouterr().out
@@ -456,6 +458,20 @@ def test_a_mapping_is_one_setting_with_spaces_and_without(tmp_path):
         (("{start:1,end:0}",), 1),
         (("{start:1,end:1}",), 2),
     ]
+    groups, _ = find_groups(
+        ["space.auxiliary_skip={start: 1, end: 1}", "seed=2,space.auxiliary_skip={start: 1,end:0}"],
+        [tmp_path],
+        None,
+        "search",
+    )
+    assert [len(group.runs) for group in groups] == [2, 1]
+
+
+def test_what_is_in_quotes_within_a_mapping_stays(tmp_path):
+    for seed, text in enumerate(("{p: 'a, b'}", "{p: 'a,b'}", '["x : y"]', "plain : text")):
+        write_run(tmp_path / str(seed), seed, overrides=[f"+data.x={text}"])
+    settings = sorted(row.settings[0] for row in summary(find_runs(tmp_path)).rows)
+    assert settings == sorted(["{p:'a, b'}", "{p:'a,b'}", '["x : y"]', "plain : text"])
 
 
 def test_a_flag_that_a_reports_version_did_not_have_counts_as_off(tmp_path):

@@ -298,6 +298,8 @@ def test_a_diverged_search_is_no_result(toy, tmp_path):
     beside = r"has diverged; lower the learning rate \(.*, arch_optimizer.lr\), or set space.auxiliary_mean=true, .*, and start"
     with pytest.raises(UserError, match=beside):
         toy("beside", "model.weight_optimizer.lr=1e30", "space.auxiliary_skip={start: 1, end: 1}")
+    with pytest.raises(UserError, match=r"arch_optimizer.lr\) and start it anew"):
+        toy("at_0", "model.weight_optimizer.lr=1e30", "space.auxiliary_skip={start: 0, end: 0}")
     assert not (tmp_path / "run" / "report.json").exists()
     assert not (tmp_path / "run" / "checkpoints").exists()
 

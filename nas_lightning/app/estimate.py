@@ -30,7 +30,7 @@ from nas_lightning.training.module import NetworkModule
 log = logging.getLogger("nas_lightning")
 
 _FEW, _MORE = 2, 8  # images of the steps that memory is measured on; batch statistics need two
-_PATIENCE = 0.5  # seconds of the step that time is measured on, by what those of few images take
+_PATIENCE = 1.0  # seconds: a step that takes less than this is measured on more images
 _OVERHEAD = 1.4
 """A step's rise of the resident memory over the tensors that autograd keeps for it, which misses gradients in flight, the
 libraries' scratch and fragmentation. Measured 1.1 to 1.4 for both spaces and stems, 1.7 and 1.9 for SDARTS-ADV and DARTS V2."""
@@ -66,6 +66,8 @@ def check_resources(trainer: pl.Trainer, module: SupernetModule, data: SearchDat
     stem = "" if getattr(module.space, "stem", "imagenet") == "imagenet" else "space.stem=imagenet, "
     size = _checked("this search", estimate, trainer.num_devices, batch_size, data.image_size, stem)
     steps, tested = -(-len(train) // data.batch_size), min(data.discrete_images, len(valid))
+    steps = _limited(steps, trainer.limit_train_batches)
+    tested = min(tested, data.batch_size * _limited(-(-tested // data.batch_size), trainer.limit_val_batches))
     _say(trainer, "A step", size, (steps * estimate.seconds + tested * estimate.forward) / trainer.num_devices)
 
 
@@ -78,8 +80,16 @@ def check_training(
     batch_size = min(batch_size, images[0])
     estimate = estimate_training(module, side, batch_size, trainer.precision_plugin)
     size = _checked(f"the training of {name}", estimate, 1, batch_size, side, "")
-    steps = -(-images[0] // batch_size)
-    _say(trainer, f"{name}: a step", size, steps * estimate.seconds + images[1] * estimate.forward)
+    steps = _limited(-(-images[0] // batch_size), trainer.limit_train_batches)
+    tested = min(images[1], batch_size * _limited(-(-images[1] // batch_size), trainer.limit_val_batches))
+    _say(trainer, f"{name}: a step", size, steps * estimate.seconds + tested * estimate.forward)
+
+
+def _limited(batches: int, limit: int | float | None) -> int:
+    """As Lightning reads its limits: a whole number of batches, or a share of them."""
+    if limit is None:
+        return batches
+    return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
 
 def _is_asked(trainer: pl.Trainer) -> bool:
@@ -164,11 +174,13 @@ def _estimate_part(part: Callable[[Batch], None], images: Callable[[int], Batch]
     an_image = max(0, most - least) / (more - few) if more > few else least / few
     fixed = max(0.0, least - an_image * few)
     slope = max(long - short, long / 4) / (more - few) if more > few else long / more
-    # Few images take little longer than none: as many as may be say what one of the batch takes.
+    # Few images take little longer than none: the more are measured, the nearer is what one of the batch takes.
     free = _free_memory()
-    fit = batch_size if free is None else int((free / (2 * _OVERHEAD) - fixed) / max(an_image, 1))
-    many = min(batch_size, fit, more + int((_PATIENCE - long) / slope))
-    if many > more:
+    most_images = (
+        batch_size if free is None else min(batch_size, int((free / (2 * _OVERHEAD) - fixed) / max(an_image, 1)))
+    )
+    while long < _PATIENCE and more < most_images:
+        many = min(most_images, max(4 * more, more + int((_PATIENCE - long) / slope)))
         _, longer = _measured(part, images(many))
         slope, more, long = max(longer - long, longer / 4) / (many - more), many, longer
     return Estimate(fixed, an_image, long + slope * (batch_size - more), _FORWARD * slope)

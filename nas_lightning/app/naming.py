@@ -20,6 +20,9 @@ from nas_lightning.records.folder import flat
 
 _AXES = [axis for axis in (*MODULE_AXES, *EPOCH_AXES, "arch_optimizer") if axis != "space"]
 
+# Settings of the supernet alone that no method has but by default: a search that sets one is not that method as it is.
+_OF_THE_SUPERNET = {"space.auxiliary_mean", "space.skip_dropout"}
+
 _UNKNOWN = object()
 
 Choices = Mapping[str, str | None]
@@ -50,7 +53,7 @@ def method_name(choices: Choices, config: Mapping[str, Any], folders: Sequence[P
         return None
     names = [own, *(name for name in yamls.options("method") if name != own)]
     methods = {name: yamls.method(name) for name in names}
-    keys = sorted({key for method in methods.values() for key in method.values})
+    keys = sorted(_OF_THE_SUPERNET | {key for method in methods.values() for key in method.values})
     elsewhere = {key for group in ("protocol", "published") for key in yamls.values_of_all(group)}
     classes = {axis: yamls.classes(axis, choices.get(axis)) for axis in _AXES}
     differences = {}

@@ -85,7 +85,8 @@ def _remedies(module: pl.LightningModule) -> str:
     if not isinstance(module, SupernetModule):
         return "lower the learning rate (recipe.optimizer.lr)"
     rates = "lower the learning rate (model.weight_optimizer.lr, arch_optimizer.lr)"
-    if all(spec.auxiliary_skip is None or spec.auxiliary_mean for spec in module.space.cells.values()):
+    summed = (spec.auxiliary_skip for spec in module.space.cells.values() if not spec.auxiliary_mean)
+    if not any(ramp is not None and ramp(module.architecture.progress).item() for ramp in summed):
         return rates
     return f"{rates}, or set space.auxiliary_mean=true, beside which features grow less from cell to cell,"
 

@@ -75,7 +75,7 @@ def _parser(program: str) -> argparse.ArgumentParser:
     figure = commands.add_parser("figure", help="a figure of the paper or of searches, as SVG and PNG")
     figure.set_defaults(command=_figure)
     figure.add_argument("name", choices=(*_PAPER_ONLY, *COMPARISONS, "cost", "alpha", "beta", "cells"))
-    figure.add_argument("runs", type=Path, nargs="*", metavar="RUNS", help="folders; fig2a, fig2b and fig3 need none")
+    figure.add_argument("runs", type=Path, nargs="*", metavar="RUNS", help=f"{_RUNS}; fig2a, fig2b and fig3 need none")
     figure.add_argument(
         "-o", "--output", type=Path, required=True, metavar="PATH",
         help="PATH.svg and PATH.png; of alpha, beta and cells a folder with a drawing of every run",
@@ -111,7 +111,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
         help="a folder, a pattern of folders, or conditions on --runs: KEY=VALUE,...",
     )
     parser.add_argument(
-        "--runs", type=Path, nargs="+", default=[], metavar="FOLDER", help="what conditions select from"
+        "--runs", type=Path, nargs="+", default=[], metavar="FOLDER", help=f"what conditions select from: {_RUNS}"
     )
     parser.add_argument("--by", metavar="KEY", help="a group for each value of KEY: method, sched.lam, space, ...")
     parser.add_argument(

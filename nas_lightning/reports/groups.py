@@ -1,6 +1,7 @@
 """Which runs a comparison is of: groups named by folders, patterns or conditions, split where their protocols differ."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,11 +202,16 @@ def _selected(text: str, folders: Sequence[Path], kind: Kind, by: str | None) ->
 
 
 def _is_conditions(text: str) -> bool:
-    return all(key and equals for key, equals, _ in (pair.partition("=") for pair in text.split(",")))
+    return all(key and equals for key, equals, _ in (pair.partition("=") for pair in _pairs(text)))
 
 
 def _conditions(text: str) -> list[tuple[str, str]]:
-    return [(key, value) for key, _, value in (pair.partition("=") for pair in text.split(","))]
+    return [(key, tables.compact(value)) for key, _, value in (pair.partition("=") for pair in _pairs(text))]
+
+
+def _pairs(text: str) -> list[str]:
+    """At the commas that stand in no brackets."""
+    return re.split(r",(?![^{\[]*[}\]])", text)
 
 
 def _named(folders: Sequence[Path]) -> str:

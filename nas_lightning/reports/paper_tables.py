@@ -20,7 +20,7 @@ from nas_lightning.reports.comparison import kendall
 from nas_lightning.reports.grid import Grid
 from nas_lightning.reports.runs import Run, config_value
 from nas_lightning.reports.statistic import Statistic, count, finite, p_text
-from nas_lightning.reports.tables import is_setting
+from nas_lightning.reports.tables import compact, is_setting
 
 _FOLDER = Path(__file__).parent / "paper"
 _CHOICES = ("experiment", "method", "space", "dataset", "relaxation", "sched", "seed")
@@ -226,7 +226,8 @@ def _protocol(report: Report, selection: str) -> str:
     overrides = (
         override.lstrip("+") for override in report["overrides"] if override != f"experiment={report['experiment']}"
     )
-    changed = (each for each in overrides if (key := each.partition("=")[0]) not in named and is_setting(key))
+    pairs = (each.partition("=") for each in overrides)
+    changed = (f"{key}{equals}{compact(value)}" for key, equals, value in pairs if key not in named and is_setting(key))
     return " ".join([f"experiment {report['experiment']} on {report['dataset']}", *sorted(changed)])
 
 

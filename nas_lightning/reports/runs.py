@@ -224,11 +224,14 @@ def read_metrics(path: str | Path) -> dict[str, list[float]]:
 
 
 def matching_folders(text: str | Path) -> list[Path]:
-    """The folder of that name, or those that it matches as a pattern; none for any other text."""
+    """The folder of that name, or those that it matches as a pattern (`**` at any depth); none for any other text."""
     if os.path.isdir(text):
         return [Path(text)]
-    is_pattern = any(character in str(text) for character in "*?[")
-    return [Path(match) for match in sorted(glob(str(text))) if os.path.isdir(match)] if is_pattern else []
+    pattern = os.path.expanduser(text)
+    is_pattern = any(character in pattern for character in "*?[")
+    return (
+        [Path(match) for match in sorted(glob(pattern, recursive=True)) if os.path.isdir(match)] if is_pattern else []
+    )
 
 
 def _places(given: Sequence[str | Path]) -> Iterator[tuple[Path, list[str]]]:

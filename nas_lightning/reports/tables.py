@@ -224,12 +224,15 @@ def _causes(state: str, runs: Sequence[Run]) -> Iterator[str]:
 def _overrides(report: Mapping[str, Any]) -> dict[str, str]:
     """Hydra's overrides by key, without the `+` and `++` of added keys; mappings and lists as Hydra writes them in a sweep."""
     pairs = (override.lstrip("+").partition("=") for override in report["overrides"])
-    return {key: _compact(value) if value[:1] in ("{", "[") else value for key, _, value in pairs}
+    return {key: compact(value) for key, _, value in pairs}
 
 
-def _compact(value: str) -> str:
-    """Without the spaces that YAML and Hydra have around brackets, colons and commas: one text however it was typed."""
-    return re.sub(r"\s*([{}\[\]:,])\s*", r"\1", value)
+def compact(value: str) -> str:
+    """A mapping or list without the spaces around brackets, colons and commas, as Hydra writes it in a sweep: one text however
+    it was typed. Other values, and what is in quotes, stay."""
+    if value[:1] not in ("{", "["):
+        return value
+    return re.sub(r"""('[^']*'|"[^"]*")|\s*([{}\[\]:,])\s*""", lambda found: found[1] or found[2], value)
 
 
 def is_setting(key: str) -> bool:

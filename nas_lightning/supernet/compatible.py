@@ -29,6 +29,9 @@ def check_step(halves: HalfSteps, bilevel: Bilevel, graphs: bool, clip_includes_
         "trainer.graphs=true cannot be had with model.weight_clip_includes_arch=true": graphs and clip_includes_arch,
         "trainer.graphs=true cannot be had with a bilevel step that looks ahead (bilevel=second_order)": graphs
         and bilevel.looks_ahead,
+        "space.skip_dropout, which drops other entries in each forward pass, cannot be had with a bilevel step that looks "
+        "ahead and would take that for curvature (bilevel=second_order)": bilevel.looks_ahead
+        and any(spec.skip_dropout is not None for spec in halves.architecture.cells.values()),
         "trainer.graphs=true cannot be had with a relaxation that computes what it draws alone": graphs
         and any(relaxation.skips == "by_draw" for relaxation in relaxations),
         "perturbation cannot be had with model.weight_clip_includes_arch=true, whose weight step is at beta itself": perturbed

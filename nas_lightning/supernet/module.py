@@ -165,7 +165,7 @@ class SupernetModule(pl.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """After the callbacks, which may have moved the temperature or narrowed the masks."""
-        torch.manual_seed(epoch_seed(self.seed, self.current_epoch))
+        torch.manual_seed(epoch_seed(self.seed, self.current_epoch, self.trainer.global_rank))
         self.architecture.set_progress(self.current_epoch / (self.trainer.max_epochs or 1))
         self.halves.skipping.restart(step_bound(self._arch_optimizer()))
 
