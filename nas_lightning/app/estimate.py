@@ -65,10 +65,8 @@ def check_resources(trainer: pl.Trainer, module: SupernetModule, data: SearchDat
     estimate = estimate_search(module, data.image_size, batch_size, trainer.precision_plugin)
     stem = "" if getattr(module.space, "stem", "imagenet") == "imagenet" else "space.stem=imagenet, "
     size = _checked("this search", estimate, trainer.num_devices, batch_size, data.image_size, stem)
-    steps, tested = -(-len(train) // data.batch_size), min(data.discrete_images, len(valid))
-    steps = _limited(steps, trainer.limit_train_batches)
-    tested = min(tested, data.batch_size * _limited(-(-tested // data.batch_size), trainer.limit_val_batches))
-    _say(trainer, "A step", size, (steps * estimate.seconds + tested * estimate.forward) / trainer.num_devices)
+    images = len(train), min(data.discrete_images, len(valid))
+    _say(trainer, "A step", size, _epoch(trainer, estimate, data.batch_size, images) / trainer.num_devices)
 
 
 def check_training(
@@ -80,9 +78,15 @@ def check_training(
     batch_size = min(batch_size, images[0])
     estimate = estimate_training(module, side, batch_size, trainer.precision_plugin)
     size = _checked(f"the training of {name}", estimate, 1, batch_size, side, "")
-    steps = _limited(-(-images[0] // batch_size), trainer.limit_train_batches)
-    tested = min(images[1], batch_size * _limited(-(-images[1] // batch_size), trainer.limit_val_batches))
-    _say(trainer, f"{name}: a step", size, steps * estimate.seconds + tested * estimate.forward)
+    _say(trainer, f"{name}: a step", size, _epoch(trainer, estimate, batch_size, images))
+
+
+def _epoch(trainer: pl.Trainer, estimate: Estimate, batch_size: int, images: tuple[int, int]) -> float:
+    """Seconds, of as many batches as the trainer's limits leave. images: trained on, and tested."""
+    trained, tested = (-(-count // batch_size) for count in images)
+    steps = _limited(trained, trainer.limit_train_batches)
+    tested = min(images[1], batch_size * _limited(tested, trainer.limit_val_batches))
+    return steps * estimate.seconds + tested * estimate.forward
 
 
 def _limited(batches: int, limit: int | float | None) -> int:
