@@ -19,6 +19,8 @@ TOY_SCALE = {
     "selection=stable_ranking": ("selection.patience=2",),
     "stages=drnas": ("space.partial=4",),  # operations can get wider
     "bilevel=second_order": ("bilevel.radius=1e-3",),
+    "relaxation=dirichlet": ("sched=constant",),
+    "penalty=dirichlet_kl": ("relaxation=dirichlet", "sched=constant"),
     "relaxation=simplex": ("arch_optimizer=exponentiated_gradient", "sched=constant"),
 }  # fmt: skip
 

@@ -222,7 +222,15 @@ def test_the_report_records_every_groups_choice(tmp_path):
         ),
         (
             ("method=gaea", "sched=edd"),
-            "sched: EntropyDynamicDecay moves the temperature, which relaxation=simplex does not",
+            r"sched: EntropyDynamicDecay moves the temperature, which the relaxation \(Simplex\) does not",
+        ),
+        (
+            ("method=edd", "relaxation=dirichlet"),
+            r"which the relaxation \(Dirichlet\) does not look at; set sched=constant",
+        ),
+        (
+            ("method=darts", "penalty=dirichlet_kl"),
+            "DirichletKL takes alpha for the parameters of Dirichlet, which Softmax does not; set relaxation=dirichlet",
         ),
         (
             ("method=random", "decision=edge_confidence"),

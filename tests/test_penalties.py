@@ -160,11 +160,12 @@ def test_beta_decays_mean_is_over_the_edges_that_are_left():
     assert torch.allclose(gradients["normal"][:3], alphas["normal"][:3].softmax(-1) / 17)
 
 
-def make(penalty=None, alpha_rate=1e-30, space=None):  # too small to move it
+def make(penalty=None, alpha_rate=1e-30, space=None, of=None):  # too small to move it
+    """A search with `penalty`, or with none but the relaxation that the penalty `of` needs."""
     torch.manual_seed(0)
     return SupernetModule(
         space or NB201(C=4, N=1),
-        Softmax(),
+        getattr(of or penalty, "relaxation", Softmax)(),
         10,
         functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9),
         functools.partial(torch.optim.SGD, lr=alpha_rate),
@@ -173,17 +174,18 @@ def make(penalty=None, alpha_rate=1e-30, space=None):  # too small to move it
 
 
 def test_the_weights_gradient_does_not_see_the_penalty(penalty):
-    plain, penalised = make(), make(penalty)
+    plain, penalised = make(of=penalty), make(penalty)
     batch = batches()
     for module in (plain, penalised):
         module.architecture.progress.fill_(0.5)
         for alpha in module.halves.alphas():  # away from the start, where some penalties are flat
             alpha.data = torch.arange(alpha.numel(), dtype=alpha.dtype).view_as(alpha).sin()
-    ours, theirs = (module.halves.weight_gradients(batch["train"], {}) for module in (penalised, plain))
+    drawn = plain.architecture.draw(torch.Generator().manual_seed(0))
+    ours, theirs = (module.halves.weight_gradients(batch["train"], drawn) for module in (penalised, plain))
     assert all((a is b is None) or torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     assert all(alpha.grad is None for alpha in penalised.halves.alphas())
     ours, theirs = (
-        FirstOrder().alpha_gradients(module.halves, batch, {}, None) for module in (penalised, plain)
+        FirstOrder().alpha_gradients(module.halves, batch, drawn, None) for module in (penalised, plain)
     )  # fmt: skip
     term = penalised.halves.penalty_term()
     assert term.abs() > 0
@@ -195,7 +197,7 @@ def test_the_weights_gradient_does_not_see_the_penalty(penalty):
 def test_the_validation_loss_is_logged_without_the_penalty(penalty):
     """alpha rests, so that both searches have the same losses."""
     logged = []
-    for module in (make(), make(penalty)):
+    for module in (make(of=penalty), make(penalty)):
         trainer = pl.Trainer(
             max_epochs=3, accelerator="cpu", precision="64-true", logger=False, enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False,

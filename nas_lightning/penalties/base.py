@@ -8,7 +8,11 @@ from nas_lightning.relaxations.view import View
 
 
 class Penalty(Protocol):
-    """A term of alpha's loss, never of the weights'. Settings are frozen."""
+    """A term of alpha's loss, never of the weights'. Settings are frozen.
+
+    A class that reads alpha as the parameters of one relaxation names it in its attribute `relaxation`; beside others it is
+    refused.
+    """
 
     def __call__(self, view: View, progress: Tensor) -> Tensor:
         """The term, a scalar attached to alpha, already weighted.

@@ -5,12 +5,14 @@ Letters: E edges, O operations.
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from nas_lightning.errors import UserError, is_number
-from nas_lightning.relaxations.dirichlet import concentration
+from nas_lightning.relaxations.base import Relaxation
+from nas_lightning.relaxations.dirichlet import Dirichlet, concentration
 from nas_lightning.relaxations.view import View
 
 
@@ -21,6 +23,7 @@ class DirichletKL:
     It keeps the distribution near the uniform one, so that draws go on differing. weight: 0 or more, the authors' is 1e-3.
     """
 
+    relaxation: ClassVar[type[Relaxation]] = Dirichlet
     weight: float = 1e-3
 
     def __post_init__(self) -> None:

@@ -36,6 +36,9 @@ class Relaxation(ABC):
     on_simplex: ClassVar[bool] = False
     """Whether alpha's own rows are distributions, which an optimiser has to keep."""
 
+    uses_temperature: ClassVar[bool] = True
+    """Whether beta or its gradient depends on the temperature; if not, schedules that move it are refused."""
+
     @abstractmethod
     def __call__(self, alpha_EO: Tensor, mask_EO: Tensor, temperature: Tensor, drawn: Tensor | None = None) -> Tensor:
         """beta_EO, differentiable, a pure function of tensors: no host value, no random number, no side effect.

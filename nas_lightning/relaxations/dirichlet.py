@@ -49,6 +49,7 @@ class Dirichlet(Relaxation):
     """
 
     skips = "never"
+    uses_temperature = False
 
     def of_edges(self) -> Relaxation:
         """Softmax: edges are not drawn."""

@@ -21,6 +21,7 @@ class Simplex(Relaxation):
     """
 
     on_simplex = True
+    uses_temperature = False
 
     def initial(self, mask_EO: Tensor, generator: torch.Generator) -> Tensor:
         """1 / (number of candidates), 0 where there is none."""

@@ -9,7 +9,7 @@ from torch import nn
 from nas_lightning.bilevel.base import Bilevel
 from nas_lightning.derive.base import DeriveRule, derived
 from nas_lightning.errors import UserError
-from nas_lightning.relaxations import Simplex
+from nas_lightning.relaxations import Relaxation
 from nas_lightning.schedules import Constant
 from nas_lightning.schedules.base import whole_epochs
 from nas_lightning.spaces.base import SearchSpace
@@ -159,12 +159,25 @@ def check_skip_dropout(space: SearchSpace) -> None:
 
 def check_temperature(architecture: Architecture, schedule: object) -> None:
     """UserError where `schedule` moves a temperature that no relaxation looks at."""
-    looks_at_none = all(isinstance(relaxation, Simplex) for relaxation in architecture.relaxations.values())
-    if looks_at_none and not isinstance(schedule, Constant | None):
+    relaxations = architecture.relaxations.values()
+    if not (any(relaxation.uses_temperature for relaxation in relaxations) or isinstance(schedule, Constant | None)):
+        names = " and ".join(sorted({type(relaxation).__name__ for relaxation in relaxations}))
         raise UserError(
-            f"sched: {type(schedule).__name__} moves the temperature, which relaxation=simplex does not look at; set "
+            f"sched: {type(schedule).__name__} moves the temperature, which the relaxation ({names}) does not look at; set "
             "sched=constant, or another relaxation."
         )
+
+
+def check_penalty_fits(architecture: Architecture, penalty: object) -> None:
+    """UserError where `penalty`, or one of several, reads alpha as the parameters of another relaxation."""
+    for part in getattr(penalty, "penalties", (penalty,)):
+        needs = getattr(part, "relaxation", Relaxation)
+        for relaxation in architecture.relaxations.values():
+            if not isinstance(relaxation, needs):
+                raise UserError(
+                    f"penalty: {type(part).__name__} takes alpha for the parameters of {needs.__name__}, which "
+                    f"{type(relaxation).__name__} does not; set relaxation={needs.__name__.lower()}, or drop it (~penalty)."
+                )
 
 
 def check_widening(supernet: nn.Module, stages: Stages | None) -> None:

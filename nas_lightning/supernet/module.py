@@ -26,7 +26,7 @@ from nas_lightning.spaces import SearchSpace
 from nas_lightning.spaces.widening import Widening, widen
 from nas_lightning.streams import epoch_seed, stream_seed
 from nas_lightning.supernet.architecture import Architecture
-from nas_lightning.supernet.compatible import check_arch_optimizer, check_derive, check_step
+from nas_lightning.supernet.compatible import check_arch_optimizer, check_derive, check_penalty_fits, check_step
 from nas_lightning.supernet.contracts import check_bilevel, check_penalty, check_perturbation, check_relaxation
 from nas_lightning.supernet.discretise import discretisation
 from nas_lightning.supernet.halves import HalfSteps
@@ -124,6 +124,7 @@ class SupernetModule(pl.LightningModule):
         check_perturbation(self.halves)
         check_bilevel(self.bilevel)
         check_step(self.halves, self.bilevel, graphs, weight_clip_includes_arch)
+        check_penalty_fits(self.architecture, penalty)
         check_derive(space, self.rule, self.halves)
 
     def genotype(self) -> Genotype:

@@ -29,7 +29,7 @@ each() {
     for further in space.none=false space.N=5; do
         search 'space.skip_dropout={start: 0.4, end: 0.02, shape: exponential}' $further "$@"
     done
-    search relaxation=dirichlet "$@"
+    search relaxation=dirichlet sched=constant "$@"
     search relaxation=gumbel_hard "$@"
     # Added while it ran
     search 'space.auxiliary_skip={start: 1, end: 1}' sched.lam=0.24 sched.e_a_value=0.000399 "$@"
