@@ -258,6 +258,7 @@ def test_groups_are_folders_patterns_conditions_or_values(tmp_path):
             ("{a}", "{empty}"),
             "holds no finished search; give a folder or pattern of finished ones, or --metric test_accuracy",
         ),
+        (("{a}", "{all}/method=c*"), "/method=c* matches no folder; correct the pattern."),
         (("{a}", "nowhere"), "nowhere is no folder, no pattern of one and no condition such as method=edd"),
         (("method=a", "method=b"), "method=a: of which runs? Give a folder as a group, or --runs FOLDER."),
         (("method=a", "method=c", "--runs", "{all}"), "has method=c; they have a, b."),
@@ -298,6 +299,13 @@ def test_runs_of_different_protocols_are_apart_and_said(tmp_path, capsys):
         "split: 2 comparisons, of runs of one protocol each",
         "left out, no other group has its protocol: a: 5 runs with data.train_images=300",
     ]
+    assert (
+        main(["compare", str(tmp_path / "runs"), "--by", "method", "--format", "csv", "-o", str(tmp_path / "out")]) == 0
+    )
+    first, *_ = csv.DictReader(io.StringIO(capsys.readouterr().out.partition("\n\n")[0]))
+    assert (first["protocol"], first["group"], first["n"]) == ("data.train_images=100", "a", "2")
+    written = {path.suffix: path.read_text() for path in (tmp_path / "out" / "2").glob("groups.*")}
+    assert all("data.train\\_images=200" in text.replace("train_", r"train\_") for text in written.values())
     folders = [str(tmp_path / "runs" / str(images)) for images in (100, 200)]
     assert main(["compare", *folders]) == 1
     assert "no two groups share a protocol" in capsys.readouterr().err
@@ -306,10 +314,53 @@ def test_runs_of_different_protocols_are_apart_and_said(tmp_path, capsys):
     assert main(["compare", str(tmp_path / "runs"), "--by", "data.train_images"]) == 0
 
 
-def test_a_key_that_some_configs_lack_tells_no_protocols_apart(tmp_path):
-    groups = [sample(tmp_path, "a", X), sample(tmp_path, "b", Y, config={"space": {"C": 8}})]
-    (found,), notes = comparisons(groups, set())
-    assert (found.protocol, notes) == ("", [])
+def test_a_key_that_some_reports_lack_tells_apart_those_that_have_it(tmp_path):
+    without, eight, five = (
+        sample(tmp_path, name, X, config={"space": space} if space else {})
+        for name, space in (("without", {}), ("eight", {"C": 8}), ("five", {"C": 5}))
+    )
+    (found,), notes = comparisons([without, eight], set())
+    assert found.protocol == ""
+    assert notes == ["taken for the same, since reports of other versions do not tell: space.C"]
+    with pytest.raises(UserError, match=r"without: 5 runs with space.C=not given; .* say --over space.C where"):
+        comparisons([without, eight, five], set())
+
+
+def test_runs_of_another_space_do_not_change_what_the_others_are_told_apart_by(tmp_path):
+    small, large = (sample(tmp_path, name, X, config={"space": {"N": n}}) for name, n in (("small", 1), ("large", 5)))
+    others = [
+        sample(tmp_path, name, Y, space="darts", config={"space": {"num_cells": 8}}) for name in ("other", "more")
+    ]
+    with pytest.raises(UserError, match=r"small: 5 runs with space.N=1; large: 5 runs with space.N=5\); compare"):
+        comparisons([small, large], set())
+    (found,), notes = comparisons([small, large, *others], set())
+    assert (found.protocol, [group.name for group in found.groups]) == ("space=darts", ["other", "more"])
+    assert notes == [
+        f"left out, no other group has its protocol: {name}: 5 runs with space=nb201, space.N={n}"
+        for name, n in (("small", 1), ("large", 5))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "differs"),
+    [
+        ({"root": "a/cats"}, {"root": "b/flowers.zip"}, "images"),
+        ({"root": "a/photos", "num_classes": 2}, {"root": "b/photos", "num_classes": 4}, "num_classes"),
+        ({"root": "a/photos", "num_classes": 2}, {"root": "b/photos.zip", "num_classes": 2}, None),
+    ],
+)
+def test_a_users_images_are_told_apart_by_their_name_and_classes(mine, theirs, differs, tmp_path):
+    groups = []
+    for name, images in (("mine", mine), ("theirs", theirs)):
+        changes = {key: value for key, value in images.items() if key != "root"}
+        config = {"dataset": {"root": images["root"]}}
+        groups.append(sample(tmp_path, name, X, dataset="folder", config=config, **changes))
+    if differs is None:
+        assert len(comparisons(groups, set())[0]) == 1
+    else:
+        with pytest.raises(UserError, match=rf"no two groups share a protocol .*say --over {differs} where"):
+            comparisons(groups, set())
+        assert len(comparisons(groups, {differs})[0]) == 1
 
 
 def test_a_group_without_a_run_of_the_metric_is_refused_and_one_with_fewer_is_said(tmp_path, capsys):
@@ -434,6 +485,10 @@ def test_edges_of_an_operation_are_counted_in_the_found_architecture(tmp_path):
     write_run(tmp_path / "a", genotype=json.loads(ALL_FIVE.to_json()))
     (run,) = find_runs(tmp_path)
     assert (Metric("edges/nor_conv_3x3").result(run), Metric("edges/skip_connect").result(run)) == (2.0, 1.0)
+    with pytest.raises(
+        UserError, match=r"has an edge for edges/skip_connects; give --metric one of edges/avg_pool_3x3, edg"
+    ):
+        choose_metric("edges/skip_connects", [Group("a", (run,))])
     without = find_runs(write_run(tmp_path / "b"))
     assert Metric("edges/none").result(without[0]) is None
     with pytest.raises(UserError, match="no run of b has edges/none; give --metric one of"):

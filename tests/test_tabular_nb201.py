@@ -429,6 +429,21 @@ def test_an_index_is_that_of_the_published_files() -> None:
             assert all(str(read_nb201(line["index"])) == line["arch"] for line in csv.DictReader(file))
 
 
+@pytest.mark.parametrize("cut", [1, 3])
+def test_a_csv_file_that_was_cut_within_a_number_is_refused(cut: int, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "small_200epochs.csv", [f"0,{CONV},94.3733,73.5133", f"1,{SKIP},54.29,15.6"])
+    path.write_bytes(path.read_bytes()[:-cut])
+    assert f"the CSV file {path} has no line end after its last line" in refusal(lambda: read_sources([path]))
+
+
+def test_a_table_of_some_architectures_is_said_where_it_is_used(
+    table: NB201Table, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table.save(tmp_path / "some.npz")
+    open_table(tmp_path / "some.npz")
+    assert caplog.messages == [f"{tmp_path / 'some.npz'} has 2 of the 15,625 architectures."]
+
+
 def test_the_epochs_must_come_from_the_name_or_the_option(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "table.csv", [f"0,{SKIP},10,20"])
     message = refusal(lambda: read_sources([path]))
@@ -512,10 +527,13 @@ def test_another_npz_file_is_refused(tmp_path: Path) -> None:
         ),
         ({"columns": np.array(["accuracy"])}, "has the column 'accuracy', which is no accuracy"),
         ({"columns": np.array([1.5])}, "has the column '1.5'"),
-        ({"columns": np.array([], dtype=str)}, "has accuracies [15625, 1] where [15625, 0] belong to its 0 columns"),
+        ({"columns": np.array([], dtype=str)}, "has no columns"),
+        ({"columns": np.array(["cifar10_test_200"] * 2)}, "has the column cifar10_test_200 twice"),
         ({"accuracy": good["accuracy"][:-1]}, "has accuracies [15624, 1] where [15625, 1]"),
         ({"accuracy": good["accuracy"].astype(np.float64)}, "numbers of float64 where its schema has float32"),
         ({"sources": np.array([object()])}, "cannot be read"),
+        ({"sources": np.array([1, 2])}, "has sources that are no list of names"),
+        ({"sources": np.array("x.csv")}, "has sources that are no list of names"),
         ({"accuracy": np.zeros(1, [(f"{n:020}", "f4") for n in range(1000)])}, "safe to load securely); make it again"),
     ]
     for change, fault in changes:
@@ -576,9 +594,15 @@ def test_the_packages_table_knows_every_architecture(monkeypatch: pytest.MonkeyP
 
 def test_a_fuller_table_takes_precedence(table: NB201Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    table.save(tmp_path / "data" / "nb201.npz")
+    path = tmp_path / "data" / "nb201.npz"
+    table.save(path)
     assert open_table().sources == table.sources
     assert open_table().query_string(MIXED) == {"cifar10_test_200": 50.0, "cifar100_test_200": 20.25}
+    path.write_bytes(path.read_bytes()[:-30])  # never named by the user, who is told how to do without it
+    assert refusal(open_table).endswith(", or remove it for the package's own table.")
+    path.unlink()
+    path.symlink_to(tmp_path / "moved.npz")
+    assert "there is no NAS-Bench-201 table at data/nb201.npz" in refusal(open_table)
 
 
 def test_hundredths_are_the_numbers_rounded(tmp_path: Path) -> None:
@@ -595,7 +619,8 @@ def test_the_configuration_opens_the_table_named_by_the_environment(
     table: NB201Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table.save(tmp_path / "mine.npz")
-    monkeypatch.setenv("NAS_LIGHTNING_NB201", str(tmp_path / "mine.npz"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NAS_LIGHTNING_NB201", "~/mine.npz")
     opened = instantiate(OmegaConf.load(ROOT / "conf" / "benchmark" / "nb201.yaml"))
     assert opened.query_string(MIXED) == {"cifar10_test_200": 50.0, "cifar100_test_200": 20.25}
     assert instantiate(OmegaConf.load(ROOT / "conf" / "benchmark" / "none.yaml")) is None

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nas_lightning.app.axes import EPOCH_AXES, MODULE_AXES
 from nas_lightning.records.folder import flat
+from nas_lightning.records.overrides import written
 
 _AXES = [axis for axis in (*MODULE_AXES, *EPOCH_AXES, "arch_optimizer") if axis != "space"]
 
@@ -148,14 +149,7 @@ def _as_text(value: Any) -> Any:
 
 def _assigned(key: str, value: Any) -> str:
     """As on the command line, mappings as Hydra writes them in a sweep: then a table sees what the name tells."""
-    return f"~{key}" if value is _UNKNOWN else f"{key}={_written(value)}"
-
-
-def _written(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ",".join(f"{name}:{_written(each)}" for name, each in value.items()) + "}"
-    words = {None: "null", True: "true", False: "false"}
-    return words[value] if value is None or isinstance(value, bool) else str(value)
+    return f"~{key}" if value is _UNKNOWN else f"{key}={written(value)}"
 
 
 class _Yamls:

@@ -5,9 +5,10 @@ Imports no torch: a program reads its arguments before it loads anything.
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 from nas_lightning.errors import UserError
 
@@ -24,6 +25,18 @@ def key_of(override: str) -> str:
     ['seed', 'budget.params', 'logger', 'a@b']
     """
     return override.lstrip("+~").partition("=")[0]
+
+
+def written(value: Any) -> str:
+    """A value as on the command line, mappings as Hydra writes them in a sweep.
+
+    >>> written({"start": 1, "end": None})
+    '{start:1,end:null}'
+    """
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{name}:{written(each)}" for name, each in value.items()) + "}"
+    words = {None: "null", True: "true", False: "false"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
 def quote_values(arguments: Sequence[str]) -> list[str]:

@@ -166,6 +166,8 @@ def choose_metric(name: str | None, groups: Sequence[Group], option: str = "--me
     if name is None:
         name = next((f"table/{key}" for key in SCORE_NAMES if key in scores), "discrete_accuracy")
     metric = Metric(f"table/{name}" if name in scores else name, are_tabulated(reports))
+    if name.startswith("edges/"):
+        _check_operation(name, runs, option)
     for group in groups:
         if all(metric.result(run) is None for run in group.runs):
             columns = (key for report in reports for key in report.get("final", {}) if not key.startswith("entropy/"))
@@ -173,6 +175,15 @@ def choose_metric(name: str | None, groups: Sequence[Group], option: str = "--me
             known |= {key for report in reports for key in _REPORTED if finite(report.get(key)) is not None}
             raise UserError(f"no run of {group.name} has {name}; give {option} one of {', '.join(sorted(known))}.")
     return metric
+
+
+def _check_operation(name: str, runs: Sequence[Run], option: str) -> None:
+    """UserError for an operation that none of the runs has found, such as a misspelt one: it would be 0 everywhere."""
+    genotypes = [found for run in runs if (found := run.known_genotype) is not None]
+    operations = {choice.operation for found in genotypes for cell in found.cells.values() for choice in cell}
+    if operations and name.removeprefix("edges/") not in operations:
+        known = ", ".join(f"edges/{operation}" for operation in sorted(operations))
+        raise UserError(f"no architecture of these runs has an edge for {name}; give {option} one of {known}.")
 
 
 def summarise(group: Group, metric: Metric) -> Summary:

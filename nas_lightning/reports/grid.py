@@ -43,6 +43,12 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return file.getvalue()
 
 
+def with_column(text: str, name: str, value: str) -> str:
+    """A CSV table with `value` in a first column `name`; as it is where that is empty."""
+    header, *rows = csv.reader(io.StringIO(text))
+    return csv_text((name, *header), [(value, *row) for row in rows]) if value else text
+
+
 _ANY_WIDTH = 1000
 _NARROWEST_LABEL = 10
 

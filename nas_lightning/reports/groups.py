@@ -10,19 +10,22 @@ from typing import Any
 from nas_lightning.errors import UserError
 from nas_lightning.records.folder import flat
 from nas_lightning.reports import tables
-from nas_lightning.reports.runs import Kind, Run, find_evaluations, find_runs, matching_folders
+from nas_lightning.reports.runs import Kind, Run, find_evaluations, find_runs, images_of, matching_folders
 from nas_lightning.reports.statistic import count
 from nas_lightning.reports.trained import trained_networks
 
 PROTOCOL = (
-    "space", "dataset", "recipe", "space.C", "space.N", "space.num_cells", "space.none", "dataset.image_size",
-    "data.train_images", "data.valid_images", "data.train_fraction", "data.alpha_images", "data.batch_size", "data.cutout",
-    "trainer.max_epochs", "protocol.adam.lr", "protocol.adam.weight_decay", "protocol.order",
+    "space", "dataset", "recipe", "images", "num_classes", "space.C", "space.N", "space.num_cells", "space.none",
+    "space.stem", "dataset.image_size", "data.train_images", "data.valid_images", "data.train_fraction",
+    "data.alpha_images", "data.batch_size", "data.cutout", "trainer.max_epochs", "protocol.adam.lr",
+    "protocol.adam.weight_decay", "protocol.order",
 )  # fmt: skip
-"""What runs must share to be compared, unless the comparison is over it; the first three of the report, the others of configs.
+"""What runs must share to be compared, unless the comparison is over it: of the report, `images` what they are called, then of
+configs.
 
 A method's own choices (relaxation, schedule, partial channels, ...) are none of it.
 """
+_KINDS = ("space", "dataset", "recipe")  # every report has them; a key of one space's configs may be none of another's
 
 _FIELDS = ("experiment", "method", "space", "dataset", "recipe", "relaxation", "sched", "seed", "selection")
 _NO_SETTINGS = ("experiment", "run", "genotype", "baselines", "train", "dataset.root", "dataset.test_root")
@@ -120,20 +123,12 @@ def comparisons(groups: Sequence[Group], over: set[str]) -> tuple[list[Compariso
     no two groups share a protocol.
     """
     keys = [key for key in PROTOCOL if not any(_covers(each, key) for each in over)]
-    flats = {run.folder: flat(run.report["config"]) for group in groups for run in group.runs if run.report}
-    # Configs of other versions may lack a key: what they did by default is not known, so it tells nothing apart.
-    keys = [key for key in keys if key in _FIELDS or all(key in config for config in flats.values())]
-    protocols = {
-        run.folder: tuple(str((run.report if key in _FIELDS else flats[run.folder]).get(key)) for key in keys)
-        for group in groups
-        for run in group.runs
-        if run.report
-    }
+    protocols, unchecked = _protocols([run for group in groups for run in group.runs], keys)
     distinct = list(dict.fromkeys(protocols.values()))
-    differing = [index for index in range(len(keys)) if len({protocol[index] for protocol in distinct}) > 1]
+    differing = [index for index in range(len(keys)) if len({protocol[index] for protocol in distinct} - {""}) > 1]
     found, alone = [], []
     for protocol in distinct:
-        words = ", ".join(f"{keys[index]}={protocol[index]}" for index in differing)
+        words = ", ".join(f"{keys[index]}={protocol[index]}" for index in differing if protocol[index])
         apart = [Group(g.name, tuple(run for run in g.runs if protocols[run.folder] == protocol)) for g in groups]
         present = tuple(group for group in apart if group.runs)
         if len(present) > 1:
@@ -147,8 +142,45 @@ def comparisons(groups: Sequence[Group], over: set[str]) -> tuple[list[Compariso
             "difference is what you compare."
         )
     notes = [f"split: {len(found)} comparisons, of runs of one protocol each"] if len(found) > 1 else []
+    if unchecked:
+        notes.append(f"taken for the same, since reports of other versions do not tell: {', '.join(unchecked)}")
     notes += _searches_differ([run for group in groups for run in group.runs])
     return found, [*notes, *(f"left out, no other group has its protocol: {each}" for each in alone)]
+
+
+def _protocols(runs: Sequence[Run], keys: Sequence[str]) -> tuple[dict[Path, tuple[str, ...]], list[str]]:
+    """The values of `keys` of each run, by its folder, and the keys that some run lacks, whose others agree on a value.
+
+    Reports of other versions may lack a key, and what they did by default is not known. Beside runs of the same kind that
+    agree, theirs is taken for the same; where these differ, it is "not given", a value of its own. What none of a kind has is
+    empty.
+    """
+    told = {run.folder: _told(run) for run in runs}
+    alike: dict[tuple[str, ...], list[Path]] = {}
+    for folder, values in told.items():
+        alike.setdefault(tuple(values[key] for key in _KINDS if key in keys), []).append(folder)
+    protocols: dict[Path, list[str]] = {folder: [] for folder in told}
+    unchecked = []
+    for key in keys:
+        for folders in alike.values():
+            present = {told[folder][key] for folder in folders if key in told[folder]}
+            lacking = any(key not in told[folder] for folder in folders)
+            if lacking and len(present) == 1:
+                unchecked.append(key)
+            default = "not given" if len(present) > 1 else "".join(present)
+            for folder in folders:
+                protocols[folder].append(told[folder].get(key, default))
+    return {folder: tuple(values) for folder, values in protocols.items()}, list(dict.fromkeys(unchecked))
+
+
+def _told(run: Run) -> dict[str, str]:
+    """What of PROTOCOL the report of `run` says."""
+    assert run.report is not None
+    fields = {key: run.report.get(key) for key in _KINDS} | {"images": images_of(run.report)}
+    if run.report.get("num_classes") is not None:
+        fields["num_classes"] = run.report["num_classes"]
+    config = {key: value for key, value in flat(run.report["config"]).items() if key in PROTOCOL}
+    return {key: str(value) for key, value in {**config, **fields}.items()}
 
 
 def _searches_differ(runs: Sequence[Run]) -> list[str]:
@@ -173,6 +205,8 @@ def value_of(run: Run, key: str) -> str:
     assert run.report is not None
     if key in _FIELDS and run.report.get(key) is not None:
         return str(run.report[key])
+    if key in ("images", "num_classes"):
+        return _told(run).get(key, "")
     choices: Any = run.report.get("choices")
     if isinstance(choices, Mapping) and choices.get(key) is not None:
         return str(choices[key])
@@ -182,6 +216,8 @@ def value_of(run: Run, key: str) -> str:
 def _selected(text: str, folders: Sequence[Path], kind: Kind, by: str | None) -> Group:
     if places := matching_folders(text):
         return Group(text, tuple(_found(places, kind, by == "method")))
+    if any(character in text for character in "*?") or os.sep in text.partition("=")[0]:
+        raise UserError(f"{text} matches no folder; correct the pattern.")
     if not _is_conditions(text):
         raise UserError(
             f"{text} is no folder, no pattern of one and no condition such as method=edd; correct the group."

@@ -17,6 +17,7 @@ from nas_lightning.escapes import shortened
 from nas_lightning.genotypes.base import Genotype
 from nas_lightning.image_tree import place_name
 from nas_lightning.records.folder import FAILURE
+from nas_lightning.records.overrides import written
 from nas_lightning.records.received import (
     DATA_BYTES,
     TEXT_BYTES,
@@ -183,7 +184,20 @@ def _evaluation_at(place: Path) -> Iterator[Run]:
         # Most reports are searches: to parse them only to drop them would double the time.
         if _EVALUATION.search(content) and (report := parsed_json(content)).get("kind") == "evaluation":
             cause = _fault(report, "evaluation")
-            yield Run(place, None, cause=cause) if cause else Run(place, report, epochs=report.get("epochs"))
+            yield Run(place, None, cause=cause) if cause else _finished_run(place, report)
+
+
+def _finished_run(place: Path, report: dict[str, Any]) -> Run:
+    """The run of a report that has no fault, its method named as this version names it.
+
+    Earlier ones left out what a setting above several was set to: `edd + space.auxiliary_skip`.
+    """
+    name, plus, added = (report.get("method") or "").partition(" + ")
+    if plus:
+        values = {key: config_value(report, key) for key in added.split(", ")}
+        told = (f"{key}={written(value)}" if isinstance(value, Mapping) else key for key, value in values.items())
+        report = {**report, "method": f"{name} + {', '.join(told)}"}
+    return Run(place, report, epochs=report.get("epochs"))
 
 
 def config_value(report: Mapping[str, Any], key: str) -> Any:
@@ -300,7 +314,7 @@ def _finished(folder: Path) -> Iterator[Run]:
     if isinstance(report, dict) and report.get("kind", "search") != "search":
         return
     cause = _fault(report, "search")
-    yield Run(folder, None, cause=cause) if cause else Run(folder, report, epochs=report.get("epochs"))
+    yield Run(folder, None, cause=cause) if cause else _finished_run(folder, report)
 
 
 def _unfinished(folder: Path) -> Run:

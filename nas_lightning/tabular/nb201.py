@@ -5,6 +5,7 @@ python -m nas_lightning.tabular.nb201 query 'ARCH' [--table TABLE]
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,8 @@ OWN = Path(__file__).with_name("nb201.npz")
 FULLER = Path("data/nb201.npz")
 """Where a table with more columns, made by `convert`, is found unless another place is named."""
 
+log = logging.getLogger("nas_lightning")
+
 
 def open_table(path: str | Path | None = None) -> NB201Table:
     """The table at `path`: `.npz` at once, CSV files or a folder of them more slowly.
@@ -35,17 +38,25 @@ def open_table(path: str | Path | None = None) -> NB201Table:
             f"benchmark.path={path!r} is no path; give a table's, or leave benchmark.path and NAS_LIGHTNING_NB201 out for the "
             "package's own table."
         )
-    if path is None and not FULLER.exists():
+    if path is None and not os.path.lexists(FULLER):
         own = read_sources([OWN])
         return replace(own, sources=("the package's own table", *own.sources))
-    path = FULLER if path is None else path
+    if path is None:
+        try:
+            return open_table(FULLER)
+        except UserError as error:
+            raise UserError(f"{str(error).rstrip('.')}, or remove it for the package's own table.") from error
+    path = os.path.expanduser(path)
     if not os.path.exists(path):  # unlike Path.exists it may be asked of a folder that cannot be read
         raise UserError(
             f"there is no NAS-Bench-201 table at {path}; make one with `{CONVERT} SOURCE TABLE.npz` from "
             "the official .pth, a NATS-Bench folder or CSV files, or leave benchmark.path and NAS_LIGHTNING_NB201 out for "
             "the package's own table."
         )
-    return read_sources([path])
+    table = read_sources([path])
+    if len(table) < NB201_SIZE:
+        log.warning("%s has %s of the %s architectures.", path, f"{len(table):,}", f"{NB201_SIZE:,}")
+    return table
 
 
 def _check_target(path: Path) -> None:

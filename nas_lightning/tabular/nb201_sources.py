@@ -87,6 +87,7 @@ def _read_csv(path: Path, epochs: int | None) -> NB201Table:
     epochs = epochs if epochs is not None else _epochs_in_name(path)
     try:
         # utf-8-sig: spreadsheets write a byte-order mark.
+        _check_end(path)
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
             file.seek(0)
@@ -101,6 +102,18 @@ def _read_csv(path: Path, epochs: int | None) -> NB201Table:
     if unknown := sum(value != value for row in rows.values() for value in row):
         log.warning("%s: %s blank cells are taken as not known.", path, f"{unknown:,}")
     return table
+
+
+def _check_end(path: Path) -> None:
+    """UserError for a file that ends within a line: cut there, its last number may be another."""
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read() not in (b"\n", b"\r"):
+                raise UserError(
+                    f"the CSV file {path} has no line end after its last line, as a file that was cut; get it anew, or add a "
+                    "line end if it is whole."
+                )
 
 
 def _read_lines(path: Path, reader: Any, separator: str) -> tuple[list[str], dict[int, list[float]]]:

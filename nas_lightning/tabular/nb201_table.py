@@ -109,8 +109,8 @@ class NB201Table:
         """Read what `save` wrote; UserError if it is unreadable, truncated, something else or no percentages."""
         try:
             with np.load(path, allow_pickle=False) as file:
-                schema, stored = str(file["schema"]), file["accuracy"]
-                table = cls(_percent(stored), tuple(file["columns"].tolist()), tuple(file["sources"].tolist()))
+                schema, stored, sources = str(file["schema"]), file["accuracy"], file["sources"]
+                table = cls(_percent(stored), tuple(file["columns"].tolist()), tuple(sources.ravel().tolist()))
         # A plain .npy is no context manager (TypeError, AttributeError), an encrypted member a RuntimeError.
         except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, *_DAMAGED) as error:
             whole = not Path(path).is_file() or zipfile.is_zipfile(path)
@@ -119,7 +119,7 @@ class NB201Table:
             raise UserError(
                 f"the NAS-Bench-201 table {path} cannot be read ({reason}); make it again with `{CONVERT}`."
             ) from error
-        if fault := _fault(schema, stored, [str(column) for column in table.columns]):
+        if fault := _fault(schema, stored, [str(column) for column in table.columns], sources):
             raise UserError(f"the NAS-Bench-201 table {path} {fault}; make it again with `{CONVERT}`.")
         table.check_percentages(path)
         return table
@@ -178,15 +178,21 @@ class NB201Table:
         return self.query(read_nb201(text))
 
 
-def _fault(schema: str, stored: NDArray[Any], columns: Sequence[str]) -> str:
+def _fault(schema: str, stored: NDArray[Any], columns: Sequence[str], sources: NDArray[Any]) -> str:
     """What keeps the arrays of a file from being a table's, or an empty string."""
     if schema not in _SCHEMAS:
         return f"has the schema {brief(schema)}, which is none of {', '.join(map(repr, _SCHEMAS))}"
     if unknown := [column for column in columns if not _COLUMN.fullmatch(column)]:
         return f"has the column {brief(unknown[0])}, which is no accuracy such as cifar10_test_200"
+    if doubled := [column for column in columns if columns.count(column) > 1]:
+        return f"has the column {doubled[0]} twice"
+    if not columns:
+        return "has no columns"
+    if sources.dtype.kind != "U" or sources.ndim != 1:
+        return "has sources that are no list of names"
     if stored.dtype != _SCHEMAS[schema]:
         return f"has numbers of {stored.dtype} where its schema has {np.dtype(_SCHEMAS[schema])}"
-    if not columns or stored.shape != (NB201_SIZE, len(columns)):
+    if stored.shape != (NB201_SIZE, len(columns)):
         return (
             f"has accuracies {[*stored.shape]} where {[NB201_SIZE, len(columns)]} belong to its {len(columns)} columns"
         )
