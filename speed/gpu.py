@@ -33,9 +33,11 @@ from rich.console import Console
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from nas_lightning.app.axes import build_module
+from nas_lightning.app.axes import build_data, build_module
+from nas_lightning.errors import UserError
 from nas_lightning.supernet.graphs import Capture, Outputs, StepGraphs, capture_on_cuda
 from nas_lightning.supernet.skipping import step_bound
+from nas_lightning.tabular.nb201 import open_table
 from speed import gpu_searches, gpu_tables
 from speed.gpu_tables import HALVES
 from speed.half_steps import PRECISIONS, Size
@@ -74,6 +76,9 @@ class Plan:
     @property
     def torch_device(self) -> torch.device:
         return torch.device(self.device)
+
+    def images(self) -> tuple[str, ...]:
+        return "dataset=folder", f"dataset.root='{Path(str(self.root)).absolute()}'", "dataset.name=cifar10"
 
     def space(self) -> tuple[str, ...]:
         return "space=nb201", f"space.C={self.size.channels}", f"space.N={self.size.cells}"
@@ -333,9 +338,8 @@ def resumption(plan: Plan) -> Record:
 
 def full_size(plan: Plan, batch: int) -> tuple[str, ...]:
     """Overrides of a whole search."""
-    images = ["dataset=fake", f"dataset.image_size={plan.size.side}", "dataset.train_images=64"]
-    if plan.root is not None:
-        images = ["dataset=folder", f"dataset.root='{Path(plan.root).absolute()}'", "dataset.name=cifar10"]
+    fake = "dataset=fake", f"dataset.image_size={plan.size.side}", "dataset.train_images=64"
+    images = fake if plan.root is None else plan.images()
     scores = ["benchmark=nb201", *([] if plan.table is None else [f"benchmark.path='{Path(plan.table).absolute()}'"])]
     return (
         *plan.space(), plan.accelerator, *images, *scores, f"data.batch_size={batch}",
@@ -529,6 +533,10 @@ def main() -> None:
     plan = replace(plan, runs=args.runs, methods=tuple(args.methods.split(",")), seconds=args.seconds)
     quieten()
     out = args.out or (None if args.quick else RESULTS / f"{heading(plan.torch_device)['hardware']}.json")
+    try:
+        _check_places(plan, out)
+    except UserError as error:
+        sys.exit(str(error))
     record = run(plan, out)
     console = Console()
     for table in gpu_tables.tables(record):
@@ -558,6 +566,16 @@ def _fault(args: argparse.Namespace) -> str:
     if args.quick and args.root is not None:
         return "--quick takes made-up images, so --cifar has no effect; leave one of them out."
     return ""
+
+
+def _check_places(plan: Plan, out: Path | None) -> None:
+    """UserError where there are no such images, no such table, or no record can be written: before the GPU's minutes begin."""
+    if plan.root is not None:
+        _ = build_data(composed(Path("unused"), *plan.images()), True).num_classes
+    if plan.table is not None:
+        open_table(plan.table)
+    if out is not None:
+        write(read(out) if out.exists() else {}, out)
 
 
 def _no_folder(path: Path) -> str:

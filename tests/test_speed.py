@@ -400,6 +400,9 @@ def test_the_next_call_measures_what_is_missing_and_searches_in_the_time_that_is
         (["--seconds", "nan"], "--seconds nan: give the seconds that all of it may take, such as 540."),
         (["--seconds", "0"], "--seconds 0: give the seconds"),
         (["--epochs", "-1"], "--epochs -1: give 1 or more."),
+        (["--table", "nb201.npz"], "there is no NAS-Bench-201 table at nb201.npz; make one with"),
+        (["--table", "LIST.npz"], "the NAS-Bench-201 table LIST.npz cannot be read (it is no whole .npz file)"),
+        (["--out", "/proc/gpu.json"], "cannot write /proc/gpu.json"),
         (["--cifar", "x.zip"], "--quick takes made-up images, so --cifar has no effect; leave one of them out."),
     ],
 )
@@ -407,6 +410,7 @@ def test_arguments_are_refused_before_anything_is_measured(arguments, sentence, 
     monkeypatch.chdir(tmp_path)
     Path("FILE").write_text("no json")
     Path("LIST").write_text("[]")
+    Path("LIST.npz").write_text("[]")
     monkeypatch.setattr(gpu, "run", lambda *_: 1 / 0)
     monkeypatch.setattr(sys, "argv", ["gpu", "--device", "cpu", "--quick", *arguments])
     with pytest.raises(SystemExit) as refused:
