@@ -149,10 +149,10 @@ def test_the_best_is_marked_with_a_word_in_head_table_and_gallery(tmp_path):
         score = {"cifar10_test_200": 93.5 if seed == 1 else 90 + seed}
         write_run(tmp_path / "runs" / str(seed), seed, genotype=genotype, scores=score)
     page = made(tmp_path)
-    assert "Best: 93.50 % CIFAR-10 test accuracy in the table: all runs, seed 1" in page.text
-    assert page.row("all runs, seed 1")[0] == "all runs, seed 1 best"
-    assert page.row("all runs, seed 0")[0] == "all runs, seed 0"
-    assert page.row("all runs, seed 1")[2] == "93.50"
+    assert "Best: 93.50 % CIFAR-10 test accuracy in the table: edd, seed 1" in page.text
+    assert page.row("edd, seed 1")[0] == "edd, seed 1 best"
+    assert page.row("edd, seed 0")[0] == "edd, seed 0"
+    assert page.row("edd, seed 1")[2] == "93.50"
     first, second = page.source.split("<article ")[1:]
     assert "93.50 % if trained on CIFAR-10 <strong" in first
     assert "92.00 % if trained on CIFAR-10</h3>" in second  # found by two runs: with the better one's score
@@ -165,7 +165,7 @@ def test_what_cannot_be_compared_has_a_best_each_and_one_run_has_none(tmp_path):
         write_run(tmp_path / "runs" / f"b{seed}", seed, space="s4", scores={})
     assert made(tmp_path).text.count("Best: ") == 2
     write_run(tmp_path / "alone" / "runs" / "run")
-    assert "best" not in made(tmp_path / "alone").row("all runs, seed 0")[0]
+    assert "best" not in made(tmp_path / "alone").row("edd, seed 0")[0]
 
 
 def test_failed_unfinished_and_broken_runs_are_listed_with_their_cause(tmp_path):
@@ -188,15 +188,19 @@ def test_a_page_without_a_finished_run_or_without_any_is_one_sentence(tmp_path, 
         assert main(["html", str(tmp_path / folder), "-o", str(tmp_path / "report.html")]) == 1
         assert re.search(sentence, error := capsys.readouterr().err)
         assert error.count("\n") == 1
+    (tmp_path / "unfinished" / "b").mkdir()
+    (tmp_path / "unfinished" / "b" / "failed.txt").write_text("It has diverged.\n")
+    assert main(["html", str(tmp_path / "unfinished"), "-o", str(tmp_path / "report.html")]) == 1
+    assert "report.html is finished (2 runs: It has diverged); let a search end" in capsys.readouterr().err
     assert not (tmp_path / "report.html").exists()
 
 
 def test_runs_are_named_by_their_settings_and_folders_only_tell_equal_ones_apart(tmp_path):
-    for number, name in enumerate(("3f2a9c", "77b01d", "c0ffee")):
-        write_run(tmp_path / "runs" / name, seed=0 if number < 2 else 1)
+    for name, seed in (("3f2a9c", 0), ("77b01d", 0), ("b00", 10), ("c0ffee", 2)):
+        write_run(tmp_path / "runs" / name, seed)
     page = made(tmp_path)
-    names = [row[0].removesuffix(" best") for row in page.rows if row and row[0].startswith("all runs")]
-    assert names == ["all runs, seed 0 (3f2a9c)", "all runs, seed 0 (77b01d)", "all runs, seed 1"]
+    names = [row[0].removesuffix(" best") for row in page.rows if row and row[0].startswith("edd")]
+    assert names == ["edd, seed 0 (3f2a9c)", "edd, seed 0 (77b01d)", "edd, seed 2", "edd, seed 10"]
 
 
 def test_names_stay_text_wherever_they_stand(tmp_path):

@@ -257,7 +257,7 @@ def test_a_training_of_no_known_search_is_named_by_its_folder(tmp_path):
         write_training(tmp_path / name, networks={"resnet18": 0.7})
     table, names, _ = trained_table(tmp_path)
     assert table.settings == ("method", "run")
-    assert names == [("", f"{tmp_path / 'a'}-search"), ("", f"{tmp_path / 'b'}-search"), ("resnet18 (baseline)", "")]
+    assert names == [("found", f"{tmp_path / 'a'}-search"), ("found", f"{tmp_path / 'b'}-search"), ("resnet18 (baseline)", "")]
 
 
 @pytest.mark.parametrize(
@@ -558,10 +558,35 @@ def test_unfinished_broken_and_repeated_runs_are_named_below_the_table(tmp_path)
     write_run(tmp_path / "c", finished=False)
     write_run(tmp_path / "d", schema=7)
     assert notes(summary(find_runs(tmp_path))) == [
-        "repeated: all runs: 2 runs have seed 0, and n counts each of them",
+        "repeated: edd: 2 runs have seed 0, and n counts each of them",
         f"unfinished: {tmp_path / 'c'}: 6 epochs done",
         f"broken: {tmp_path / 'd'}: report.json has schema 7, this version reads 1",
     ]
+    for seed in range(1, 9):
+        for copy in ("x", "y", "z"):
+            write_run(tmp_path / copy / str(seed), seed)
+    first, *_ = notes(summary(find_runs(tmp_path)))
+    assert first.startswith("repeated: edd: 2 runs have seed 0, 3 runs have seed 1, ")
+    assert first.endswith("3 runs have seed 5, 3 other seeds likewise, and n counts each of them")
+
+
+def test_scores_of_different_tables_are_named_below_the_table(tmp_path):
+    own = ["the package's own table", "a.csv"]
+    for number, table in enumerate((own, own, [])):
+        write_run(tmp_path / str(number), number, table=table)
+    assert notes(summary(find_runs(tmp_path))) == []
+    write_run(tmp_path / "mine", 3, table=["mine.npz"])
+    assert notes(summary(find_runs(tmp_path))) == [
+        "scored by different tables: the package's own table, a.csv (2 runs); mine.npz (1 run)"
+    ]
+
+
+def test_labels_are_broken_after_punctuation_where_they_are_folded():
+    name = "edd + space.auxiliary_skip={start:1,end:1}"
+    console = Console(width=40, file=io.StringIO())
+    console.print(terminal(Grid(("method", "accuracy (%)"), ((name, "92.33 ± 2.18"),), 1), 40))
+    folded = [line[1:24].rstrip() for line in console.file.getvalue().splitlines()[3:]]
+    assert [line for line in folded if line] == ["edd + space.auxiliary_", "skip={start:1,end:1}"]
 
 
 def test_the_terminal_table_fits_100_columns_unabridged(tmp_path):
@@ -989,7 +1014,11 @@ def test_a_legend_leaves_out_what_tells_no_two_rows_apart_and_shortens_keys(tmp_
         write_run(tmp_path / "more" / name, overrides=o) for name, o in (("a", ["relaxation=softmax"]), ("b", []))
     )
     assert set(group_names(summary(find_runs(one, other)))) == {"relaxation=softmax", "default"}
-    assert list(group_names(summary(find_runs(one)))) == ["all runs"]
+    assert list(group_names(summary(find_runs(one)))) == ["edd"]
+    for space, method in (("darts", "darts"), ("darts", "edd"), ("nb201", "darts")):
+        write_run(tmp_path / "spaces" / space / method, method=method, space=space)
+    names = list(group_names(summary(find_runs(tmp_path / "spaces"))))
+    assert names == ["darts, space=darts", "darts, nb201", "edd, darts"]
 
 
 def test_a_line_at_the_top_of_the_entropies_is_seen_in_full(tmp_path):

@@ -101,7 +101,10 @@ def terminal(grid: Grid, width: int = 1000) -> Table:
         shown = Text(_broken(heading, index < grid.labels, characters))
         table.add_column(shown, justify="left" if index < grid.labels else "right", overflow="fold", width=characters)
     for index, row in enumerate(grid.rows):
-        table.add_row(*(Text(escapes.visible(cell)) for cell in row), end_section=index + 1 in grid.groups)
+        cells = (escapes.visible(cell) for cell in row)
+        table.add_row(
+            *(Text(_folded(*each)) for each in zip(cells, widths, strict=True)), end_section=index + 1 in grid.groups
+        )
     return table
 
 
@@ -152,6 +155,16 @@ def _broken(heading: str, is_label: bool, width: int) -> str:
     words = escapes.visible(heading).split(" ")
     pieces = (_pieces(word, is_label, narrow=cell_len(word) > width) for word in words)
     return " ".join("\n".join(each) for each in pieces)
+
+
+def _folded(cell: str, width: int) -> str:
+    """A label over several lines, broken at blanks and after punctuation where a part is no wider than a line."""
+    lines = [""]
+    for part in re.findall(r"[^\s=:,._-]*[\s=:,._-]*", cell):
+        if lines[-1] and cell_len(lines[-1] + part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def markdown(grid: Grid) -> str:

@@ -146,7 +146,7 @@
         const place = { xref: `x${id} domain`, yref: `y${id}` };
         layout.shapes.push({ ...place, type: "line", x0: 0, x1: 1, y0: panel.best, y1: panel.best, line: { color: colour("grey"), dash: "dot", width: 1.2 } });
         layout.annotations.push({
-          ...place, text: `best in the table ${panel.best}`, showarrow: false, x: 1, y: panel.best, xanchor: "right", yanchor: "top",
+          ...place, text: `best in the table ${panel.best}`, showarrow: false, x: 0, y: panel.best, xanchor: "left", yanchor: "top", // curves begin low
           font: { size: 9.5, color: colour("soft") },
         });
       }

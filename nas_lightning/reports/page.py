@@ -68,7 +68,8 @@ def write_page(runs: Sequence[Run], path: Path, evaluations: Sequence[Run] = ())
     """
     table = tables.summary(runs)
     if not table.rows:
-        raise UserError(f"no run for {path} is finished; let a search end first.")
+        lost = next((f" ({count(len(runs), 'run')}: {run.cause.rstrip('.')})" for run in runs if run.cause), "")
+        raise UserError(f"no run for {path} is finished{lost}; let a search end first.")
     entries = _entries(table)
     detailed = sorted(entries, key=lambda entry: -(entry.result or 0.0))[:MOST_DETAILED]
     best = _best(entries)
@@ -123,7 +124,7 @@ def _entries(table: Summary) -> list[_Entry]:
     named = [
         (run, f"{name}, seed {run.report['seed']}" if run.report and "seed" in run.report else name)
         for name, group in tables.group_names(table).items()
-        for run in group
+        for run in sorted(group, key=lambda run: tables.natural(tables.seed_of(run.report or {})))
     ]
     times = Counter(name for _, name in named)
     entries = []

@@ -83,23 +83,31 @@ def _lowered(panel: Panel, means: Sequence[Figure]) -> Panel:
 
 
 def _small_multiples(panel: Panel, groups: Groups) -> Figure:
-    legend = [
-        {"name": "mean of the setting", "style": _STYLES[0]}, {"name": "its single runs", "style": _SINGLE},
-        {"name": "mean of all settings", "style": _ALL},
-    ]  # fmt: skip
     found = {_name(name, runs): curves for name, runs in groups.items() if (curves := curves_of(runs, panel))}
     every = [curve for curves in found.values() for curve in curves]
-    overall = []
-    if len({tuple(curve) for curve in every}) == 1:
-        overall.append({**_mean(2, "mean of all settings", every), "low": None, "high": None})
     drawn = list(found.items())[:MOST_PANELS]
+    has_single = any(_few(curves) for _, curves in drawn)
+    has_overall = len({tuple(curve) for curve in every}) == 1
+    legend: list[Figure] = [
+        {"name": "mean of the setting", "style": _STYLES[0]},
+        *([{"name": "its single runs", "style": _SINGLE}] if has_single else []),
+        *([{"name": "mean of all settings", "style": _ALL}] if has_overall else []),
+    ]
+    overall = []
+    if has_overall:
+        overall.append({**_mean(len(legend) - 1, "mean of all settings", every), "low": None, "high": None})
     means = [_mean(0, f"mean of {len(curves)}" if len(curves) > 1 else "the run", curves) for _, curves in drawn]
     panel = _lowered(panel, means)
     small = []
     for (name, curves), mean in zip(drawn, means, strict=True):
-        single = [_line(1, "a single run", curve) for curve in curves] if 1 < len(curves) < MOST_LINES else []
+        single = [_line(1, "a single run", curve) for curve in curves] if _few(curves) else []
         small.append(_panel(panel, name, [*overall, *single, mean]))
-    return {"name": panel.title, "legend": legend[: 2 + len(overall)], "panels": small, "alike": True}
+    return {"name": panel.title, "legend": legend, "panels": small, "alike": True}
+
+
+def _few(curves: Sequence[object]) -> bool:
+    """Whether the runs of a setting are drawn beside their mean."""
+    return 1 < len(curves) < MOST_LINES
 
 
 def run_figures(run: Run, genotype: Genotype, architecture: Columns) -> list[Figure]:

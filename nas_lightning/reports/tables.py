@@ -12,10 +12,11 @@ from nas_lightning.errors import UserError
 from nas_lightning.escapes import csv_cell
 from nas_lightning.reports.grid import Grid
 from nas_lightning.reports.runs import SCORE_NAMES, Run, are_tabulated, config_value, score_heading
-from nas_lightning.reports.statistic import Statistic, finite
+from nas_lightning.reports.statistic import Statistic, count, finite
 
 _MOST_SETTINGS = 500
 _LONG = 10  # characters of a number
+_SAID = 6  # seeds of a setting
 _FIELDS = ("experiment", "method", "space", "dataset", "recipe")
 
 
@@ -96,8 +97,14 @@ def summary(runs: Sequence[Run], measures: Sequence[Measure] = ()) -> Summary:
 
 
 def _column(reports: Sequence[Mapping[str, Any]], key: str) -> list[str]:
-    """The setting in each report; off where it is a flag that a report's version did not have yet."""
+    """The setting in each report; off where it is a flag that a report's version did not have yet.
+
+    A network that was trained is "found" where its report does not say by which method.
+    """
     column = [setting(report, key) for report in reports]
+    if key == "method":
+        is_trained = (report.get("kind") == "evaluation" for report in reports)
+        return [value or "found" * trained for value, trained in zip(column, is_trained, strict=True)]
     of_search = key.startswith("search.")  # of which there are the overrides alone
     lacks_flag = {*column} == {"", "True", "False"} and not of_search
     return [value or "False" for value in column] if lacks_flag else column
@@ -128,7 +135,7 @@ def by_experiment(runs: Sequence[Run]) -> dict[str, list[Run]]:
 def group_names(table: Summary) -> dict[str, tuple[Run, ...]]:
     """A short name for every row, for a figure's legend: `edd, lam=0.06` (method, space, ... without their key).
 
-    An override without which no two rows are alike is left out; the summary table has it.
+    An override without which no two rows are alike is left out; the summary table has it. A single row goes by its method.
     """
     kept = list(range(len(table.settings)))
     for index in reversed([index for index, key in enumerate(table.settings) if key not in _FIELDS]):
@@ -138,12 +145,21 @@ def group_names(table: Summary) -> dict[str, tuple[Run, ...]]:
     keys = _short_keys(table.settings)
     names: dict[str, tuple[Run, ...]] = {}
     for row in table.rows:
-        parts = [keys[index] + row.settings[index] for index in kept if row.settings[index]]
-        name = ", ".join(parts) or ("default" if kept else "all runs")
+        parts: list[str] = []
+        for index in kept:
+            if value := row.settings[index]:
+                key = f"{table.settings[index]}=" if value in parts else keys[index]  # the method and the space darts
+                parts.append(key + value)
+        name = ", ".join(parts) or ("default" if kept else _whole(row))
         if name in names:  # they differ in which key has the value
             name = ", ".join(f"{key}={value}" for key, value in zip(table.settings, row.settings, strict=True))
         names[name] = row.runs
     return names
+
+
+def _whole(row: Row) -> str:
+    """What a table's only row is called."""
+    return next((str(run.report["method"]) for run in row.runs if run.report and run.report.get("method")), "all runs")
 
 
 def _short_keys(settings: Sequence[str]) -> list[str]:
@@ -195,16 +211,25 @@ def as_csv(table: Summary) -> str:
 
 
 def notes(table: Summary) -> list[str]:
-    """A line for every seed that counts twice, unfinished run (with its epochs), failed and broken run (with the cause).
+    """A line for every setting of which seeds count twice, for scores of several tables, for every unfinished run (with its
+    epochs), failed and broken run (with the cause).
 
     More than five of one cause share a line.
     """
     lines = []
-    for row in table.rows:
-        seeds = Counter(seed_of(run.report) for run in row.runs if run.report and "seed" in run.report)
-        name = ", ".join(filter(None, row.settings)) or "all runs"
-        for seed in sorted((seed for seed, count in seeds.items() if count > 1), key=natural):
-            lines.append(f"repeated: {name}: {seeds[seed]} runs have seed {seed}, and n counts each of them")
+    for name, runs in group_names(table).items():
+        seeds = Counter(seed_of(run.report) for run in runs if run.report and "seed" in run.report)
+        repeated = sorted((seed for seed, times in seeds.items() if times > 1), key=natural)
+        told = [f"{seeds[seed]} runs have seed {seed}" for seed in repeated[:_SAID]]
+        if len(repeated) > _SAID:
+            told.append(f"{count(len(repeated) - _SAID, 'other seed')} likewise")
+        if told:
+            lines.append(f"repeated: {name}: {', '.join(told)}, and n counts each of them")
+    scored = [run.report for row in table.rows for run in row.runs if run.report and run.report["scores"]]
+    sources = Counter(", ".join(report["table"]) for report in scored if report.get("table"))
+    if len(sources) > 1:
+        listed = "; ".join(f"{name} ({count(times, 'run')})" for name, times in sources.most_common())
+        lines.append(f"scored by different tables: {listed}")
     for run in table.unfinished:
         lines.append(f"unfinished: {run.folder}: {run.epochs} epoch{'' if run.epochs == 1 else 's'} done")
     return [*lines, *_causes("failed", table.failed), *_causes("broken", table.broken)]

@@ -34,7 +34,7 @@ each() {
     # Added while it ran
     search 'space.auxiliary_skip={start: 1, end: 1}' sched.lam=0.24 sched.e_a_value=0.000399 "$@"
     search 'space.auxiliary_skip={start: 1, end: 1}' space.none=false sched.warmup=0.4 "$@"
-    for method in pcd darts; do search method=$method 'space.auxiliary_skip={start: 1, end: 1}' space.none=false "$@"; done
+    search method=pcd 'space.auxiliary_skip={start: 1, end: 1}' space.none=false "$@"
     search method=edd_skip sched.late_lambda_mult=1 "$@"
     search method=edd_skip space.auxiliary_mean=true "$@"
     search space.N=5 "$@"
@@ -44,7 +44,7 @@ each() {
             space.auxiliary_mean=$mean space.N=5 "$@"
     done
     # Beside other methods
-    for method in pcd darts drnas gaea random; do search method=$method "$@"; done
+    search method=pcd "$@"
     # Size
     search trainer.max_epochs=100 "$@"
     search space.N=2 "$@"
