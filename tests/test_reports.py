@@ -257,7 +257,11 @@ def test_a_training_of_no_known_search_is_named_by_its_folder(tmp_path):
         write_training(tmp_path / name, networks={"resnet18": 0.7})
     table, names, _ = trained_table(tmp_path)
     assert table.settings == ("method", "run")
-    assert names == [("found", f"{tmp_path / 'a'}-search"), ("found", f"{tmp_path / 'b'}-search"), ("resnet18 (baseline)", "")]
+    assert names == [
+        ("found", f"{tmp_path / 'a'}-search"),
+        ("found", f"{tmp_path / 'b'}-search"),
+        ("resnet18 (baseline)", ""),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -579,6 +583,24 @@ def test_scores_of_different_tables_are_named_below_the_table(tmp_path):
     assert notes(summary(find_runs(tmp_path))) == [
         "scored by different tables: the package's own table, a.csv (2 runs); mine.npz (1 run)"
     ]
+
+
+def test_a_narrow_terminal_keeps_the_result(tmp_path):
+    scores = {"cifar10_test_200": 94.37, "cifar100_test_200": 73.51}
+    for seed in (0, 1):
+        write_run(tmp_path / str(seed), seed, scores=scores)
+    form = grid(summary(find_runs(tmp_path)))
+    shown = [fitted(form, width) for width in range(90, 20, -1)]
+    kept = list(dict.fromkeys(part.headings for part, _ in shown))
+    result = "if trained on CIFAR-10 (%)"
+    assert [headings[1:] for headings in kept] == [
+        ("entropy (nats)", "discretised (%)", result, "if trained on CIFAR-100 (%)", "seconds"),
+        ("entropy (nats)", "discretised (%)", result, "if trained on CIFAR-100 (%)"),
+        ("entropy (nats)", "discretised (%)", result),
+        ("entropy (nats)", result),
+        (result,),
+    ]
+    assert all({*part.headings, *hidden} == {*form.headings} for part, hidden in shown)
 
 
 def test_labels_are_broken_after_punctuation_where_they_are_folded():

@@ -20,13 +20,15 @@ from nas_lightning import escapes
 class Grid:
     """`headings` and `rows` have the same number of columns; the first `labels` columns are words, the others numbers.
 
-    `groups` are the rows (from 0) that begin a new block; LaTeX and the terminal set a line or a gap before them.
+    `groups` are the rows (from 0) that begin a new block; LaTeX and the terminal set a line or a gap before them. `main` is
+    the column that a narrow terminal leaves out last.
     """
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     labels: int
     groups: frozenset[int] = frozenset()
+    main: int | None = None
 
 
 def without_blanks(headings: Sequence[str], rows: Sequence[tuple[str, ...]], labels: int) -> Grid:
@@ -78,23 +80,31 @@ def say(notes: Iterable[str], console: Console) -> None:
 
 
 def fitted(grid: Grid, width: int) -> tuple[Grid, tuple[str, ...]]:
-    """The grid with as many columns of numbers, from the left, as fit into `width` characters, and the others' headings.
+    """The grid with as many columns of numbers, from the left and with the main one, as fit into `width` characters, and the
+    others' headings.
 
-    Labels may be folded, to no less than ten characters, numbers are not. No column of numbers is left where the first two
-    (the count and the first measure) do not fit.
+    Labels may be folded, to no less than ten characters, numbers are not. No column of numbers is left where no two (the
+    count and a measure) fit.
     """
-    for columns in range(len(grid.headings), grid.labels, -1):
-        if _widths(grid, columns, width) is not None and (columns >= grid.labels + 2 or columns == len(grid.headings)):
-            break
-    else:
-        columns = grid.labels
-    rows = tuple(row[:columns] for row in grid.rows)
-    return replace(grid, headings=grid.headings[:columns], rows=rows), grid.headings[columns:]
+    every = range(len(grid.headings))
+    left_out = [index for index in reversed(every[grid.labels :]) if index != grid.main]
+    numbers = len(every) - grid.labels
+    for dropped in [0, *range(1, numbers - 1)]:
+        kept = [index for index in every if index not in left_out[:dropped]]
+        if _widths(part := _columns(grid, kept), width) is not None:
+            return part, tuple(grid.headings[index] for index in every if index not in kept)
+    return _columns(grid, every[: grid.labels]), grid.headings[grid.labels :]
+
+
+def _columns(grid: Grid, kept: Sequence[int]) -> Grid:
+    """The grid of these columns alone."""
+    rows = tuple(tuple(row[index] for index in kept) for row in grid.rows)
+    return replace(grid, headings=tuple(grid.headings[index] for index in kept), rows=rows, main=None)
 
 
 def terminal(grid: Grid, width: int = 1000) -> Table:
     """Print it on a Rich console of at least `width` characters, into which the grid fits (`fitted`)."""
-    widths = _widths(grid, len(grid.headings), width)
+    widths = _widths(grid, width)
     assert widths is not None
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for index, (heading, characters) in enumerate(zip(grid.headings, widths, strict=True)):
@@ -122,8 +132,9 @@ def listed(grid: Grid, width: int) -> str:
     return "\n".join(blocks)
 
 
-def _widths(grid: Grid, columns: int, width: int) -> list[int] | None:
-    """Of the first `columns`; None where they do not fit. First headings are broken at - and ., then labels are folded."""
+def _widths(grid: Grid, width: int) -> list[int] | None:
+    """Of the columns; None where they do not fit. First headings are broken at - and ., then labels are folded."""
+    columns = len(grid.headings)
     room = width - 2 * columns - 1
     cells = [[*map(cell_len, (escapes.visible(row[index]) for row in grid.rows))] for index in range(columns)]
     longest = [max(lengths, default=0) for lengths in cells]

@@ -136,7 +136,7 @@
         ...(panel.log ? { dtick: 1, exponentformat: "power" } : {}), ...ranges([panel], everything),
         ...(figure.alike && number ? { matches: "y" } : {}),
       };
-      const letters = Math.floor(each / 6.2);
+      const letters = Math.floor((each - (panel.best ? 120 : 0)) / 6.2);
       const title = panel.title.length > letters ? `${panel.title.slice(0, letters - 1)}…` : panel.title;
       layout.annotations.push({
         text: plain(title), hovertext: plain(panel.title), showarrow: false, xref: `x${id} domain`, yref: `y${id} domain`, x: 0, y: 1,
@@ -146,7 +146,7 @@
         const place = { xref: `x${id} domain`, yref: `y${id}` };
         layout.shapes.push({ ...place, type: "line", x0: 0, x1: 1, y0: panel.best, y1: panel.best, line: { color: colour("grey"), dash: "dot", width: 1.2 } });
         layout.annotations.push({
-          ...place, text: `best in the table ${panel.best}`, showarrow: false, x: 0, y: panel.best, xanchor: "left", yanchor: "top", // curves begin low
+          ...place, text: `best in the table ${panel.best}`, showarrow: false, x: 1, y: panel.best, xanchor: "right", yanchor: "bottom", // beside the title, over no curve
           font: { size: 9.5, color: colour("soft") },
         });
       }

@@ -17,6 +17,7 @@ from nas_lightning.reports.statistic import Statistic, count, finite
 _MOST_SETTINGS = 500
 _LONG = 10  # characters of a number
 _SAID = 6  # seeds of a setting
+_RESULTS = (*SCORE_NAMES, "test_accuracy")  # what a search or training is for, by the beginning of their columns' names
 _FIELDS = ("experiment", "method", "space", "dataset", "recipe")
 
 
@@ -182,7 +183,9 @@ def grid(table: Summary) -> Grid:
         )
         for row in table.rows
     )
-    return Grid(headings, rows, labels=len(table.settings))
+    labels = len(table.settings)
+    scores = [labels + 1 + at for at, index in enumerate(known) if table.measures[index].csv_name.startswith(_RESULTS)]
+    return Grid(headings, rows, labels, main=scores[0] if scores else None)
 
 
 def _shorter(values: Sequence[str]) -> dict[str, str]:
