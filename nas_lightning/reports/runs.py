@@ -194,8 +194,8 @@ def _finished_run(place: Path, report: dict[str, Any]) -> Run:
     """
     name, plus, added = (report.get("method") or "").partition(" + ")
     if plus:
-        values = {key: config_value(report, key) for key in added.split(", ")}
-        told = (f"{key}={written(value)}" if isinstance(value, Mapping) else key for key, value in values.items())
+        values = ((key, config_value(report, key)) for key in added.split(", "))
+        told = (f"{key}={written(value)}" if isinstance(value, Mapping) else key for key, value in values)
         report = {**report, "method": f"{name} + {', '.join(told)}"}
     return Run(place, report, epochs=report.get("epochs"))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,7 +10,6 @@ from torch import nn
 from nas_lightning.bilevel.base import Bilevel
 from nas_lightning.derive.base import DeriveRule, derived
 from nas_lightning.errors import UserError
-from nas_lightning.relaxations import Relaxation
 from nas_lightning.schedules import Constant
 from nas_lightning.schedules.base import whole_epochs
 from nas_lightning.spaces.base import SearchSpace
@@ -171,8 +171,8 @@ def check_temperature(architecture: Architecture, schedule: object) -> None:
 def check_penalty_fits(architecture: Architecture, penalty: object) -> None:
     """UserError where `penalty`, or one of several, reads alpha as the parameters of another relaxation."""
     for part in getattr(penalty, "penalties", (penalty,)):
-        needs = getattr(part, "relaxation", Relaxation)
-        for relaxation in architecture.relaxations.values():
+        needs: Any = getattr(part, "relaxation", None)
+        for relaxation in architecture.relaxations.values() if isinstance(needs, type) else ():
             if not isinstance(relaxation, needs):
                 raise UserError(
                     f"penalty: {type(part).__name__} takes alpha for the parameters of {needs.__name__}, which "

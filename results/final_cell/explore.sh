@@ -26,9 +26,7 @@ each() {
     search 'space.drop_path={start: 0, end: 0.2}' "$@"
     search 'space.skip_dropout={start: 0.4, end: 0.02, shape: exponential}' "$@"
     search 'space.skip_dropout={start: 0.4, end: 0.4}' "$@"
-    for further in space.none=false space.N=5; do
-        search 'space.skip_dropout={start: 0.4, end: 0.02, shape: exponential}' $further "$@"
-    done
+    search 'space.skip_dropout={start: 0.4, end: 0.02, shape: exponential}' space.none=false "$@"
     search relaxation=dirichlet sched=constant "$@"
     search relaxation=gumbel_hard "$@"
     # Added while it ran
