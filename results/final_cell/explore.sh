@@ -34,6 +34,8 @@ each() {
     search 'space.auxiliary_skip={start: 1, end: 1}' space.none=false sched.warmup=0.4 "$@"
     search method=pcd 'space.auxiliary_skip={start: 1, end: 1}' space.none=false "$@"
     search method=edd_skip sched.late_lambda_mult=1 "$@"
+    search method=edd_skip 'model.weight_scheduler={_target_: torch.optim.lr_scheduler.MultiStepLR, _partial_: true, milestones: [10], gamma: 0.125}' "$@"
+    search 'model.weight_scheduler={_target_: torch.optim.lr_scheduler.MultiStepLR, _partial_: true, milestones: [10], gamma: 0.015625}' "$@"
     search method=edd_skip space.auxiliary_mean=true "$@"
     search space.N=5 "$@"
     for mean in false true; do
