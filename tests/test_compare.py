@@ -25,7 +25,7 @@ from nas_lightning.reports.comparison import (
     smallest_p,
     summarise,
 )
-from nas_lightning.reports.groups import Group, comparisons, find_groups
+from nas_lightning.reports.groups import Group, comparisons, find_groups, value_of
 from nas_lightning.reports.runs import find_runs
 from tests.conftest import ROOT
 from tests.test_reports import ALL_FIVE, write_run
@@ -339,6 +339,22 @@ def test_runs_of_another_space_do_not_change_what_the_others_are_told_apart_by(t
         f"left out, no other group has its protocol: {name}: 5 runs with space=nb201, space.N={n}"
         for name, n in (("small", 1), ("large", 5))
     ]
+
+
+def test_weights_rates_that_fall_otherwise_are_another_protocol(tmp_path):
+    step = {"_target_": "torch.optim.lr_scheduler.MultiStepLR", "milestones": [10], "gamma": 0.125}
+    groups = [
+        sample(tmp_path, name, X, config={"model": {"weight_scheduler": scheduler, "weight_optimizer": {"lr": lr}}})
+        for name, scheduler, lr in (("constant", None, 0.1), ("step", step, 0.1), ("low", None, 0.025))
+    ]
+    for other, key in ((1, "model.weight_scheduler"), (2, "model.weight_optimizer.lr")):
+        with pytest.raises(UserError, match=f"--over {key} where"):
+            comparisons([groups[0], groups[other]], set())
+        assert len(comparisons([groups[0], groups[other]], {key})[0]) == 1
+    runs = [run for group in groups[:2] for run in group.runs]
+    assert sorted({value_of(run, "model.weight_scheduler") for run in runs}) == [
+        "None", "{_target_:torch.optim.lr_scheduler.MultiStepLR,milestones:[10],gamma:0.125}"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,17 @@ from typing import Any
 
 from nas_lightning.errors import UserError
 from nas_lightning.records.folder import flat
+from nas_lightning.records.overrides import written
 from nas_lightning.reports import tables
-from nas_lightning.reports.runs import Kind, Run, find_evaluations, find_runs, images_of, matching_folders
+from nas_lightning.reports.runs import (
+    Kind,
+    Run,
+    config_value,
+    find_evaluations,
+    find_runs,
+    images_of,
+    matching_folders,
+)
 from nas_lightning.reports.statistic import count
 from nas_lightning.reports.trained import trained_networks
 
@@ -18,7 +27,7 @@ PROTOCOL = (
     "space", "dataset", "recipe", "images", "num_classes", "space.C", "space.N", "space.num_cells", "space.none",
     "space.stem", "dataset.image_size", "data.train_images", "data.valid_images", "data.train_fraction",
     "data.alpha_images", "data.batch_size", "data.cutout", "trainer.max_epochs", "protocol.adam.lr",
-    "protocol.adam.weight_decay", "protocol.order",
+    "protocol.adam.weight_decay", "protocol.order", "model.weight_optimizer.lr", "model.weight_scheduler",
 )  # fmt: skip
 """What runs must share to be compared, unless the comparison is over it: of the report, `images` what they are called, then of
 configs.
@@ -180,6 +189,8 @@ def _told(run: Run) -> dict[str, str]:
     if run.report.get("num_classes") is not None:
         fields["num_classes"] = run.report["num_classes"]
     config = {key: value for key, value in flat(run.report["config"]).items() if key in PROTOCOL}
+    if isinstance(scheduler := config_value(run.report, "model.weight_scheduler"), Mapping):
+        config["model.weight_scheduler"] = written(scheduler)
     return {key: str(value) for key, value in {**config, **fields}.items()}
 
 
@@ -205,7 +216,7 @@ def value_of(run: Run, key: str) -> str:
     assert run.report is not None
     if key in _FIELDS and run.report.get(key) is not None:
         return str(run.report[key])
-    if key in ("images", "num_classes"):
+    if key in ("images", "num_classes", "model.weight_scheduler"):
         return _told(run).get(key, "")
     choices: Any = run.report.get("choices")
     if isinstance(choices, Mapping) and choices.get(key) is not None:
