@@ -36,6 +36,7 @@ each() {
     search method=edd_skip sched.late_lambda_mult=1 "$@"
     search method=edd_skip 'model.weight_scheduler={_target_: torch.optim.lr_scheduler.MultiStepLR, _partial_: true, milestones: [10], gamma: 0.125}' "$@"
     search 'model.weight_scheduler={_target_: torch.optim.lr_scheduler.MultiStepLR, _partial_: true, milestones: [10], gamma: 0.015625}' "$@"
+    search lr=cosine "$@"
     search method=edd_skip space.auxiliary_mean=true "$@"
     search space.N=5 "$@"
     for mean in false true; do
