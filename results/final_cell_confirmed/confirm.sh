@@ -7,8 +7,6 @@ confirm() {
 confirm method=random "$@"
 confirm method=edd_skip "$@"
 confirm "$@"
-confirm 'space.skip_dropout={start: 0.4, end: 0.02, shape: exponential}' "$@"
-confirm 'model.weight_scheduler={_target_: torch.optim.lr_scheduler.MultiStepLR, _partial_: true, milestones: [10], gamma: 0.125}' "$@"
 confirm method=pcd "$@"
 for method in pcd darts; do
     confirm method=$method 'space.auxiliary_skip={start: 1, end: 1}' space.none=false model.discretise=with_auxiliary "$@"
