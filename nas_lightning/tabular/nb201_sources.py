@@ -87,7 +87,7 @@ def _read_csv(path: Path, epochs: int | None) -> NB201Table:
     epochs = epochs if epochs is not None else _epochs_in_name(path)
     try:
         # utf-8-sig: spreadsheets write a byte-order mark.
-        _check_end(path)
+        _warn_of_end(path)
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
             file.seek(0)
@@ -104,16 +104,13 @@ def _read_csv(path: Path, epochs: int | None) -> NB201Table:
     return table
 
 
-def _check_end(path: Path) -> None:
-    """UserError for a file that ends within a line: cut there, its last number may be another."""
+def _warn_of_end(path: Path) -> None:
+    """Of a file that ends within a line, as CSV files may: cut there, its last number is another."""
     with path.open("rb") as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             if file.read() not in (b"\n", b"\r"):
-                raise UserError(
-                    f"the CSV file {path} has no line end after its last line, as a file that was cut; get it anew, or add a "
-                    "line end if it is whole."
-                )
+                log.warning("%s: no line end after the last line; if the file was cut, its last number is wrong.", path)
 
 
 def _read_lines(path: Path, reader: Any, separator: str) -> tuple[list[str], dict[int, list[float]]]:
