@@ -1,20 +1,14 @@
 """How the weights' rate falls in a search."""
 
-import csv
-
 import pytest
 
 from nas_lightning.errors import UserError
+from nas_lightning.reports import read_metrics
 
 BY_HAND = (
     "model.weight_scheduler={_target_: torch.optim.lr_scheduler.MultiStepLR, _partial_: true, "
     "milestones: [2], gamma: 0.25}"
 )
-
-
-def rows(folder):
-    with (folder / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize("after", ["sched.warmup=0.5", "lr.after=2"])
@@ -23,10 +17,9 @@ def test_a_lowered_rate_is_that_of_torchs_schedule_from_the_end_of_the_warm_up_o
     warmup = after if after.startswith("sched") else "sched.warmup=0.25"
     toy("own", *short, "lr=lowered", "lr.share=0.25", *dict.fromkeys((after, warmup)))
     toy("torchs", *short, warmup, BY_HAND)
-    found, wanted = rows(tmp_path / "own"), rows(tmp_path / "torchs")
-    rates = [float(row["weight_lr"]) for row in found]
-    assert rates == pytest.approx([0.025, 0.025, 0.025 / 4, 0.025 / 4])
-    assert [row["valid_loss"] for row in found] == [row["valid_loss"] for row in wanted]
+    found, wanted = (read_metrics(tmp_path / name / "metrics.csv") for name in ("own", "torchs"))
+    assert found["weight_lr"] == pytest.approx([0.025, 0.025, 0.025 / 4, 0.025 / 4])
+    assert found["valid_loss"] == wanted["valid_loss"]
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def _compare(options: argparse.Namespace) -> None:
                 print()
             if options.format != "csv":
                 print(_title(table.title, options.format))
-            _print(table.grid, grid.with_column(table.csv, "protocol", each.protocol), table.notes, options.format)
+            _print(table.grid, table.csv, table.notes, options.format)
     _print(None, "", [*left_out, *notes], options.format)
 
 
@@ -195,15 +195,12 @@ def _write_comparison(comparison: Comparison, made: Sequence[Table], metric: Met
         text = f"{escapes.markdown(title)}\n\n{grid.markdown(table.grid)}\n{listed}"
         write_text_atomically(folder / f"{table.name}.md", text)
         write_text_atomically(folder / f"{table.name}.tex", f"{_title(title, 'latex')}{grid.latex(table.grid)}")
-        write_text_atomically(
-            folder / f"{table.name}.csv", grid.with_column(table.csv, "protocol", comparison.protocol)
-        )
+        write_text_atomically(folder / f"{table.name}.csv", table.csv)
     runs = [run for group in comparison.groups for run in group.runs]
     if not any("final" in (run.report or {}) and metric.curve(run) for run in runs):
         return
     clock = clock_of(runs)
-    rows = anytime_csv(comparison.groups, metric, clock)
-    write_text_atomically(folder / "anytime.csv", grid.with_column(rows, "protocol", comparison.protocol))
+    write_text_atomically(folder / "anytime.csv", anytime_csv(comparison, metric, clock))
     plot_anytime({group.name: group.runs for group in comparison.groups}, folder / "anytime", metric, clock)
 
 

@@ -1,13 +1,13 @@
 """The tables of a comparison, each with its caption: as a grid for eyes and as CSV in full precision for programs."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nas_lightning.escapes import csv_cell
 from nas_lightning.reports import comparison as numbers
 from nas_lightning.reports.comparison import Correlation, Difference, Epochs, Interval, Metric, Summary
-from nas_lightning.reports.grid import Grid, csv_text, without_blanks
+from nas_lightning.reports.grid import Grid, csv_text, with_column, without_blanks
 from nas_lightning.reports.groups import Comparison, Group, value_of, varying
 from nas_lightning.reports.runs import Run
 from nas_lightning.reports.statistic import Statistic, count, p_text
@@ -31,7 +31,7 @@ class Table:
 def comparison_tables(comparison: Comparison, metric: Metric, predictor: Metric) -> list[Table]:
     """Groups, differences, tests, best against last epoch, correlations, anytime curves; those that there is data for.
 
-    UserError where a run's metrics.csv cannot be read.
+    Their CSV begins with the comparison's protocol where that is told. UserError where a run's metrics.csv cannot be read.
     """
     groups = comparison.groups
     made = [_groups(groups, metric)]
@@ -41,7 +41,11 @@ def comparison_tables(comparison: Comparison, metric: Metric, predictor: Metric)
         made.append(_tests(groups, pairs, metric))
     if _searched(groups):
         made += _over_epochs(groups, metric, predictor)
-    return made
+    return [replace(table, csv=_with_protocol(table.csv, comparison)) for table in made]
+
+
+def _with_protocol(text: str, comparison: Comparison) -> str:
+    return with_column(text, "protocol", comparison.protocol) if comparison.protocol else text
 
 
 def _searched(groups: Sequence[Group]) -> bool:
@@ -71,13 +75,14 @@ def _missing(runs: Sequence[Run], *metrics: Metric) -> tuple[str, ...]:
     return (f"missing: {named} without {columns} over the epochs in metrics.csv: not in what is over epochs",)
 
 
-def anytime_csv(groups: Sequence[Group], metric: Metric, clock: str | None) -> str:
+def anytime_csv(comparison: Comparison, metric: Metric, clock: str | None) -> str:
     """A line for every group and epoch: n, mean, std, least, most, and the mean seconds so far by that clock."""
     rows: list[list[Any]] = []
-    for group in groups:
+    for group in comparison.groups:
         for epoch, statistic, least, most, seconds in numbers.anytime(group, metric, clock):
             rows.append([csv_cell(group.name), epoch, statistic.n, statistic.mean, statistic.std, least, most, seconds])
-    return csv_text(["group", "epoch", "n", "mean", "std", "min", "max", clock or "seconds"], rows)
+    text = csv_text(["group", "epoch", "n", "mean", "std", "min", "max", clock or "seconds"], rows)
+    return _with_protocol(text, comparison)
 
 
 def _groups(groups: Sequence[Group], metric: Metric) -> Table:

@@ -46,9 +46,9 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def with_column(text: str, name: str, value: str) -> str:
-    """A CSV table with `value` in a first column `name`; as it is where that is empty."""
+    """A CSV table with `value` in a first column `name`."""
     header, *rows = csv.reader(io.StringIO(text))
-    return csv_text((name, *header), [(value, *row) for row in rows]) if value else text
+    return csv_text((name, *header), [(value, *row) for row in rows])
 
 
 _ANY_WIDTH = 1000

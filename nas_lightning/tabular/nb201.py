@@ -38,10 +38,10 @@ def open_table(path: str | Path | None = None) -> NB201Table:
             f"benchmark.path={path!r} is no path; give a table's, or leave benchmark.path and NAS_LIGHTNING_NB201 out for the "
             "package's own table."
         )
-    if path is None and not os.path.lexists(FULLER):
-        own = read_sources([OWN])
-        return replace(own, sources=("the package's own table", *own.sources))
     if path is None:
+        if not os.path.lexists(FULLER):
+            own = read_sources([OWN])
+            return replace(own, sources=("the package's own table", *own.sources))
         try:
             return open_table(FULLER)
         except UserError as error:

@@ -86,8 +86,8 @@ def _read_csv(path: Path, epochs: int | None) -> NB201Table:
     """Columns between commas, semicolons or tabs; numbers with a decimal point or comma; a blank cell is not known."""
     epochs = epochs if epochs is not None else _epochs_in_name(path)
     try:
-        # utf-8-sig: spreadsheets write a byte-order mark.
         _warn_of_end(path)
+        # utf-8-sig: spreadsheets write a byte-order mark.
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
             file.seek(0)
